@@ -1,0 +1,79 @@
+{{- /*
+Names do not contain the release's name: there is one release per cluster, and the names are public (dashboards,
+network policies and the webhook's certificate depend on them).
+Use: include "agent-creds.name" "admit".
+*/}}
+{{- define "agent-creds.name" -}}
+agent-creds-{{ . }}
+{{- end }}
+
+{{- /*
+What a Deployment selects its pods by. Frozen: a selector can't be changed on a living Deployment, so no upgrade may
+add, drop or change one of these.
+Use: include "agent-creds.selector" "admit".
+*/}}
+{{- define "agent-creds.selector" -}}
+app.kubernetes.io/name: agent-creds
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{- /*
+Use: include "agent-creds.labels" (list . "admit").
+*/}}
+{{- define "agent-creds.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "agent-creds.selector" (index . 1) }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- /*
+An image by digest where one is known.
+Use: include "agent-creds.image" (list . .Values.image.webhook).
+*/}}
+{{- define "agent-creds.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $name := printf "%s/%s" $root.Values.image.registry $image.name -}}
+{{- if $image.digest -}}
+{{ $name }}@{{ $image.digest }}
+{{- else -}}
+{{ $name }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- /*
+The webhook's policy file. It knows every key of it and refuses to start with any other.
+*/}}
+{{- define "agent-creds.policy" -}}
+sidecar:
+  image: {{ include "agent-creds.image" (list . .Values.image.sidecar) | quote }}
+  imagePullPolicy: {{ .Values.sidecar.imagePullPolicy }}
+  uid: {{ int64 .Values.sidecar.uid }}
+  resources: {{ toJson .Values.sidecar.resources }}
+apiServer: {{ .Values.apiServer | quote }}
+identity:
+  mode: {{ .Values.identity.mode }}
+defaultGrants: {{ toJson .Values.defaultGrants }}
+allowCapabilities: {{ toJson .Values.allowCapabilities }}
+allowHostPaths: {{ toJson .Values.allowHostPaths }}
+providerRoots: {{ toJson .Values.providerRoots }}
+{{- end }}
+
+{{- /*
+Namespaces that the webhook is never asked for. Its own, or it could not start while it is down; kube-system, or the
+cluster might not.
+*/}}
+{{- define "agent-creds.excludedNamespaces" -}}
+{{- concat (list .Release.Namespace "kube-system") .Values.excludedNamespaces | uniq | toJson -}}
+{{- end }}
+
+{{- /*
+Whether templates can see the cluster: not under `helm template`, which most GitOps controllers use. kube-system is
+in every cluster.
+*/}}
+{{- define "agent-creds.seesCluster" -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" }}true{{ end -}}
+{{- end }}

@@ -1,0 +1,289 @@
+//! A grant, read from its Secret: provider, flow and credentials, complete and consistent, or one sentence that
+//! says which key is wrong and what to write instead.
+
+pub mod file;
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::names::PROVIDER_LABEL;
+use crate::provider::{Choice, ClientAuth, Flow, FlowRules, Provider};
+use file::{FileError, GrantFile};
+
+/// Longest credential in a grant Secret, and longest token in an answer, in bytes.
+pub const MAX_TOKEN: usize = 32 * 1024;
+
+/// Keys of the Secret that belong to providers of other versions.
+const NOT_BUILT: [&str; 4] = ["api_key", "app_key", "private_key", "access_token"];
+
+/// A grant that can be redeemed.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The provider's definition.
+    pub provider: &'static Provider,
+    /// What one redemption is.
+    pub flow: Flow,
+    /// The provider's rules for that flow.
+    pub rules: &'static FlowRules,
+    /// Token endpoint.
+    pub token_url: Url,
+    /// How the client authenticates there.
+    pub client_auth: ClientAuth,
+    /// OAuth client.
+    pub client_id: String,
+    /// The client's secret, unless it is a public client.
+    pub client_secret: Option<SecretString>,
+    /// The login's refresh token; `None` in flows that have none.
+    pub refresh_token: Option<SecretString>,
+    /// Scopes that a token must carry, the flow's prefix not included.
+    pub scopes: Vec<String>,
+    /// The `scope` parameter of the request, if the flow sends one.
+    pub scope_parameter: Option<String>,
+    /// Scopes that this version does not know: a warning.
+    pub unknown_scopes: Vec<String>,
+    /// Whether the token endpoint may have a private, loopback or link-local address. Built-in providers'
+    /// hosts are fixed, so theirs may; a grant's own `token_url` may not unless it says so.
+    pub allow_private: bool,
+}
+
+/// Why a Secret is no grant. The text starts with the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The label that selects the provider is missing or names none.
+    #[error("label {PROVIDER_LABEL}: found {found}; write one of {}", Provider::names().collect::<Vec<_>>().join(", "))]
+    Provider {
+        /// What the label says, shortened.
+        found: String,
+    },
+    /// A key is missing, empty, or has content that no credential has.
+    #[error("key {key}: {problem}")]
+    Key {
+        /// The key of the Secret.
+        key: &'static str,
+        /// What is wrong and what to write.
+        problem: String,
+    },
+    /// `grant.yaml` is wrong in itself or does not fit the provider.
+    #[error("key grant.yaml: {0}")]
+    File(#[source] FileError),
+}
+
+impl Grant {
+    /// Reads a grant Secret: the value of its label `agent-creds/provider` and its data.
+    pub fn read(provider: Option<&str>, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, GrantError> {
+        let provider = provider.and_then(Provider::named).ok_or_else(|| unknown_provider(provider))?;
+        if let Some(key) = NOT_BUILT.into_iter().find(|key| data.contains_key(*key)) {
+            let problem = "not built in this version of agent-creds; remove the key".to_owned();
+            return Err(GrantError::Key { key, problem });
+        }
+        let file = match data.get("grant.yaml") {
+            None => GrantFile::default(),
+            Some(bytes) => GrantFile::parse(&utf8("grant.yaml", bytes)?).map_err(GrantError::File)?,
+        };
+        let flow = file.flow;
+        let rules = provider.flow(flow).ok_or_else(|| {
+            wrong("flow", &format!("\"{}\"", flow.as_str()), &format!("a flow that {} has", provider.name))
+        })?;
+        let region = choice("region", file.region.as_deref(), provider.region.as_ref(), &provider.name)?;
+        let site = choice("site", file.site.as_deref(), provider.site.as_ref(), &provider.name)?;
+        let account = account(&file, rules, provider)?;
+        required(&file, rules)?;
+
+        let (token_url, client_auth) = endpoint(provider, &file, site.or(region))?;
+        let client_id = credential(data, "client_id")?.ok_or_else(|| missing("client_id", flow))?;
+        let client_secret = match (client_auth, credential(data, "client_secret")?) {
+            (ClientAuth::None, Some(_)) => return Err(needless("client_secret", "this client is public")),
+            (ClientAuth::Post | ClientAuth::Basic, None) => return Err(missing("client_secret", flow)),
+            (_, secret) => secret.map(SecretString::from),
+        };
+        let refresh_token = match (flow, credential(data, "refresh_token")?) {
+            (Flow::RefreshToken, None) => return Err(missing("refresh_token", flow)),
+            (Flow::ClientCredentials, Some(_)) => {
+                return Err(needless("refresh_token", "flow client_credentials has none"));
+            }
+            (_, token) => token.map(SecretString::from),
+        };
+        let scope_parameter = match flow {
+            Flow::RefreshToken => {
+                (rules.scope_parameter && !file.scopes.is_empty()).then(|| file.scopes.join(" "))
+            }
+            Flow::ClientCredentials => prefixed_scopes(rules, region, account, &file.scopes),
+        };
+        let unknown = |scope: &&String| !provider.scopes.is_empty() && !provider.scopes.contains(*scope);
+        Ok(Self {
+            provider,
+            flow,
+            rules,
+            token_url,
+            client_auth,
+            client_id,
+            client_secret,
+            refresh_token,
+            unknown_scopes: file.scopes.iter().filter(unknown).cloned().collect(),
+            scopes: file.scopes,
+            scope_parameter,
+            allow_private: provider.token_url.is_some() || file.allow_private,
+        })
+    }
+}
+
+fn unknown_provider(found: Option<&str>) -> GrantError {
+    let found = match found {
+        None => "no such label".to_owned(),
+        Some(label) => format!("{:?}", label.chars().take(63).collect::<String>()),
+    };
+    GrantError::Provider { found }
+}
+
+fn wrong(path: &str, found: &str, allowed: &str) -> GrantError {
+    GrantError::File(FileError {
+        path: path.to_owned(),
+        found: found.to_owned(),
+        allowed: allowed.to_owned(),
+    })
+}
+
+fn missing(key: &'static str, flow: Flow) -> GrantError {
+    GrantError::Key { key, problem: format!("missing; flow {} cannot do without it", flow.as_str()) }
+}
+
+fn needless(key: &'static str, why: &str) -> GrantError {
+    GrantError::Key { key, problem: format!("found one, but {why}; remove the key or correct grant.yaml") }
+}
+
+fn utf8(key: &'static str, bytes: &[u8]) -> Result<String, GrantError> {
+    let problem = "not UTF-8 text; write the value as it is, base64-encoded once".to_owned();
+    String::from_utf8(bytes.to_vec()).map_err(|_| GrantError::Key { key, problem })
+}
+
+/// One credential, trimmed: people pipe files with a newline at the end into `kubectl create secret`.
+fn credential(data: &BTreeMap<String, Vec<u8>>, key: &'static str) -> Result<Option<String>, GrantError> {
+    let Some(bytes) = data.get(key) else {
+        return Ok(None);
+    };
+    let value = utf8(key, bytes)?;
+    let value = value.trim();
+    let problem = if value.is_empty() {
+        "empty; write the credential or remove the key".to_owned()
+    } else if value.len() > MAX_TOKEN {
+        format!("{} bytes; a credential has at most {MAX_TOKEN}", value.len())
+    } else if !value.chars().all(|c| c.is_ascii_graphic()) {
+        // RFC 6749 appendix A: credentials are printable ASCII; space is allowed there, but is always a mistake.
+        "contains spaces, control or non-ASCII characters; write the bare credential".to_owned()
+    } else {
+        return Ok(Some(value.to_owned()));
+    };
+    Err(GrantError::Key { key, problem })
+}
+
+fn choice<'a>(
+    path: &str,
+    found: Option<&'a str>,
+    choice: Option<&'a Choice>,
+    provider: &str,
+) -> Result<Option<&'a str>, GrantError> {
+    match (found, choice) {
+        (None, choice) => Ok(choice.map(|choice| choice.default.as_str())),
+        (Some(_), None) => {
+            Err(wrong(path, "a value", &format!("nothing: provider {provider} has no {path}")))
+        }
+        (Some(found), Some(choice)) => {
+            let known = choice.allowed.iter().find(|allowed| *allowed == found);
+            let one_of = || format!("one of {}", choice.allowed.join(", "));
+            known.map(|known| Some(known.as_str())).ok_or_else(|| wrong(path, "another value", &one_of()))
+        }
+    }
+}
+
+/// The account goes into a scope, so it may hold nothing that would end that scope or start another.
+fn account<'a>(
+    file: &'a GrantFile,
+    rules: &FlowRules,
+    provider: &Provider,
+) -> Result<Option<&'a str>, GrantError> {
+    let Some(account) = file.account.as_deref() else {
+        return Ok(None);
+    };
+    if !rules.requires.iter().any(|key| key == "account") {
+        let nothing =
+            format!("nothing: flow {} of provider {} has no account", file.flow.as_str(), provider.name);
+        return Err(wrong("account", "a value", &nothing));
+    }
+    if account.len() <= 63 && account.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Ok(Some(account));
+    }
+    Err(wrong("account", "a value", "the account's subdomain: letters, digits and '-'"))
+}
+
+fn required(file: &GrantFile, rules: &FlowRules) -> Result<(), GrantError> {
+    for key in &rules.requires {
+        let there = match key.as_str() {
+            "account" => file.account.is_some(),
+            "scopes" => !file.scopes.is_empty(),
+            _ => false,
+        };
+        if !there {
+            let needed = format!("it: flow {} cannot do without", file.flow.as_str());
+            return Err(wrong(key, "nothing", &needed));
+        }
+    }
+    Ok(())
+}
+
+fn endpoint(
+    provider: &Provider,
+    file: &GrantFile,
+    place: Option<&str>,
+) -> Result<(Url, ClientAuth), GrantError> {
+    let (Some(template), Some(client_auth)) = (&provider.token_url, provider.client_auth) else {
+        return own_endpoint(file);
+    };
+    let fixed = format!("nothing: provider {} fixes it", provider.name);
+    if file.token_url.is_some() {
+        return Err(wrong("token_url", "a value", &fixed));
+    }
+    if file.client_auth.is_some() {
+        return Err(wrong("client_auth", "a value", &fixed));
+    }
+    if file.allow_private {
+        return Err(wrong("allow_private", "true", &fixed));
+    }
+    let place = place.unwrap_or_default();
+    let url = template.replace("{site}", place).replace("{region}", place);
+    let url = Url::parse(&url).map_err(|_| wrong("site", "a value", "a site of the provider"))?;
+    Ok((url, client_auth))
+}
+
+/// Provider `oauth2`. RFC 6749 §2.3.1 obliges every server to take Basic, so that is the default.
+fn own_endpoint(file: &GrantFile) -> Result<(Url, ClientAuth), GrantError> {
+    let allowed = "the https URL of the token endpoint, without user, query and fragment";
+    let Some(text) = &file.token_url else {
+        return Err(wrong("token_url", "nothing", allowed));
+    };
+    let url = Url::parse(text).map_err(|_| wrong("token_url", "a text that is no URL", allowed))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if url.scheme() != "https" || url.password().is_some() || !plain || url.host().is_none() {
+        return Err(wrong("token_url", "a URL of another kind", allowed));
+    }
+    Ok((url, file.client_auth.unwrap_or(ClientAuth::Basic)))
+}
+
+fn prefixed_scopes(
+    rules: &FlowRules,
+    region: Option<&str>,
+    account: Option<&str>,
+    scopes: &[String],
+) -> Option<String> {
+    let prefix = rules.scope_prefix.as_ref().map(|prefix| {
+        prefix
+            .replace("{region}", region.unwrap_or_default())
+            .replace("{account}", account.unwrap_or_default())
+    });
+    let all: Vec<&str> = prefix.iter().map(String::as_str).chain(scopes.iter().map(String::as_str)).collect();
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Names of grants: what an agent calls a grant, and the Secret behind it.
+
+use std::fmt;
+
+/// Most grants that one pod may have.
+pub const MAX_GRANTS: usize = 16;
+/// Longest name of a grant Secret, so that `<name>-state` and names derived from it stay valid everywhere.
+pub const MAX_SECRET_NAME: usize = 57;
+/// Suffix of a state Secret's name. A grant Secret's name may not end in it.
+pub const STATE_SUFFIX: &str = "-state";
+/// Label of a grant Secret: which provider definition it is for.
+pub const PROVIDER_LABEL: &str = "agent-creds/provider";
+/// Label of a state Secret: the grant Secret that it belongs to. Nothing without it is ever written.
+pub const STATE_LABEL: &str = "agent-creds/state-of";
+
+/// What the agent calls a grant: `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?` (an RFC 1123 label).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalName(String);
+
+/// The name of a grant Secret: an RFC 1123 subdomain of at most 57 characters that does not end in `-state`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretName(String);
+
+/// Why a name is refused. The text says what a name must look like, not what was found: the caller knows both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not an RFC 1123 label.
+    #[error("a grant's name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit")]
+    LocalName,
+    /// Not an RFC 1123 subdomain.
+    #[error(
+        "a Secret's name is made of a-z, 0-9, '-' and '.', and each part starts and ends with a letter or digit"
+    )]
+    SecretName,
+    /// Too long to derive the state Secret's name from.
+    #[error("a grant Secret's name has at most {MAX_SECRET_NAME} characters")]
+    SecretNameTooLong,
+    /// The suffix is reserved for what we write ourselves.
+    #[error("names that end in '{STATE_SUFFIX}' are reserved for state Secrets; name the grant Secret")]
+    StateSecret,
+}
+
+impl LocalName {
+    /// Checks `name`.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if is_label(name) { Ok(Self(name.to_owned())) } else { Err(NameError::LocalName) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SecretName {
+    /// Checks `name`.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        if name.len() > MAX_SECRET_NAME {
+            return Err(NameError::SecretNameTooLong);
+        }
+        if !name.split('.').all(is_label) {
+            return Err(NameError::SecretName);
+        }
+        if name.ends_with(STATE_SUFFIX) {
+            return Err(NameError::StateSecret);
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Name of the state Secret: `<name>-state`.
+    pub fn state(&self) -> String {
+        format!("{}{STATE_SUFFIX}", self.0)
+    }
+}
+
+impl fmt::Display for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `name` is an RFC 1123 label, which names of namespaces and containers are too.
+pub fn is_label(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    name.len() <= 63
+        && edge(name.chars().next())
+        && edge(name.chars().last())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_names_are_dns_labels() {
+        for good in ["a", "0", "pagerduty", "a-b", "x1", &"a".repeat(63)] {
+            assert_eq!(LocalName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "a b", "ä", "../x", "a\n", &"a".repeat(64)] {
+            assert_eq!(LocalName::parse(bad), Err(NameError::LocalName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn secret_names_leave_room_for_the_state_secret() {
+        assert_eq!(
+            SecretName::parse("devops-agent-pagerduty").unwrap().state(),
+            "devops-agent-pagerduty-state"
+        );
+        assert!(SecretName::parse("a.b-c").is_ok());
+        assert!(SecretName::parse(&"a".repeat(57)).is_ok());
+        assert_eq!(SecretName::parse(&"a".repeat(58)), Err(NameError::SecretNameTooLong));
+        assert_eq!(SecretName::parse("a..b"), Err(NameError::SecretName));
+        assert_eq!(SecretName::parse("a/b"), Err(NameError::SecretName));
+        assert_eq!(SecretName::parse("x-state"), Err(NameError::StateSecret));
+    }
+}

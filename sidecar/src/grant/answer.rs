@@ -1,0 +1,282 @@
+//! What an answer of the token endpoint means for the refresh token that was presented. Four classes, because
+//! four things follow: commit, try again later, wait in doubt, or ask a person. Nothing of a body gets out of
+//! here but tokens, scopes and a life.
+
+use agent_creds_core::grant::MAX_TOKEN;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::document::Token;
+use crate::outcome::Reason;
+
+/// What came back over the wire.
+#[derive(Debug)]
+pub enum Reply {
+    /// Nothing was sent.
+    NotSent(Reason),
+    /// Sent, and no complete head of an answer came: timeout, reset.
+    Lost(&'static str),
+    /// An answer.
+    Http {
+        /// Its status.
+        status: u16,
+        /// `Retry-After` or the provider's own header, in seconds from now.
+        retry_after_s: Option<i64>,
+        /// Its body, as far as it came.
+        body: Vec<u8>,
+        /// Whether the body came whole and within bounds.
+        complete: bool,
+    },
+}
+
+/// What it means.
+#[derive(Debug)]
+pub enum Answer {
+    /// A new access token.
+    Granted(Tokens),
+    /// The provider did nothing, or nothing was sent.
+    NotCommitted {
+        /// Why.
+        reason: Reason,
+        /// When it may be tried again, in seconds.
+        retry_after_s: Option<i64>,
+        /// Whether anything was sent.
+        sent: bool,
+    },
+    /// The provider may have replaced the refresh token.
+    InDoubt {
+        /// What happened instead of an answer.
+        cause: &'static str,
+        /// A complete refresh token in a broken body: saved, since its parent is dead by now.
+        salvaged: Option<Token>,
+    },
+    /// The refresh token is dead, says the provider.
+    InvalidGrant,
+}
+
+/// The tokens of RFC 6749 §5.1.
+#[derive(Debug)]
+pub struct Tokens {
+    /// `access_token`.
+    pub access: Token,
+    /// `refresh_token`; absent: the old one stays.
+    pub refresh: Option<Token>,
+    /// `expires_in` in seconds; absent: the definition's default.
+    pub expires_in: Option<i64>,
+    /// `scope`, split at spaces; absent: as asked.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Longest life that is believed: ten years, in seconds.
+const MAX_LIFE: i64 = 10 * 365 * 86_400;
+
+#[derive(Deserialize)]
+struct Body {
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    expires_in: Option<Value>,
+    scope: Option<Value>,
+    error: Option<Value>,
+}
+
+impl Answer {
+    /// Reads a reply.
+    pub fn of(reply: Reply) -> Self {
+        let (status, retry_after_s, body, complete) = match reply {
+            Reply::NotSent(reason) => {
+                return Self::NotCommitted { reason, retry_after_s: None, sent: false };
+            }
+            Reply::Lost(cause) => {
+                return Self::InDoubt { cause, salvaged: None };
+            }
+            Reply::Http { status, retry_after_s, body, complete } => (status, retry_after_s, body, complete),
+        };
+        let parsed = if complete { serde_json::from_slice::<Body>(&body).ok() } else { None };
+        let error = parsed.as_ref().and_then(|body| body.error.as_ref()).and_then(Value::as_str);
+        match (status, error, parsed.as_ref()) {
+            (429, ..) => Self::NotCommitted { reason: Reason::RateLimited, retry_after_s, sent: true },
+            (400..=499, Some("invalid_grant"), _) => Self::InvalidGrant,
+            (400..=499, Some(error), _) => {
+                Self::NotCommitted { reason: Reason::of_oauth_error(error), retry_after_s, sent: true }
+            }
+            (200..=299, ..) => Self::success(parsed, &body, complete),
+            (500..=599, ..) => Self::InDoubt { cause: "server_error", salvaged: None },
+            _ => Self::InDoubt { cause: "unexpected_status", salvaged: None },
+        }
+    }
+
+    fn success(parsed: Option<Body>, raw: &[u8], complete: bool) -> Self {
+        let doubt = |cause, salvaged| Self::InDoubt { cause, salvaged };
+        if !complete {
+            return doubt("truncated", salvage(raw));
+        }
+        let Some(body) = parsed else {
+            return doubt("not_json", None);
+        };
+        let refresh = body.refresh_token.and_then(token);
+        let Some(access) = body.access_token.and_then(token) else {
+            return doubt("no_access_token", refresh);
+        };
+        Self::Granted(Tokens {
+            access,
+            refresh,
+            expires_in: body.expires_in.as_ref().and_then(seconds),
+            scopes: body.scope.as_ref().and_then(scopes),
+        })
+    }
+}
+
+/// A token as RFC 6749 appendix A has it: printable ASCII, and of a bounded size.
+fn token(text: String) -> Option<Token> {
+    let good = !text.is_empty() && text.len() <= MAX_TOKEN && text.chars().all(|c| c.is_ascii_graphic());
+    good.then(|| Token::from(text))
+}
+
+/// Some servers send the number as a string.
+fn seconds(value: &Value) -> Option<i64> {
+    let number = value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|seconds| seconds as i64))
+        .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))?;
+    (number > 0).then_some(number.min(MAX_LIFE))
+}
+
+/// Separated by spaces (RFC 6749 §3.3); some servers use commas or a JSON array.
+fn scopes(value: &Value) -> Option<Vec<String>> {
+    let split = |text: &str| -> Vec<String> {
+        text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+    };
+    match value {
+        Value::String(text) => Some(split(text)),
+        Value::Array(items) => Some(items.iter().filter_map(Value::as_str).flat_map(split).collect()),
+        _ => None,
+    }
+}
+
+/// Finds `"refresh_token":"…"` in a body that ends early. Only a value with its closing quote counts, and only
+/// one without escapes, so that nothing is guessed.
+fn salvage(raw: &[u8]) -> Option<Token> {
+    let text = std::str::from_utf8(raw).unwrap_or_else(|e| {
+        std::str::from_utf8(raw.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+    });
+    let after = text.split("\"refresh_token\"").nth(1)?.trim_start().strip_prefix(':')?.trim_start();
+    let (value, _) = after.strip_prefix('"')?.split_once('"')?;
+    if value.contains('\\') { None } else { token(value.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn http(status: u16, body: &str) -> Answer {
+        Answer::of(Reply::Http {
+            status,
+            retry_after_s: None,
+            body: body.as_bytes().to_vec(),
+            complete: true,
+        })
+    }
+
+    fn cut(body: &str) -> Answer {
+        Answer::of(Reply::Http {
+            status: 200,
+            retry_after_s: None,
+            body: body.as_bytes().to_vec(),
+            complete: false,
+        })
+    }
+
+    #[test]
+    fn a_success_is_read_leniently() {
+        let Answer::Granted(tokens) = http(
+            200,
+            r#"{"access_token":"a","refresh_token":"r","expires_in":"3600","scope":"x y,z","extra":[1]}"#,
+        ) else {
+            panic!("granted")
+        };
+        assert_eq!(tokens.access.expose_secret(), "a");
+        assert_eq!(tokens.refresh.unwrap().expose_secret(), "r");
+        assert_eq!(tokens.expires_in, Some(3600));
+        assert_eq!(tokens.scopes.unwrap(), ["x", "y", "z"]);
+
+        let Answer::Granted(tokens) = http(201, r#"{"access_token":"a","refresh_token":"","expires_in":-1}"#)
+        else {
+            panic!("granted")
+        };
+        assert!(tokens.refresh.is_none(), "an empty refresh token is none: the old one stays");
+        assert_eq!((tokens.expires_in, tokens.scopes), (None, None));
+    }
+
+    #[test]
+    fn only_invalid_grant_condemns_a_refresh_token() {
+        assert!(matches!(http(400, r#"{"error":"invalid_grant"}"#), Answer::InvalidGrant));
+        assert!(matches!(http(401, r#"{"error":"invalid_grant"}"#), Answer::InvalidGrant));
+        for (status, error, expected) in [
+            (401, "invalid_client", Reason::InvalidClient),
+            (400, "invalid_request", Reason::InvalidRequest),
+            (400, "invalid_scope", Reason::InvalidScope),
+            (400, "something", Reason::OauthError),
+        ] {
+            let Answer::NotCommitted { reason, sent: true, .. } =
+                http(status, &format!(r#"{{"error":"{error}"}}"#))
+            else {
+                panic!("{error}")
+            };
+            assert_eq!(reason, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_grant_nor_an_oauth_error_is_doubt() {
+        for (status, body, expected) in [
+            (200, "<html>welcome</html>", "not_json"),
+            (200, "", "not_json"),
+            (200, "{}", "no_access_token"),
+            (200, r#"{"access_token":"a b"}"#, "no_access_token"),
+            (200, r#"{"error":"invalid_grant"}"#, "no_access_token"),
+            (302, "", "unexpected_status"),
+            (404, "<html>", "unexpected_status"),
+            (400, "invalid_grant", "unexpected_status"),
+            (500, r#"{"error":"invalid_grant"}"#, "server_error"),
+            (503, "", "server_error"),
+        ] {
+            let Answer::InDoubt { cause, salvaged: None } = http(status, body) else {
+                panic!("{status} {body}")
+            };
+            assert_eq!(cause, expected, "{status} {body}");
+        }
+        assert!(matches!(Answer::of(Reply::Lost("timeout")), Answer::InDoubt { cause: "timeout", .. }));
+    }
+
+    #[test]
+    fn a_whole_refresh_token_in_a_broken_body_is_saved() {
+        let saved = |body| match cut(body) {
+            Answer::InDoubt { salvaged, .. } => salvaged.map(|token| token.expose_secret().to_owned()),
+            _ => panic!("doubt"),
+        };
+        assert_eq!(saved(r#"{"refresh_token" : "r+1", "access_tok"#).as_deref(), Some("r+1"));
+        assert_eq!(saved(r#"{"refresh_token":"r+1"#), None, "perhaps cut off");
+        assert_eq!(saved(r#"{"refresh_token":"r\u002b","#), None, "escaped: not guessed");
+        assert_eq!(saved(r#"{"access_token":"a"#), None);
+        let Answer::InDoubt { salvaged: Some(_), .. } = http(200, r#"{"refresh_token":"r"}"#) else {
+            panic!("a refresh token without an access token is kept too")
+        };
+    }
+
+    #[test]
+    fn a_429_and_what_was_never_sent_are_tried_again() {
+        let reply = Reply::Http { status: 429, retry_after_s: Some(7), body: Vec::new(), complete: true };
+        let Answer::NotCommitted { reason: Reason::RateLimited, retry_after_s: Some(7), sent: true } =
+            Answer::of(reply)
+        else {
+            panic!("rate limited")
+        };
+        let Answer::NotCommitted { reason: Reason::Dns, sent: false, .. } =
+            Answer::of(Reply::NotSent(Reason::Dns))
+        else {
+            panic!("not sent")
+        };
+    }
+}

@@ -1,0 +1,71 @@
+//! Fingerprints: how tokens, logins and configurations are compared and named without being shown. SHA-256 in
+//! hex of a secret with enough entropy of its own; fingerprints stay in the state Secret, beside the token.
+
+use agent_creds_core::grant::Grant;
+use aws_lc_rs::digest::{Context, SHA256};
+use secrecy::ExposeSecret;
+
+use super::document::Token;
+
+/// SHA-256 of one token, in hex.
+pub fn of_token(token: &Token) -> String {
+    hash(&[token.expose_secret()])
+}
+
+/// What a redemption of this grant presents: the refresh token, or the client's own credentials where the flow
+/// has no refresh token. A new value is a new login.
+pub fn of_login(grant: &Grant) -> String {
+    match (&grant.refresh_token, &grant.client_secret) {
+        (Some(token), _) => hash(&[token.expose_secret()]),
+        (None, Some(secret)) => hash(&[&grant.client_id, secret.expose_secret()]),
+        (None, None) => hash(&[&grant.client_id]),
+    }
+}
+
+/// Provider, token endpoint and client that a lineage belongs to. A state bound to another one is never
+/// presented: whoever may write the grant Secret must not steer a live token to a server of his own.
+pub fn of_binding(grant: &Grant) -> String {
+    hash(&[&grant.provider.name, grant.token_url.as_str(), &grant.client_id])
+}
+
+/// Everything else that a token depends on. A change clears backoff and verdict and asks for a new token.
+pub fn of_config(grant: &Grant) -> String {
+    let secret = grant.client_secret.as_ref().map_or("", ExposeSecret::expose_secret);
+    let parameter = grant.scope_parameter.as_deref().unwrap_or_default();
+    hash(&[secret, parameter, &grant.scopes.join(" "), grant.flow.as_str()])
+}
+
+/// Parts are separated by a byte that none of them can hold.
+fn hash(parts: &[&str]) -> String {
+    let mut context = Context::new(&SHA256);
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            context.update(&[0]);
+        }
+        context.update(part.as_bytes());
+    }
+    hex(context.finish().as_ref())
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_sha256_in_hex() {
+        let token = Token::from("abc".to_owned());
+        assert_eq!(of_token(&token), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+        assert_ne!(hash(&["a", ""]), hash(&["a"]));
+    }
+}

@@ -1,0 +1,316 @@
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::grant::document::{Last, Retry, Verdict};
+
+pub(crate) const NOW: i64 = 1_800_000_000;
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW + seconds).unwrap()
+}
+
+pub(crate) fn login_with(token: &str, file: &str) -> Login {
+    let mut data = BTreeMap::from([
+        ("client_id".to_owned(), b"id".to_vec()),
+        ("client_secret".to_owned(), b"hush".to_vec()),
+        ("grant.yaml".to_owned(), file.as_bytes().to_vec()),
+    ]);
+    if !token.is_empty() {
+        data.insert("refresh_token".to_owned(), token.as_bytes().to_vec());
+    }
+    Login::new(Grant::read(Some("oauth2"), &data).unwrap())
+}
+
+pub(crate) fn login(token: &str) -> Login {
+    login_with(token, "token_url: https://id.example.com/token")
+}
+
+pub(crate) fn view<'a>(login: &'a Login, document: &'a Document) -> View<'a> {
+    let timing = Timing::default();
+    View { login, document, now: at(0), silent_claim: None, spread: 0.5, draining: false, timing }
+}
+
+/// A document in the middle of its life: login `seed`, head `head`, an access token of an hour issued at `NOW`.
+pub(crate) fn living(login: &Login, head: &str) -> Document {
+    let head = Token::from(head.to_owned());
+    Document {
+        seed: Some(Seed {
+            seq: 1,
+            token_fp: login.token_fp.clone(),
+            binding: login.binding.clone(),
+            adopted_at: at(-7200),
+            proven: true,
+        }),
+        r#gen: 3,
+        refresh: Some(Refresh {
+            fp: fingerprint::of_token(&head),
+            token: head,
+            obtained_at: at(0),
+            presented: Presented::Never,
+        }),
+        spent: vec![login.token_fp.clone()],
+        access: Some(Access {
+            token: Token::from("access".to_owned()),
+            fp: "access-fp".to_owned(),
+            issued_at: at(0),
+            expires_at: at(3600),
+            lifetime_s: 3600,
+            scopes: Vec::new(),
+            config_fp: login.config_fp.clone(),
+        }),
+        last: Some(Last { redeemed_at: at(0), outcome: "success".to_owned(), by: "x".to_owned() }),
+        ..Document::default()
+    }
+}
+
+fn claimed(step: Step) -> Attempt {
+    match step {
+        Step::Claim(attempt) => *attempt,
+        other => panic!("expected a claim, got {other:?}"),
+    }
+}
+
+fn waits(step: Step) -> Option<Timestamp> {
+    match step {
+        Step::Wait(until) => until,
+        other => panic!("expected a wait, got {other:?}"),
+    }
+}
+
+pub(crate) fn claim(parent: &str, seconds: i64) -> Claim {
+    Claim {
+        id: "c1".to_owned(),
+        holder: "other".to_owned(),
+        parent_fp: parent.to_owned(),
+        purpose: Purpose::Refresh,
+        claimed_at: at(seconds),
+        term_s: 60,
+    }
+}
+
+#[test]
+fn an_empty_state_adopts_the_login_and_claims() {
+    let login = login("r1");
+    let attempt = claimed(next(&view(&login, &Document::default())));
+    assert_eq!(attempt.token.expose_secret(), "r1");
+    assert_eq!(attempt.parent_fp, login.token_fp);
+    let seed = attempt.document.seed.as_ref().unwrap();
+    assert_eq!((seed.seq, seed.proven, &seed.binding), (1, false, &login.binding));
+
+    let written = attempt.claimed("c9", "me", at(0), Timing::default());
+    let claim = written.claim.unwrap();
+    assert_eq!((claim.id.as_str(), claim.holder.as_str(), claim.term_s), ("c9", "me", 60));
+    assert_eq!(claim.parent_fp, login.token_fp);
+}
+
+#[test]
+fn waits_until_a_spread_eighty_percent_of_life() {
+    let login = login("r1");
+    let document = living(&login, "r4");
+    for (spread, expected) in [(0.0, 2700), (0.5, 2880), (1.0, 3060)] {
+        let until = waits(next(&View { spread, ..view(&login, &document) }));
+        assert_eq!(until, Some(at(expected)));
+    }
+    let attempt = claimed(next(&View { now: at(2880), ..view(&login, &document) }));
+    assert_eq!(attempt.token.expose_secret(), "r4", "the head, not the login");
+    assert_eq!(attempt.purpose, Purpose::Refresh);
+}
+
+#[test]
+fn refreshes_five_minutes_before_the_end_where_life_allows() {
+    let login = login("r1");
+    let due = |life: i64| {
+        let mut document = living(&login, "r4");
+        let access = document.access.as_mut().unwrap();
+        (access.lifetime_s, access.expires_at) = (life, at(life));
+        waits(next(&view(&login, &document))).unwrap().as_second() - NOW
+    };
+    assert_eq!(due(1000), 700, "five minutes before");
+    assert_eq!(due(86_400), 69_120);
+    assert_eq!(due(300), 240, "no room for five minutes: 80 %");
+    assert_eq!(due(10), 8);
+}
+
+#[test]
+fn a_foreign_claim_is_waited_for_until_it_was_silent_for_its_term() {
+    let login = login("r1");
+    let mut document = living(&login, "r4");
+    let head = document.refresh.as_ref().unwrap().fp.clone();
+    document.claim = Some(claim(&head, -600));
+    let now = at(3500);
+    assert_eq!(waits(next(&View { now, ..view(&login, &document) })), None, "its age alone says nothing");
+    assert_eq!(waits(next(&View { now, silent_claim: Some("c0"), ..view(&login, &document) })), None);
+
+    let Step::Write(written) = next(&View { now, silent_claim: Some("c1"), ..view(&login, &document) })
+    else {
+        panic!("a doubt")
+    };
+    let doubt = written.doubt.as_ref().unwrap();
+    assert!(written.claim.is_none());
+    assert_eq!((doubt.cause.as_str(), doubt.replays, &doubt.parent_fp), ("silent", 0, &head));
+    assert_eq!(doubt.replay_not_before, at(3600 - 180), "the last responsible moment");
+    assert_eq!(written.refresh.as_ref().unwrap().presented, Presented::InDoubt);
+
+    assert_eq!(waits(next(&view(&login, &written))), Some(at(3420)), "not presented again before");
+    assert_eq!(claimed(next(&View { now: at(3420), ..view(&login, &written) })).purpose, Purpose::Replay);
+}
+
+#[test]
+fn a_silent_claim_on_what_cannot_rotate_is_no_doubt() {
+    let login = login_with("", "token_url: https://id.example.com/token\nflow: client_credentials");
+    let mut document = claimed(next(&view(&login, &Document::default()))).document;
+    document.claim = Some(claim(&login.token_fp, 0));
+    let Step::Write(written) = next(&View { silent_claim: Some("c1"), ..view(&login, &document) }) else {
+        panic!("cleared")
+    };
+    assert!(written.claim.is_none() && written.doubt.is_none());
+    claimed(next(&view(&login, &written)));
+}
+
+#[test]
+fn a_second_doubt_waits_longer() {
+    let login = login("r1");
+    let mut document = living(&login, "r4");
+    let head = document.refresh.as_ref().unwrap().fp.clone();
+    for (replays, backoff) in [(0, 60), (1, 120), (2, 240)] {
+        doubt(&mut document, &claim(&head, 4000), "timeout", at(4000), at(4000), Timing::default());
+        let noted = document.doubt.as_ref().unwrap();
+        assert_eq!((noted.replays, noted.first_sent_at), (replays, at(4000)));
+        assert_eq!(noted.replay_not_before, at(4000 + backoff));
+    }
+}
+
+#[test]
+fn shared_backoff_holds_everybody_until_the_settings_change() {
+    let login = login("r1");
+    let mut document = living(&login, "r4");
+    document.access = None;
+    document.retry = Some(Retry {
+        attempts: 3,
+        not_before: at(100),
+        reason: "rate_limited".to_owned(),
+        config_fp: login.config_fp.clone(),
+    });
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(100)));
+    let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
+    claimed(next(&view(&other, &document)));
+}
+
+#[test]
+fn a_verdict_is_probed_at_its_time_and_falls_with_new_settings() {
+    let login = login("r1");
+    let mut document = living(&login, "r4");
+    let fp = document.refresh.as_ref().unwrap().fp.clone();
+    let verdict = |fp: String| Verdict {
+        fp,
+        error: "invalid_grant".to_owned(),
+        at: at(0),
+        next_probe: at(60),
+        config_fp: login.config_fp.clone(),
+    };
+    document.access = None;
+    document.verdict = Some(verdict(fp));
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(60)));
+    assert_eq!(claimed(next(&View { now: at(60), ..view(&login, &document) })).purpose, Purpose::Probe);
+    document.verdict = Some(verdict("about another token".to_owned()));
+    claimed(next(&view(&login, &document)));
+}
+
+#[test]
+fn a_new_login_keeps_the_old_head_aside_and_goes_first() {
+    let (old, new) = (login("r1"), login("n1"));
+    let document = living(&old, "r4");
+    assert_eq!(waits(next(&view(&new, &document))), Some(at(60)), "redemptions keep their distance");
+    let attempt = claimed(next(&View { now: at(60), ..view(&new, &document) }));
+    assert_eq!(attempt.token.expose_secret(), "n1");
+    let after = &attempt.document;
+    assert_eq!(after.seed.as_ref().map(|seed| (seed.seq, seed.proven)), Some((2, false)));
+    assert_eq!(after.spare[0].token.expose_secret(), "r4");
+    assert_eq!(after.seeds_seen[0].fp, old.token_fp);
+    assert!(after.access.is_some(), "served to its end");
+}
+
+#[test]
+fn an_old_login_that_is_put_back_changes_nothing() {
+    let (old, new) = (login("r1"), login("n1"));
+    let mut document = living(&new, "n4");
+    remember(&mut document, &old.token_fp, "replaced");
+    assert!(is_stale(&document, &old));
+    assert_eq!(waits(next(&view(&old, &document))), Some(at(2880)));
+    let spent = login("n4-before");
+    document.spent.push(spent.token_fp.clone());
+    assert!(is_stale(&document, &spent), "a token that was replaced is no new login");
+    assert!(!is_stale(&document, &new));
+}
+
+#[test]
+fn a_live_token_never_goes_to_another_server_or_client() {
+    let mine = login("r1");
+    let document = Document { access: None, ..living(&mine, "r4") };
+    let steered = login_with("r1", "token_url: https://evil.example.com/token");
+    assert!(matches!(next(&view(&steered, &document)), Step::Refuse(Reason::BindingChanged)));
+
+    let mut replaced = living(&mine, "r4");
+    remember(&mut replaced, &login("r0").token_fp, "replaced");
+    let stale = login_with("r0", "token_url: https://evil.example.com/token");
+    assert!(
+        matches!(next(&view(&stale, &replaced)), Step::Refuse(Reason::BindingChanged)),
+        "not by way of an old login either"
+    );
+    let fresh = login_with("n1", "token_url: https://other.example.com/token");
+    assert_eq!(claimed(next(&view(&fresh, &document))).token.expose_secret(), "n1", "a new login may move");
+}
+
+#[test]
+fn changed_settings_ask_for_a_new_token_but_not_at_every_keystroke() {
+    let login = login("r1");
+    let document = living(&login, "r4");
+    let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
+    assert_eq!(waits(next(&view(&other, &document))), Some(at(300)));
+    claimed(next(&View { now: at(300), ..view(&other, &document) }));
+}
+
+#[test]
+fn redemptions_keep_their_distance() {
+    let login = login("r1");
+    let mut document = living(&login, "r4");
+    document.seed.as_mut().unwrap().proven = false;
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(60)));
+    document.access.as_mut().unwrap().lifetime_s = 100;
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(10)));
+}
+
+#[test]
+fn who_leaves_or_is_too_old_claims_nothing() {
+    let login = login("r1");
+    let document = Document { access: None, ..living(&login, "r4") };
+    assert_eq!(waits(next(&View { draining: true, ..view(&login, &document) })), None);
+    let newer = Document { min_writer: 2, ..document };
+    assert!(matches!(next(&view(&login, &newer)), Step::Refuse(Reason::StateNewer)));
+}
+
+#[test]
+fn fields_of_other_versions_survive_and_tokens_are_not_printed() {
+    let login = login("r1");
+    let mut json: serde_json::Value = serde_json::from_slice(&living(&login, "r4").to_json()).unwrap();
+    json["home"] = serde_json::json!({"cluster": "x"});
+    json["v"] = 7.into();
+    let document = Document::parse(Some(json.to_string().as_bytes())).unwrap();
+    let again: serde_json::Value = serde_json::from_slice(&document.to_json()).unwrap();
+    assert_eq!(again, json);
+    assert_eq!((&again["gen"], &again["refresh"]["token"]), (&3.into(), &"r4".into()));
+    assert_eq!(again["access"]["issued_at"], "2027-01-15T08:00:00Z", "RFC 3339");
+    assert!(!format!("{document:?}").contains("r4"));
+}
+
+#[test]
+fn what_is_no_document_is_told_from_an_empty_one() {
+    assert!(Document::parse(None).unwrap().seed.is_none());
+    assert!(Document::parse(Some(b" \n")).unwrap().seed.is_none());
+    for garbage in ["{", "[]", "null", "\"x\"", "{\"gen\":\"x\"}", "{\"seed\":{}}"] {
+        assert!(Document::parse(Some(garbage.as_bytes())).is_err(), "{garbage}");
+    }
+    assert!(Document::parse(Some(&vec![b'x'; 300_000])).is_err());
+}

@@ -1,0 +1,18 @@
+//! The sidecar: redeems a grant, keeps what lasts, and serves short-lived tokens to the agent beside it.
+//!
+//! [`grant`] is the refresh protocol, pure: Secrets, answers and the time in, steps and documents out. [`keeper`]
+//! acts on it through [`store`] and [`present`]; [`shelf`] is what there is to serve; [`serve`] faces the agent.
+
+pub mod args;
+pub mod clock;
+pub mod grant;
+pub mod keeper;
+pub mod lifecycle;
+pub mod metrics;
+pub mod outcome;
+pub mod present;
+pub mod process;
+pub mod run;
+pub mod serve;
+pub mod shelf;
+pub mod store;

@@ -1,0 +1,164 @@
+//! What on-call sees. The one object name among the labels is the grant's, `namespace/secret`; there are no labels
+//! for pods or namespaces of our own. What can be derived is derived when it is scraped, so that nothing drifts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::clock::Clock;
+use crate::outcome::{Outcome, Reason};
+use crate::shelf::Shelf;
+use crate::store::ObjectName;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefreshLabels {
+    grant: String,
+    provider: String,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    grant: String,
+    provider: String,
+    reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    grant: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GrantLabel {
+    grant: String,
+}
+
+/// The counters of one process. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    refresh: Family<RefreshLabels, Counter>,
+    failures: Family<FailureLabels, Counter>,
+    duration: Histogram,
+    requests: Family<RequestLabels, Counter>,
+    unpersisted: Family<GrantLabel, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            refresh: Family::default(),
+            failures: Family::default(),
+            duration: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0]),
+            requests: Family::default(),
+            unpersisted: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry with these metrics and those that are derived from `shelves`.
+    pub fn registry(&self, shelves: &[Arc<Shelf>], clock: &Clock) -> Registry {
+        let mut registry = Registry::with_prefix("agent_creds");
+        registry.register(
+            "refresh",
+            "Refreshes by outcome, counted by the replica that made them",
+            self.refresh.clone(),
+        );
+        registry.register("refresh_failures", "Refreshes that failed, by reason", self.failures.clone());
+        registry.register(
+            "refresh_duration_seconds",
+            "From connecting to the stored answer",
+            self.duration.clone(),
+        );
+        registry.register("token_requests", "Token requests of the agent by outcome", self.requests.clone());
+        registry.register(
+            "unpersisted_refresh_token",
+            "1 while a received refresh token could not be stored yet",
+            self.unpersisted.clone(),
+        );
+        registry.register_collector(Box::new(Shelves { shelves: shelves.to_vec(), clock: clock.clone() }));
+        registry
+    }
+
+    /// One refresh is over.
+    pub fn refreshed(
+        &self,
+        grant: &ObjectName,
+        provider: &str,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        took: Duration,
+    ) {
+        let (grant, provider) = (grant.to_string(), provider.to_owned());
+        if let Some(reason) = reason {
+            let labels = FailureLabels { grant: grant.clone(), provider: provider.clone(), reason };
+            self.failures.get_or_create(&labels).inc();
+        }
+        self.refresh.get_or_create(&RefreshLabels { grant, provider, outcome }).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Whether a received refresh token waits to be stored.
+    pub fn unpersisted(&self, grant: &ObjectName, waiting: bool) {
+        self.unpersisted.get_or_create(&GrantLabel { grant: grant.to_string() }).set(waiting.into());
+    }
+
+    /// The counter of one grant's token requests with one outcome, to be kept by who counts often.
+    pub fn token_requests(&self, grant: &ObjectName, outcome: &'static str) -> Counter {
+        let labels = RequestLabels { grant: grant.to_string(), outcome };
+        self.requests.get_or_create(&labels).clone()
+    }
+}
+
+#[derive(Debug)]
+struct Shelves {
+    shelves: Vec<Arc<Shelf>>,
+    clock: Clock,
+}
+
+impl Collector for Shelves {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let now = self.clock.now();
+        let one = |value: i64| ConstGauge::new(value);
+        let mut states = encoder.encode_descriptor(
+            "grant_state",
+            "1 for the state that the grant is in",
+            None,
+            one(0).metric_type(),
+        )?;
+        for shelf in &self.shelves {
+            let (current, entered) = shelf.states(now);
+            let (grant, provider) = (shelf.secret.to_string(), shelf.provider());
+            for state in entered {
+                let labels = [("grant", grant.as_str()), ("provider", provider), ("state", state)];
+                one((state == current.as_str()).into()).encode(states.encode_family(&labels)?)?;
+            }
+        }
+        let mut gauge = |name, help, of: &dyn Fn(&Shelf) -> Option<Timestamp>| {
+            let mut metric = encoder.encode_descriptor(name, help, None, one(0).metric_type())?;
+            for shelf in &self.shelves {
+                if let Some(at) = of(shelf) {
+                    let labels = [("grant", shelf.secret.to_string())];
+                    one(at.as_second()).encode(metric.encode_family(&labels)?)?;
+                }
+            }
+            Ok::<_, std::fmt::Error>(())
+        };
+        gauge("token_expiry_timestamp_seconds", "End of the access token", &|shelf| {
+            shelf.status(now).expires_at
+        })?;
+        gauge("reauth_timestamp_seconds", "When a person has to log in again, as far as is known", &|shelf| {
+            shelf.status(now).reauth_at
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! The kubelet's probes and the drain, over a socket in the sidecar's own volume: a port could be taken by another
+//! container of the pod, which would then answer in our place (invariant I10). One line in, one line out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::lifecycle::{Phase, advance};
+use crate::outcome::State;
+use crate::shelf::Shelf;
+
+/// Longest time for one question, on either side.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest line.
+const MAX_LINE: u64 = 4096;
+
+/// What may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// May the main containers start?
+    Startup,
+    /// Is the process alive? Never depends on a provider or on the API server.
+    Liveness,
+    /// The pod is going away.
+    Drain,
+}
+
+impl Question {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Liveness => "liveness",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// What the answers depend on.
+pub struct Probe {
+    /// The grants.
+    pub shelves: Vec<Arc<Shelf>>,
+    /// Whether the main containers wait until each is ready.
+    pub strict_start: bool,
+    /// Where a drain is told.
+    pub phase: watch::Sender<Phase>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Probe {
+    /// Answers for ever.
+    pub async fn serve(self, listener: UnixListener) {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            // One after the other: the kubelet asks one thing at a time, and nobody else has the volume.
+            let _ = tokio::time::timeout(TIMEOUT, self.answer(stream)).await;
+        }
+    }
+
+    async fn answer(&self, mut stream: UnixStream) -> std::io::Result<()> {
+        let mut line = Vec::new();
+        (&mut stream).take(MAX_LINE).read_to_end(&mut line).await?;
+        let questions = [Question::Startup, Question::Liveness, Question::Drain];
+        let question = questions.into_iter().find(|question| question.as_str().as_bytes() == line);
+        let answer = match question {
+            Some(Question::Startup) => self.startup(),
+            Some(Question::Liveness) => "ok".to_owned(),
+            Some(Question::Drain) => {
+                advance(&self.phase, Phase::Draining);
+                "ok".to_owned()
+            }
+            None => "unknown question".to_owned(),
+        };
+        stream.write_all(answer.as_bytes()).await
+    }
+
+    fn startup(&self) -> String {
+        let now = self.clock.now();
+        let waiting = self
+            .shelves
+            .iter()
+            .map(|shelf| (shelf, shelf.status(now)))
+            .find(|(_, s)| s.state != State::Ready);
+        match waiting {
+            Some((shelf, status)) if self.strict_start => {
+                format!("grant {} is {}: {}", shelf.name, status.state.as_str(), status.message)
+            }
+            _ => "ok".to_owned(),
+        }
+    }
+}
+
+/// Asks the sidecar behind the socket at `path`. `Err` is the sentence why not.
+pub async fn ask(path: &Path, question: Question) -> Result<(), String> {
+    let exchange = async {
+        let mut stream = UnixStream::connect(path).await?;
+        stream.write_all(question.as_str().as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut answer = Vec::new();
+        stream.take(MAX_LINE).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    match tokio::time::timeout(TIMEOUT, exchange).await {
+        Ok(Ok(answer)) if answer == "ok" => Ok(()),
+        Ok(Ok(answer)) => Err(answer),
+        Ok(Err(error)) => Err(format!("the sidecar does not answer: {}", error.kind())),
+        Err(_) => Err("the sidecar does not answer in time".to_owned()),
+    }
+}

@@ -1,0 +1,124 @@
+//! What one grant has to offer right now: written by its keeper, read by the local API, the probes and the
+//! metrics. Only what is stored gets here (invariant I4), and only what is valid gets out (I10).
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use agent_creds_core::names::LocalName;
+use jiff::Timestamp;
+
+use crate::grant::document::{Document, Token};
+use crate::grant::machine::Login;
+use crate::grant::status::{Status, Trouble, is_served};
+use crate::outcome::State;
+use crate::store::ObjectName;
+
+/// One grant.
+#[derive(Debug)]
+pub struct Shelf {
+    /// What the agent calls it.
+    pub name: LocalName,
+    /// Its grant Secret.
+    pub secret: ObjectName,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    document: Document,
+    login: Option<Login>,
+    trouble: Option<Trouble>,
+    /// Whether the two Secrets were read with success since the start.
+    read: bool,
+    entered: BTreeSet<&'static str>,
+}
+
+/// A token that may be served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The access token.
+    pub token: Token,
+    /// Its end.
+    pub expires_at: Timestamp,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+}
+
+impl Shelf {
+    /// An empty shelf.
+    pub fn new(name: LocalName, secret: ObjectName) -> Self {
+        Self { name, secret, known: Mutex::default() }
+    }
+
+    /// The stored document and the login, as they were just read or written.
+    pub fn put(&self, document: &Document, login: Option<&Login>, trouble: Option<Trouble>, now: Timestamp) {
+        self.change(now, |known| {
+            known.document = document.clone();
+            if let Some(login) = login {
+                known.login = Some(login.clone());
+            }
+            (known.trouble, known.read) = (trouble, true);
+        });
+    }
+
+    /// Something stands in the way. What was known before goes on being served.
+    pub fn trouble(&self, trouble: Trouble, now: Timestamp) {
+        self.change(now, |known| known.trouble = Some(trouble));
+    }
+
+    /// The state.
+    pub fn status(&self, now: Timestamp) -> Status {
+        self.look(|known| known.status(now))
+    }
+
+    /// The provider, once the grant Secret was read.
+    pub fn provider(&self) -> &'static str {
+        self.look(|known| known.login.as_ref().map_or("", |login| login.grant.provider.name.as_str()))
+    }
+
+    /// The access token, while it is valid.
+    pub fn token(&self, now: Timestamp) -> Option<Served> {
+        self.look(|known| {
+            let access = known.document.access.as_ref()?;
+            is_served(access.expires_at, access.lifetime_s, now).then(|| Served {
+                token: access.token.clone(),
+                expires_at: access.expires_at,
+                scopes: access.scopes.clone(),
+            })
+        })
+    }
+
+    /// The state now, and all states that the grant has been in.
+    pub fn states(&self, now: Timestamp) -> (State, Vec<&'static str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = known.status(now).state;
+        known.entered.insert(state.as_str());
+        (state, known.entered.iter().copied().collect())
+    }
+
+    fn look<T>(&self, what: impl FnOnce(&Known) -> T) -> T {
+        what(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Logs a change of state: one line per change, with words of the closed sets and our own sentence.
+    fn change(&self, now: Timestamp, how: impl FnOnce(&mut Known)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.status(now);
+        how(&mut known);
+        let after = known.status(now);
+        known.entered.insert(after.state.as_str());
+        if (before.state, before.reason) != (after.state, after.reason) {
+            let (state, reason) = (after.state.as_str(), after.reason.as_str());
+            tracing::info!(grant = %self.secret, state, reason, detail = after.message, "state changed");
+        }
+    }
+}
+
+impl Known {
+    fn status(&self, now: Timestamp) -> Status {
+        if !self.read && self.trouble.is_none() {
+            return Status::starting();
+        }
+        Status::of(&self.document, self.login.as_ref(), self.trouble.as_ref(), now)
+    }
+}

@@ -1,0 +1,95 @@
+//! Where the two Secrets of a grant live. One trait, two real implementations: the Kubernetes API, and a directory
+//! of Secret manifests. Both write by compare-and-swap alone, and only what carries the label of a state Secret.
+
+pub mod directory;
+pub mod kubernetes;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+
+use tokio::sync::watch;
+
+/// Key of the state Secret that holds the document.
+pub const STATE_KEY: &str = "state";
+
+/// A Secret's place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    /// Namespace; empty in a directory.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// A Secret as it was read. Not `Debug`: it holds credentials.
+#[derive(Clone)]
+pub struct Object<V> {
+    /// What a write has to match.
+    pub version: V,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its data, decoded.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a Secret could not be read or written. Texts name the operation, never the content.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The object changed since it was read, or is gone.
+    #[error("changed since it was read")]
+    Conflict,
+    /// It was there when it was read.
+    #[error("not found")]
+    NotFound,
+    /// A right is missing, or the identity has ended.
+    #[error("not allowed to {verb} it")]
+    Forbidden {
+        /// The verb that is missing.
+        verb: &'static str,
+    },
+    /// Exists, but is no Secret that we can read.
+    #[error("unreadable: {0}")]
+    Malformed(&'static str),
+    /// No answer, or an answer that says nothing about the object. A write may have taken place.
+    #[error("no answer from the store ({0})")]
+    Unavailable(&'static str),
+}
+
+/// A place for Secrets.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// What identifies the content of an object for compare-and-swap. An opaque value: it has no order.
+    type Version: Clone + PartialEq + Send + Sync;
+
+    /// Reads a Secret as it is now, not from a cache. `None`: it does not exist.
+    fn read(
+        &self,
+        name: &ObjectName,
+    ) -> impl Future<Output = Result<Option<Object<Self::Version>>, StoreError>> + Send;
+
+    /// Replaces the document in a state Secret if it is still at `version`; everything else in it stays.
+    fn write(
+        &self,
+        name: &ObjectName,
+        version: &Self::Version,
+        document: Vec<u8>,
+    ) -> impl Future<Output = Result<Object<Self::Version>, StoreError>> + Send;
+
+    /// Follows a Secret for ever and tells which version it is at, `None` where it does not exist or that cannot be
+    /// told. Late or repeated news is harmless: who listens reads again.
+    fn follow(
+        &self,
+        name: &ObjectName,
+        seen: watch::Sender<Option<Self::Version>>,
+    ) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,215 @@
+//! Secrets as manifests in a directory, for laptops, Compose and the demo: `DIR/<name>.yaml`. The same
+//! compare-and-swap as in the cluster: a lock on `DIR/.<name>.lock`, a hash of the bytes as version (people edit
+//! by hand), and a rename as the write, so that a reader never sees half a file.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use super::{Object, ObjectName, STATE_KEY, Store, StoreError};
+
+/// How often a manifest is looked at.
+const POLL: Duration = Duration::from_millis(500);
+/// Largest manifest, in bytes: the API server's limit for a Secret, base64-encoded.
+const MAX_FILE: u64 = 2 * 1024 * 1024;
+
+/// A directory of Secret manifests.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// SHA-256 of the file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Version([u8; 32]);
+
+impl Directory {
+    /// Uses the directory at `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    fn manifest(&self, name: &ObjectName) -> PathBuf {
+        self.path.join(format!("{}.yaml", name.name))
+    }
+
+    fn read_now(&self, name: &ObjectName) -> Result<Option<(Object<Version>, Value)>, StoreError> {
+        let Some(bytes) = load(&self.manifest(name))? else {
+            return Ok(None);
+        };
+        let manifest = parse(&bytes)?;
+        let version = Version(hash(&bytes));
+        let labels = strings(manifest.pointer("/metadata/labels"))?;
+        let mut data = BTreeMap::new();
+        for (key, value) in strings(manifest.get("data"))? {
+            let value =
+                STANDARD.decode(value.trim()).map_err(|_| StoreError::Malformed("data: not base64"))?;
+            data.insert(key, value);
+        }
+        // As in the API server, `stringData` wins.
+        data.extend(
+            strings(manifest.get("stringData"))?.into_iter().map(|(key, value)| (key, value.into_bytes())),
+        );
+        Ok(Some((Object { version, labels, data }, manifest)))
+    }
+
+    fn write_now(
+        &self,
+        name: &ObjectName,
+        expected: &Version,
+        document: &[u8],
+    ) -> Result<Object<Version>, StoreError> {
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.path.join(format!(".{}.lock", name.name)))
+            .map_err(failure)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|_| StoreError::Unavailable("lock"))?;
+        let (mut object, mut manifest) = self.read_now(name)?.ok_or(StoreError::NotFound)?;
+        if object.version != *expected {
+            return Err(StoreError::Conflict);
+        }
+        set_document(&mut manifest, document)?;
+        // One line per value, so that a shell can read it too.
+        let plain = serde_yaml::ser_options! { prefer_block_scalars: false };
+        let text = serde_yaml::to_string_with_options(&manifest, plain)
+            .map_err(|_| StoreError::Malformed("manifest"))?;
+        self.replace(name, text.as_bytes()).map_err(failure)?;
+        object.version = Version(hash(text.as_bytes()));
+        object.data.insert(STATE_KEY.to_owned(), document.to_vec());
+        Ok(object)
+    }
+
+    /// Durable when it returns: file, then name, then directory.
+    fn replace(&self, name: &ObjectName, text: &[u8]) -> std::io::Result<()> {
+        let fresh = self.path.join(format!(".{}.new", name.name));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, self.manifest(name))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+impl Store for Directory {
+    type Version = Version;
+
+    async fn read(&self, name: &ObjectName) -> Result<Option<Object<Version>>, StoreError> {
+        let (this, name) = (self.clone(), name.clone());
+        blocking(move || this.read_now(&name).map(|found| found.map(|(object, _)| object))).await
+    }
+
+    async fn write(
+        &self,
+        name: &ObjectName,
+        version: &Version,
+        document: Vec<u8>,
+    ) -> Result<Object<Version>, StoreError> {
+        let (this, name, version) = (self.clone(), name.clone(), version.clone());
+        blocking(move || this.write_now(&name, &version, &document)).await
+    }
+
+    async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
+        let path = self.manifest(name);
+        loop {
+            let path = path.clone();
+            let version =
+                blocking(move || Ok(load(&path)?.map(|bytes| Version(hash(&bytes))))).await.ok().flatten();
+            seen.send_if_modified(|old| std::mem::replace(old, version.clone()) != version);
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Unavailable("task")))
+}
+
+fn load(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failure(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failure)?;
+    if bytes.len() as u64 > MAX_FILE {
+        Err(StoreError::Malformed("larger than 2 MiB"))
+    } else {
+        Ok(Some(bytes))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, StoreError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| StoreError::Malformed("not UTF-8"))?;
+    let options = serde_yaml::options! {
+        budget: serde_yaml::budget! { max_nodes: 5_000, max_depth: 16, max_documents: 1 },
+    };
+    let manifest: Value =
+        serde_yaml::from_str_with_options(text, options).map_err(|_| StoreError::Malformed("not YAML"))?;
+    if manifest.get("kind").and_then(Value::as_str) == Some("Secret") {
+        Ok(manifest)
+    } else {
+        Err(StoreError::Malformed("kind: not Secret"))
+    }
+}
+
+fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, StoreError> {
+    let wrong = StoreError::Malformed("a value of labels, data or stringData is not text");
+    match value {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(Value::Object(map)) => map
+            .iter()
+            .map(|(key, value)| value.as_str().map(|text| (key.clone(), text.to_owned())))
+            .collect::<Option<_>>()
+            .ok_or(wrong),
+        Some(_) => Err(wrong),
+    }
+}
+
+fn set_document(manifest: &mut Value, document: &[u8]) -> Result<(), StoreError> {
+    let root = manifest.as_object_mut().ok_or(StoreError::Malformed("kind: not Secret"))?;
+    if let Some(Value::Object(plain)) = root.get_mut("stringData") {
+        plain.remove(STATE_KEY);
+    }
+    let data = root.entry("data").or_insert_with(|| json!({}));
+    if data.is_null() {
+        *data = Value::Object(Map::new());
+    }
+    let data = data.as_object_mut().ok_or(StoreError::Malformed("data"))?;
+    data.insert(STATE_KEY.to_owned(), Value::String(STANDARD.encode(document)));
+    Ok(())
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an adapter for map_err")]
+fn failure(error: std::io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::Forbidden { verb: "access" }
+        }
+        _ => StoreError::Unavailable("file system"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What a test does to the cluster that it runs in (`tests/cluster/with api|node`): helm, kubectl, and the files that a
+//! reader of the README applies.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Namespace of the release.
+pub const SYSTEM: &str = "agent-creds-system";
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A file of `manifests/`.
+pub fn manifest(name: &str) -> String {
+    std::fs::read_to_string(root().join("manifests").join(name)).expect(name)
+}
+
+/// The folder of the running cluster, with its `hosts` and `audit.log`.
+#[expect(clippy::disallowed_methods, reason = "what tests/cluster/with tells the command that it runs")]
+pub fn directory() -> PathBuf {
+    std::env::var_os("AGENT_CREDS_CLUSTER_DIR").expect("run this under tests/cluster/with").into()
+}
+
+/// Runs a program to its end.
+pub fn command(program: &OsStr, arguments: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("starting {program:?}; run this under tests/cluster/with: {error}"));
+    // A program that fails early does not read to the end; its status tells.
+    let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("waiting for it")
+}
+
+/// Standard output, or standard error of a command that failed.
+fn result(output: Output) -> Result<String, String> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// helm, with standard input.
+#[expect(clippy::disallowed_methods, reason = "all that a test learns from its environment: where helm is")]
+pub fn helm(arguments: &[&str], stdin: &str) -> Result<String, String> {
+    let helm = std::env::var_os("HELM").unwrap_or_else(|| "helm".into());
+    result(command(&helm, arguments, stdin))
+}
+
+/// kubectl.
+pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
+    result(command(OsStr::new("kubectl"), arguments, ""))
+}
+
+/// kubectl with objects on its standard input.
+pub fn pipe(objects: &str, arguments: &[&str]) -> Result<String, String> {
+    result(command(OsStr::new("kubectl"), &[arguments, &["-f", "-"]].concat(), objects))
+}
+
+/// `kubectl get`, as JSON.
+pub fn get(arguments: &[&str]) -> Value {
+    let text = kubectl(&[&["get", "-o", "json"], arguments].concat()).expect("kubectl get");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What `look` finds, as soon as it finds it; panics with the last `Err` when `limit` has passed.
+pub fn eventually<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) if Instant::now() > deadline => panic!("not within {limit:?}: {last}"),
+            // Between two looks, not in place of one: the deadline and the condition decide.
+            #[expect(clippy::disallowed_methods, reason = "a pause between two looks at a process elsewhere")]
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! TLS and HTTP around the endpoint: connections in, replies out, and the ways to break off.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use hyper::body::Frame;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::answer::Reply;
+use super::control;
+use super::endpoint::Endpoint;
+use super::request::Asked;
+
+/// More than any token request needs.
+const BODY_LIMIT: usize = 256 * 1024;
+/// A client that connects and says nothing does not keep its place for ever.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// What all connections and the test share.
+#[derive(Default)]
+pub(super) struct Shared {
+    endpoint: Mutex<Endpoint>,
+    /// Told after each line of the log.
+    written: watch::Sender<()>,
+}
+
+impl Shared {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint: Mutex::new(endpoint), written: watch::Sender::new(()) }
+    }
+
+    pub(super) fn endpoint(&self) -> MutexGuard<'_, Endpoint> {
+        self.endpoint.lock().expect("no request ever panicked under the lock")
+    }
+
+    pub(super) fn written(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
+    }
+
+    pub(super) fn is_active(&self, access_token: &str) -> bool {
+        let endpoint = self.endpoint();
+        endpoint.families.is_active(access_token, wall_ms() + endpoint.ahead_ms)
+    }
+
+    pub(super) fn revoke(&self, refresh_token: &str) -> bool {
+        let revoked = self.endpoint().revoke(refresh_token, wall_ms());
+        self.written.send_replace(());
+        revoked
+    }
+
+    fn answer(&self, asked: &Asked) -> Reply {
+        let reply = self.endpoint().answer(asked, wall_ms());
+        self.written.send_replace(());
+        reply
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    u64::try_from(since.as_millis()).expect("milliseconds fit for some 500 million years")
+}
+
+/// Serves until it is dropped, and every connection with it.
+pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let router = control::routes().fallback(token_request).with_state(shared);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, _)) => drop(connections.spawn(connection(tcp, tls.clone(), router.clone()))),
+                // Out of file descriptors, most likely: let connections end before the next try.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// The name in a connection's handshake.
+#[derive(Clone)]
+struct Sni(Option<String>);
+
+/// Marks a response that stands for closing the connection without one.
+#[derive(Clone)]
+struct Hangup;
+
+async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
+    // Small writes that wait for each other's acknowledgement would cost 40 ms a request.
+    let _ = tcp.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp)).await else {
+        return;
+    };
+    let sni = stream.get_ref().1.server_name().map(str::to_owned);
+    let router = TowerToHyperService::new(router.layer(Extension(Sni(sni))));
+    let service = service_fn(move |request| {
+        let response = router.call(request);
+        async move {
+            match response.await {
+                Ok(response) if response.extensions().get::<Hangup>().is_some() => Err("told to hang up"),
+                Ok(response) => Ok(response),
+                Err(impossible) => match impossible {},
+            }
+        }
+    });
+    // An error here is the client's going away, or our own hanging up.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn token_request(
+    State(shared): State<Arc<Shared>>,
+    Extension(Sni(sni)): Extension<Sni>,
+    request: Request,
+) -> Result<Response, StatusCode> {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+    // From here to the log there is no await: a client that goes away now does not stop what it asked for.
+    let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body, sni };
+    match shared.answer(&asked) {
+        Reply::Hang => std::future::pending().await,
+        Reply::Close => {
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Hangup);
+            Ok(response)
+        }
+        Reply::Answer { status, headers, body, promised } => {
+            let whole = body.len() == promised;
+            let body = Bytes::from(body);
+            let mut response =
+                Response::new(if whole { Body::from(body) } else { Body::new(Broken::Whole(body)) });
+            *response.status_mut() = StatusCode::from_u16(status).map_err(|_| StatusCode::NOT_IMPLEMENTED)?;
+            response.headers_mut().insert(header::CONTENT_LENGTH, promised.into());
+            for (name, value) in headers {
+                let name = HeaderName::try_from(name).map_err(|_| StatusCode::NOT_IMPLEMENTED)?;
+                let value = HeaderValue::try_from(value).map_err(|_| StatusCode::NOT_IMPLEMENTED)?;
+                response.headers_mut().insert(name, value);
+            }
+            Ok(response)
+        }
+    }
+}
+
+/// A body that is sent, and then the connection breaks.
+enum Broken {
+    Whole(Bytes),
+    Sent,
+    Flushed,
+}
+
+impl hyper::body::Body for Broken {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match std::mem::replace(&mut *self, Self::Flushed) {
+            Self::Whole(bytes) => {
+                *self = Self::Sent;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            // One round of waiting, in which hyper writes out what it has: an error would drop that, too.
+            Self::Sent => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Self::Flushed => Poll::Ready(Some(Err("told to break off"))),
+        }
+    }
+}

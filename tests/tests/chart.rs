@@ -1,0 +1,345 @@
+//! The chart as helm renders it without a cluster, and the manifests that are rendered from it: nothing runs with
+//! more rights than it needs, no value is ignored, and what is documented is what is there.
+//! What helm does to a cluster is in `chart_lifecycle.rs`.
+
+#[path = "chart/manifests.rs"]
+mod manifests;
+#[path = "chart/values.rs"]
+mod values;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// A certificate, as far as the chart looks.
+const CA: &str = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one thing that a test learns from its environment: where helm is"
+)]
+fn helm() -> OsString {
+    std::env::var_os("HELM").unwrap_or_else(|| "helm".into())
+}
+
+/// Renders the chart with these values on top of a CA; `Err` is what helm says.
+fn try_render(values: &Value, arguments: &[&str]) -> Result<Vec<Value>, String> {
+    let mut all = json!({"certificates": {"caBundle": CA}});
+    merge(&mut all, values);
+    let mut helm = Command::new(helm())
+        .args(["template", "agent-creds", "--namespace", "agent-creds-system", "--kube-version", "1.35.0"])
+        .args(["--values", "-"])
+        .args(arguments)
+        .arg(root().join("charts/agent-creds"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("helm 3 is needed, in PATH or named by HELM (tests/cluster/install builds one): {error}")
+        });
+    let mut stdin = helm.stdin.take().expect("piped");
+    stdin.write_all(all.to_string().as_bytes()).expect("writing the values");
+    drop(stdin);
+    let output = helm.wait_with_output().expect("waiting for helm");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(documents(&String::from_utf8(output.stdout).expect("helm writes UTF-8")))
+}
+
+fn render(values: &Value) -> Vec<Value> {
+    try_render(values, &[]).unwrap_or_else(|error| panic!("rendering {values}: {error}"))
+}
+
+/// The objects of a YAML stream.
+fn documents(text: &str) -> Vec<Value> {
+    let parsed = text
+        .split("\n---\n")
+        .map(|part| serde_yaml::from_str::<Option<Value>>(part.trim_start_matches("---\n")));
+    parsed.filter_map(|value| value.expect("rendered YAML")).filter(|value| !value.is_null()).collect()
+}
+
+/// As helm merges values: maps key by key, all else by replacement.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let found = of_kind(objects, kind);
+    assert_eq!(found.len(), 1, "one {kind}");
+    found[0]
+}
+
+fn strings(value: &Value) -> BTreeSet<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn policy(objects: &[Value]) -> Value {
+    let map = only(objects, "ConfigMap");
+    serde_yaml::from_str(map["data"]["policy.yaml"].as_str().expect("text")).expect("the policy is YAML")
+}
+
+/// Two agents that share a grant, and one of another namespace with a grant of the same name.
+fn grants() -> Value {
+    json!({"grants": [
+        {"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": ["devops-agent-pagerduty", "shared"]},
+        {"agent": {"namespace": "ops", "name": "night-agent"}, "secrets": ["shared"]},
+        {"agent": {"namespace": "dev", "name": "dev-agent"}, "secrets": ["shared"]},
+    ]})
+}
+
+/// The Pod Security standard `restricted`, field by field, and what we ask beyond it.
+fn assert_restricted(pod: &Value) {
+    let spec = &pod["spec"];
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert!(spec["securityContext"]["runAsUser"].as_u64().is_some_and(|uid| uid > 0 && uid != 54911));
+    for forbidden in ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"] {
+        assert!(spec[forbidden].is_null(), "{forbidden}");
+    }
+    let containers =
+        ["initContainers", "containers"].into_iter().flat_map(|key| spec[key].as_array()).flatten();
+    let mut seen = 0;
+    for container in containers {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+        assert_ne!(context["privileged"], true);
+        assert!(
+            container["resources"]["requests"]["cpu"].is_string(),
+            "a request, for quotas and autoscalers"
+        );
+        assert!(container["resources"]["limits"]["cpu"].is_null(), "a CPU limit throttles");
+        seen += 1;
+    }
+    assert!(seen > 0);
+    for volume in spec["volumes"].as_array().into_iter().flatten() {
+        assert!(volume["hostPath"].is_null());
+    }
+}
+
+#[test]
+fn the_webhook_runs_restricted_and_without_a_token() {
+    let objects = render(&json!({}));
+    let deployment = only(&objects, "Deployment");
+    let pod = &deployment["spec"]["template"];
+    assert_restricted(pod);
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["spec"]["enableServiceLinks"], false);
+    assert_eq!(only(&objects, "ServiceAccount")["automountServiceAccountToken"], false);
+    assert_eq!(pod["spec"]["serviceAccountName"], "agent-creds-admit");
+    assert!(!pod.to_string().contains("serviceAccountToken"), "no projected token either");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+}
+
+#[test]
+fn admission_has_no_rights_and_nothing_is_cluster_wide() {
+    let objects = render(&grants());
+    for object in &objects {
+        let kind = object["kind"].as_str().expect("a kind");
+        assert!(!kind.starts_with("Cluster"), "{kind}");
+    }
+    for binding in of_kind(&objects, "RoleBinding") {
+        assert_eq!(binding["roleRef"]["kind"], "Role");
+        for subject in binding["subjects"].as_array().expect("subjects") {
+            assert_eq!(subject["kind"], "ServiceAccount");
+            assert_eq!(subject["namespace"], binding["metadata"]["namespace"], "nobody of another namespace");
+            assert_ne!(subject["name"], "agent-creds-admit");
+        }
+    }
+}
+
+#[test]
+fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
+    let objects = render(&grants());
+    let roles = of_kind(&objects, "Role");
+    assert_eq!(roles.len(), 3);
+    for role in &roles {
+        for rule in role["rules"].as_array().expect("rules") {
+            let verbs = strings(&rule["verbs"]);
+            assert!(!verbs.contains("list") && !verbs.contains("*") && !verbs.contains("delete"));
+            match strings(&rule["resources"]).into_iter().collect::<Vec<_>>()[..] {
+                ["secrets"] => {
+                    let names = strings(&rule["resourceNames"]);
+                    assert!(!names.is_empty(), "without names it is every Secret");
+                    let state = names.iter().all(|name| name.ends_with("-state"));
+                    let expected: &[&str] =
+                        if state { &["get", "update", "watch"] } else { &["get", "watch"] };
+                    assert!(verbs.iter().eq(expected), "{names:?}: {verbs:?}");
+                }
+                ["events"] => {
+                    assert_eq!(rule["apiGroups"], json!(["events.k8s.io"]));
+                    assert!(verbs.iter().eq(&["create", "patch"]));
+                }
+                ref other => panic!("a right to {other:?}"),
+            }
+        }
+    }
+    let night =
+        roles.iter().find(|role| role["metadata"]["name"] == "agent-creds-night-agent").expect("a Role");
+    assert_eq!(night["rules"][0]["resourceNames"], json!(["shared"]));
+    assert_eq!(night["rules"][1]["resourceNames"], json!(["shared-state"]));
+}
+
+#[test]
+fn a_state_secret_is_made_once_and_never_with_data() {
+    let objects = render(&grants());
+    let secrets = of_kind(&objects, "Secret");
+    let names: BTreeSet<_> = secrets
+        .iter()
+        .map(|secret| {
+            format!("{}/{}", secret["metadata"]["namespace"], secret["metadata"]["name"]).replace('"', "")
+        })
+        .collect();
+    assert_eq!(secrets.len(), 3);
+    assert!(
+        names.iter().eq(&["dev/shared-state", "ops/devops-agent-pagerduty-state", "ops/shared-state"]),
+        "{names:?}"
+    );
+    for secret in secrets {
+        assert!(
+            secret.get("data").is_none() && secret.get("stringData").is_none(),
+            "an apply would empty it"
+        );
+        let name = secret["metadata"]["name"].as_str().expect("a name");
+        let labels = &secret["metadata"]["labels"];
+        assert_eq!(labels["agent-creds/state-of"], name.strip_suffix("-state").expect("the suffix"));
+        assert!(labels["helm.sh/chart"].is_null() && labels["app.kubernetes.io/version"].is_null());
+        let annotations = &secret["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+        assert!(annotations["helm.sh/hook"].is_null(), "a GitOps controller makes hooks anew at each sync");
+    }
+}
+
+#[test]
+fn the_api_server_asks_for_annotated_pods_alone() {
+    let objects = render(&json!({"excludedNamespaces": ["monitoring", "kube-system"]}));
+    let webhook = &only(&objects, "MutatingWebhookConfiguration")["webhooks"][0];
+    assert_eq!(webhook["name"], "pods.mutate.agent-creds");
+    assert_eq!(
+        webhook["rules"],
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+            "scope": "Namespaced"}])
+    );
+    let selector = &webhook["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!(selector["operator"], "NotIn");
+    assert_eq!(selector["values"], json!(["agent-creds-system", "kube-system", "monitoring"]));
+    assert_eq!(webhook["failurePolicy"], "Fail");
+    assert_eq!(webhook["sideEffects"], "None");
+    assert_eq!(webhook["matchConditions"].as_array().map(Vec::len), Some(1));
+    // That every field with a default is set is compared with the living object in chart_lifecycle.rs.
+}
+
+#[test]
+fn the_chart_installs_this_version() {
+    let chart: Value = serde_yaml::from_str(&read("charts/agent-creds/Chart.yaml")).expect("YAML");
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_selector_never_changes() {
+    let objects = render(&json!({}));
+    let frozen = json!({"app.kubernetes.io/name": "agent-creds", "app.kubernetes.io/component": "admit"});
+    assert_eq!(only(&objects, "Deployment")["spec"]["selector"]["matchLabels"], frozen);
+    assert_eq!(only(&objects, "Service")["spec"]["selector"], frozen);
+    assert_eq!(only(&objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], frozen);
+}
+
+#[test]
+fn the_policy_has_the_keys_that_the_webhook_knows() {
+    let objects = render(&json!({
+        "image": {"registry": "localhost:5000/x", "sidecar": {"tag": "1", "digest": format!("sha256:{}", "a".repeat(64))}},
+        "sidecar": {"uid": 1_234_567_890, "resources": {"requests": {"cpu": 1}, "limits": {"memory": "32Mi"}}},
+        "defaultGrants": ["pagerduty", "datadog=team-datadog"],
+        "allowCapabilities": ["NET_RAW"],
+        "allowHostPaths": ["/var/log"],
+        "providerRoots": CA,
+    }));
+    assert_eq!(
+        policy(&objects),
+        json!({
+            "sidecar": {
+                "image": format!("localhost:5000/x/sidecar@sha256:{}", "a".repeat(64)),
+                "imagePullPolicy": "IfNotPresent",
+                "uid": 1_234_567_890,
+                "resources": {"requests": {"cpu": 1, "memory": "16Mi"}, "limits": {"memory": "32Mi"}},
+            },
+            "apiServer": "https://kubernetes.default.svc",
+            "identity": {"mode": "pod"},
+            "defaultGrants": ["pagerduty", "datadog=team-datadog"],
+            "allowCapabilities": ["NET_RAW"],
+            "allowHostPaths": ["/var/log"],
+            "providerRoots": CA,
+        })
+    );
+}
+
+#[test]
+fn a_changed_policy_restarts_the_webhook_and_nothing_else_does() {
+    let checksum = |values: &Value| {
+        let objects = render(values);
+        only(&objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/policy"].clone()
+    };
+    assert_ne!(checksum(&json!({})), checksum(&json!({"allowHostPaths": ["/var/log"]})));
+    assert_eq!(checksum(&json!({})), checksum(&grants()));
+}
+
+#[test]
+fn ports_and_placement_are_values() {
+    let objects = render(&json!({"admit": {
+        "port": 10250, "bindAddress": "[::]", "replicas": 3, "priorityClassName": "system-cluster-critical",
+        "tolerations": [{"key": "infra", "operator": "Exists"}], "imagePullSecrets": [{"name": "pull"}],
+        "podAnnotations": {"a": "b"}, "nodeSelector": {"pool": "infra"},
+    }}));
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
+    let container = &pod["spec"]["containers"][0];
+    let arguments = strings(&container["args"]);
+    assert!(arguments.contains("[::]:10250") && arguments.contains("[::]:8080"));
+    assert_eq!(container["ports"][0], json!({"name": "https", "containerPort": 10250, "protocol": "TCP"}));
+    assert_eq!(only(&objects, "Service")["spec"]["ports"][0]["targetPort"], "https");
+    assert_eq!(pod["spec"]["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
+    assert_eq!(pod["spec"]["nodeSelector"]["pool"], "infra");
+    assert_eq!(pod["metadata"]["annotations"]["a"], "b");
+    assert_restricted(pod);
+}
+
+#[test]
+fn pod_monitors_need_their_api() {
+    let values = json!({"podMonitor": {"enabled": true, "labels": {"release": "prometheus"}}});
+    let error = try_render(&values, &[]).expect_err("no such API");
+    assert!(error.contains("this cluster has no PodMonitor"), "{error}");
+    let objects =
+        try_render(&values, &["--api-versions", "monitoring.coreos.com/v1/PodMonitor"]).expect("rendered");
+    let monitors = of_kind(&objects, "PodMonitor");
+    assert_eq!(monitors.len(), 2);
+    for monitor in monitors {
+        assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    }
+}

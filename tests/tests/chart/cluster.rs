@@ -1,0 +1,85 @@
+//! The one release in the cluster, and what a test leaves behind.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use agent_creds_tests::cluster::{SYSTEM, helm, kubectl, pipe, root};
+use serde_json::json;
+
+/// A certificate, as far as chart and API server look before they need it.
+const CA: &str = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+
+/// A name that helm knows the chart by, in a namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Release(pub(crate) &'static str, pub(crate) &'static str);
+
+pub(crate) const FIRST: Release = Release("agent-creds", SYSTEM);
+pub(crate) const SECOND: Release = Release("second", "elsewhere");
+
+impl Release {
+    /// `helm VERB` of the chart, with these grants for the agent `ops/devops-agent`.
+    pub(crate) fn helm(self, verb: &str, grants: &[&str], more: &[&str]) -> Result<String, String> {
+        let mut values = json!({"certificates": {"caBundle": CA}});
+        if !grants.is_empty() {
+            values["grants"] =
+                json!([{"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": grants}]);
+        }
+        let chart = root().join("charts/agent-creds");
+        let arguments =
+            [verb, self.0, chart.to_str().expect("UTF-8"), "--namespace", self.1, "--values", "-"];
+        helm(&[&arguments, more].concat(), &values.to_string())
+    }
+
+    pub(crate) fn rollback(self, revision: &str, more: &[&str]) {
+        let arguments = ["rollback", self.0, revision, "--namespace", self.1];
+        helm(&[&arguments, more].concat(), "")
+            .unwrap_or_else(|error| panic!("rollback to {revision}: {error}"));
+    }
+
+    pub(crate) fn uninstall(self) {
+        helm(&["uninstall", self.0, "--namespace", self.1, "--ignore-not-found"], "")
+            .expect("helm uninstall");
+    }
+}
+
+/// The cluster has one webhook configuration, so one test at a time.
+pub(crate) struct Cluster {
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Waits until no other test has the cluster, and makes the namespaces.
+    pub(crate) fn alone() -> Self {
+        static CLUSTER: Mutex<()> = Mutex::new(());
+        let alone = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in [SYSTEM, "ops", "elsewhere"] {
+            let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+            pipe(&namespace.to_string(), &["apply"]).expect("making a namespace");
+            // Without it the namespace admits no pod.
+            kubectl(&[
+                "wait",
+                "--for=create",
+                "serviceaccount/default",
+                "--timeout=30s",
+                "--namespace",
+                name,
+            ])
+            .expect("its default ServiceAccount");
+        }
+        Self { _alone: alone }
+    }
+}
+
+impl Drop for Cluster {
+    /// Best effort: a panic here would hide the one that ended the test.
+    fn drop(&mut self) {
+        for Release(name, namespace) in [FIRST, SECOND] {
+            let _ = helm(&["uninstall", name, "--namespace", namespace, "--ignore-not-found"], "");
+        }
+        let kinds = "deployments,services,serviceaccounts,configmaps,poddisruptionbudgets";
+        let ours = ["--selector", "app.kubernetes.io/name=agent-creds"];
+        let _ = kubectl(&[&["delete", kinds, "--namespace", SYSTEM], &ours[..]].concat());
+        let _ = kubectl(&["delete", "mutatingwebhookconfigurations", "agent-creds", "--ignore-not-found"]);
+        let _ = kubectl(&["delete", "deployments,secrets,roles,rolebindings", "--all", "--namespace", "ops"]);
+    }
+}

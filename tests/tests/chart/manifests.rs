@@ -1,0 +1,53 @@
+//! The manifests beside the chart: rendered from it, and an example that fits together.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{assert_restricted, documents, helm, only, read, root};
+
+#[test]
+fn manifests_are_what_the_chart_renders() {
+    let fresh = tempfile::tempdir().expect("a temporary directory");
+    let output = Command::new(root().join("manifests/render"))
+        .arg(fresh.path())
+        .env("HELM", helm())
+        .output()
+        .expect("running manifests/render");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["install.yaml", "example-grants.yaml"] {
+        let rendered = fs::read_to_string(fresh.path().join(name)).expect("rendered");
+        assert!(
+            rendered == read(&format!("manifests/{name}")),
+            "manifests/{name} is old: run manifests/render"
+        );
+    }
+    assert!(read("manifests/install.yaml").contains("caBundle: CA_BUNDLE_BASE64"));
+}
+
+#[test]
+fn the_example_fits_together() {
+    let agent = documents(&read("manifests/example-agent.yaml"));
+    let pod = &only(&agent, "Deployment")["spec"]["template"];
+    assert_restricted(pod);
+    assert_eq!(pod["metadata"]["annotations"]["agent-creds/inject"], "true");
+    let local = pod["metadata"]["annotations"]["agent-creds/grants"].as_str().expect("grants");
+    let account = pod["spec"]["serviceAccountName"].as_str().expect("an account");
+
+    let secret = documents(&read("manifests/example-grant-secret.yaml")).remove(0);
+    assert_eq!(secret["metadata"]["name"], format!("{account}-{local}"));
+    assert!(root().join(format!("core/providers/{local}.yaml")).exists(), "a provider of this version");
+    for (key, value) in secret["stringData"].as_object().expect("stringData") {
+        let placeholder = value.as_str().is_some_and(|text| text.starts_with("REPLACE_WITH_"));
+        assert!(placeholder || key == "grant.yaml", "{key} looks like a credential");
+    }
+
+    let grants = documents(&read("manifests/example-grants.yaml"));
+    assert_eq!(only(&grants, "RoleBinding")["subjects"][0]["name"], account);
+    assert_eq!(only(&grants, "Role")["rules"][0]["resourceNames"], json!([secret["metadata"]["name"]]));
+    for object in [only(&grants, "Role"), only(&agent, "ServiceAccount"), only(&agent, "Deployment"), &secret]
+    {
+        assert_eq!(object["metadata"]["namespace"], only(&grants, "Namespace")["metadata"]["name"]);
+    }
+}

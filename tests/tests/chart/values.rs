@@ -1,0 +1,191 @@
+//! No value is ignored, wrong ones are refused with a sentence, and all of them are explained.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{CA, read, render, try_render};
+
+/// Values, and a part of the sentence that refuses them.
+#[test]
+fn wrong_values_are_refused_with_a_sentence() {
+    let grant = |namespace: &str, name: &str, secrets: &[&str]| json!({"grants": [{"agent": {"namespace": namespace, "name": name}, "secrets": secrets}]});
+    let ops = |secret: &str| grant("ops", "agent", &[secret]);
+    let digest = "sha256:abc";
+    let cases = [
+        (json!({"certificates": {"caBundle": ""}}), "certificates.caBundle must be the PEM of the CA"),
+        (
+            json!({"certificates": {"caBundle": "LS0tLS1CRUdJTg=="}}),
+            "certificates.caBundle must be the PEM of the CA",
+        ),
+        (
+            json!({"certificates": {"caBundle": format!("{CA}-----BEGIN PRIVATE KEY-----")}}),
+            "contains a private key",
+        ),
+        (
+            json!({"certificates": {"mode": "self-managed"}}),
+            "at '/certificates/mode': value must be 'secret'",
+        ),
+        (
+            json!({"certificates": {"mode": "cert-manager"}}),
+            "at '/certificates/mode': value must be 'secret'",
+        ),
+        (json!({"identity": {"mode": "exchange"}}), "at '/identity/mode': value must be 'pod'"),
+        (
+            json!({"providerRoots": "https://example.com/ca.pem"}),
+            "providerRoots must be the PEM of certificates",
+        ),
+        (json!({"seal": {"tolerate": []}}), "additional properties 'seal' not allowed"),
+        (json!({"defaultGrants": null}), "missing property 'defaultGrants'"),
+        (json!({"defaultGrants": ["PagerDuty"]}), "at '/defaultGrants/0'"),
+        (json!({"defaultGrants": ["a=b-state"]}), "does not end in -state"),
+        (json!({"allowCapabilities": ["SYS_ADMIN"]}), "at '/allowCapabilities/0'"),
+        (json!({"allowHostPaths": ["var/log"]}), "at '/allowHostPaths/0'"),
+        (json!({"apiServer": "http://kubernetes.default.svc"}), "at '/apiServer'"),
+        (json!({"apiServer": "https://user@kubernetes.default.svc"}), "at '/apiServer'"),
+        (json!({"sidecar": {"uid": 0}}), "at '/sidecar/uid'"),
+        (json!({"admit": {"port": 443}}), "at '/admit/port'"),
+        (json!({"admit": {"port": 8080}}), "admit.port can't be 8080"),
+        (json!({"admit": {"replicas": 0}}), "at '/admit/replicas'"),
+        (json!({"image": {"webhook": {"digest": digest}}}), "at '/image/webhook/digest'"),
+        (json!({"image": {"registry": "https://registry.example.com"}}), "at '/image/registry'"),
+        (json!({"excludedNamespaces": ["Ops"]}), "at '/excludedNamespaces/0'"),
+        (ops("Upper"), "at '/grants/0/secrets/0'"),
+        (ops("a_b"), "at '/grants/0/secrets/0'"),
+        (ops("*"), "at '/grants/0/secrets/0'"),
+        (ops(""), "at '/grants/0/secrets/0'"),
+        (ops(&"a".repeat(58)), "at '/grants/0/secrets/0'"),
+        (ops("pagerduty-state"), "is the name of a state Secret"),
+        (grant("ops", "agent", &[]), "at '/grants/0/secrets'"),
+        (grant("ops", "agent", &["a", "a"]), "at '/grants/0/secrets'"),
+        (grant("Ops", "agent", &["a"]), "at '/grants/0/agent/namespace'"),
+        (grant("ops", "a/b", &["a"]), "at '/grants/0/agent/name'"),
+        (grant("kube-system", "agent", &["a"]), "are never injected"),
+        (grant("agent-creds-system", "agent", &["a"]), "are never injected"),
+        (
+            json!({"grants": [
+                {"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"]},
+                {"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["b"]},
+            ]}),
+            "agent ops/agent is listed twice",
+        ),
+        (
+            json!({"grants": [{"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"],
+                "credential": {"namespace": "ops", "name": "agent-creds"}}]}),
+            "with identity.mode=pod the sidecar is the agent's own ServiceAccount",
+        ),
+    ];
+    for (values, expected) in cases {
+        let error = try_render(&values, &[]).err().unwrap_or_else(|| panic!("accepted: {values}"));
+        assert!(error.contains(expected), "{values}\nshould say: {expected}\nsays: {error}");
+    }
+    render(&ops(&"a".repeat(57)));
+    render(&ops("a.b-c"));
+    render(&json!({"global": {"anything": 1}}));
+}
+
+#[test]
+fn unknown_values_are_refused_at_every_depth() {
+    let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
+    // Maps of the reader's own keys.
+    let open = ["global", "admit.nodeSelector", "admit.podAnnotations", "podMonitor.labels"];
+    let mut paths = vec![String::new()];
+    let mut tried = 0;
+    while let Some(path) = paths.pop() {
+        let at = path.split('.').filter(|key| !key.is_empty()).fold(&values, |value, key| &value[key]);
+        let Value::Object(map) = at else { continue };
+        paths.extend(map.keys().map(
+            |key| {
+                if path.is_empty() { key.clone() } else { format!("{path}.{key}") }
+            },
+        ));
+        if open.contains(&path.as_str()) || path.ends_with(".requests") {
+            continue;
+        }
+        let keys = path.split('.').filter(|key| !key.is_empty()).rev();
+        let wrong = keys.fold(json!({"misspelt": 1}), |value, key| json!({key: value}));
+        let error = try_render(&wrong, &[]).err().unwrap_or_else(|| panic!("ignored: {wrong}"));
+        assert!(error.contains("'misspelt' not allowed"), "{wrong}: {error}");
+        tried += 1;
+    }
+    assert!(tried > 10, "only {tried} places tried");
+}
+
+/// The schema's own shape, for what has no default to hang a misspelt key on: items of lists, for instance.
+#[test]
+fn the_schema_is_closed_everywhere() {
+    fn closed(schema: &Value, path: &str) {
+        if schema.get("properties").is_some() {
+            assert_eq!(schema["additionalProperties"], false, "{path}");
+        }
+        match schema {
+            Value::Object(map) => map.iter().for_each(|(key, value)| closed(value, &format!("{path}/{key}"))),
+            Value::Array(items) => items.iter().for_each(|value| closed(value, path)),
+            _ => {}
+        }
+    }
+    closed(&serde_json::from_str(&read("charts/agent-creds/values.schema.json")).expect("JSON"), "");
+}
+
+/// `# --` comments of values.yaml: path, default, description.
+fn documented_values() -> Vec<(String, String, String)> {
+    let text = read("charts/agent-creds/values.yaml");
+    let values: Value = serde_yaml::from_str(&text).expect("YAML");
+    let mut path: Vec<(usize, &str)> = Vec::new();
+    let mut comment: Option<String> = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        let indent = line.len() - trimmed.len();
+        if let Some(first) = trimmed.strip_prefix("# -- ") {
+            comment = Some(first.to_owned());
+        } else if let (Some(next), Some(comment)) = (trimmed.strip_prefix("# "), comment.as_mut()) {
+            comment.push(' ');
+            comment.push_str(next);
+        } else if let Some((key, _)) = trimmed.split_once(':').filter(|_| !trimmed.starts_with('#')) {
+            path.retain(|(depth, _)| *depth < indent);
+            path.push((indent, key));
+            if let Some(comment) = comment.take() {
+                let keys: Vec<_> = path.iter().map(|(_, key)| *key).collect();
+                let default = keys.iter().fold(&values, |value, key| &value[key]);
+                found.push((keys.join("."), default.to_string(), comment));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_value_is_explained() {
+    fn leaves(value: &Value, path: &str, into: &mut Vec<String>) {
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                for (key, value) in map {
+                    leaves(value, &format!("{path}.{key}"), into);
+                }
+            }
+            _ => into.push(path.trim_start_matches('.').to_owned()),
+        }
+    }
+    let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
+    let mut all = Vec::new();
+    leaves(&values, "", &mut all);
+    let documented: BTreeMap<_, _> =
+        documented_values().into_iter().map(|(path, _, text)| (path, text)).collect();
+    for leaf in all {
+        let explained = documented.keys().any(|path| leaf == *path || leaf.starts_with(&format!("{path}.")));
+        assert!(explained, "{leaf} has no '# --' comment");
+    }
+}
+
+#[test]
+fn the_readme_has_the_table_of_values() {
+    let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
+    for (path, default, text) in documented_values() {
+        table.push_str(&format!("| `{path}` | `{default}` | {} |\n", text.replace('|', "\\|")));
+    }
+    assert!(
+        read("charts/agent-creds/README.md").contains(&table),
+        "charts/agent-creds/README.md should have:\n\n{table}"
+    );
+}

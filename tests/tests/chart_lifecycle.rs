@@ -1,0 +1,246 @@
+//! The chart on a real API server: what helm does to a state Secret over the whole life of a release (a rotated
+//! refresh token exists nowhere else), and what the API server makes of the rest.
+//! There are no nodes, so the webhook never answers here: whatever asks it is refused, which is a rule too.
+
+#[path = "chart/cluster.rs"]
+mod cluster;
+
+use std::ffi::OsStr;
+
+use serde_json::{Value, json};
+
+use agent_creds_tests::cluster::{SYSTEM, command, get, helm, kubectl, manifest, pipe};
+use cluster::{Cluster, FIRST, SECOND};
+
+/// Writes as the sidecar does: an update of the object that is there.
+fn write_state(name: &str) {
+    let mut secret = get(&["secret", name, "--namespace", "ops"]);
+    assert!(secret.get("data").is_none(), "{name} was made with data");
+    secret["stringData"] = json!({"state": "the only refresh token"});
+    pipe(&secret.to_string(), &["replace"]).expect("writing the state");
+}
+
+fn assert_state(names: &[&str], after: &str) {
+    for name in names {
+        let secret = get(&["secret", name, "--namespace", "ops"]);
+        assert_eq!(secret["data"]["state"], "dGhlIG9ubHkgcmVmcmVzaCB0b2tlbg==", "{name} after {after}");
+        let label = &secret["metadata"]["labels"]["agent-creds/state-of"];
+        assert_eq!(label, name.trim_end_matches("-state"), "after {after}");
+    }
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn a_state_secret_survives_whatever_helm_does() {
+    let _cluster = Cluster::alone();
+    let first = |verb: &str, grants: &[&str], more: &[&str]| {
+        FIRST.helm(verb, grants, more).unwrap_or_else(|error| panic!("helm {verb} {more:?}: {error}"))
+    };
+    let kept = |after: &str| assert_state(&["a-state", "b-state"], after);
+
+    first("install", &["a", "b"], &["--dry-run=server"]);
+    kubectl(&["get", "secret", "a-state", "--namespace", "ops"]).expect_err("a dry run makes nothing");
+    first("install", &["a", "b"], &[]); // revision 1
+    write_state("a-state");
+    write_state("b-state");
+
+    first("upgrade", &["a", "b"], &[]); // 2
+    kept("an upgrade");
+    first(
+        "upgrade",
+        &["a", "b", "c"],
+        &["--set", "sidecar.uid=54912", "--set", "image.registry=localhost/x"],
+    ); // 3
+    kept("an upgrade with other values");
+    write_state("c-state");
+    first("upgrade", &["a", "b", "c"], &["--force"]); // 4
+    assert_state(&["a-state", "b-state", "c-state"], "upgrade --force");
+    first("upgrade", &["b"], &[]); // 5
+    kept("removing a grant");
+    FIRST.rollback("1", &[]); // 6
+    kept("a rollback that brings a grant back");
+    FIRST.rollback("5", &["--force"]); // 7
+    FIRST.rollback("1", &["--force"]); // 8
+    kept("rollback --force");
+    first("upgrade", &[], &[]);
+    kept("removing the last grant");
+
+    FIRST.uninstall();
+    kept("uninstall");
+    first("install", &["a", "b"], &[]);
+    kept("installing again");
+    FIRST.uninstall();
+    first("install", &["a", "b"], &["--force"]);
+    kept("installing again with --force");
+    FIRST.uninstall();
+    SECOND.helm("install", &["a", "b"], &[]).expect("installing under another name");
+    kept("installing under another name");
+}
+
+/// What GitOps controllers do: render without a cluster, apply, again and again.
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn a_state_secret_survives_an_apply_of_the_rendered_chart() {
+    let _cluster = Cluster::alone();
+    let rendered = FIRST.helm("template", &["a"], &["--kube-version", "1.35.0"]).expect("rendering");
+    let apply = |more: &[&str]| pipe(&rendered, &[&["apply"], more].concat()).expect("applying");
+    apply(&[]);
+    write_state("a-state");
+    apply(&[]);
+    assert_state(&["a-state"], "kubectl apply");
+    apply(&["--server-side", "--force-conflicts"]);
+    assert_state(&["a-state"], "kubectl apply --server-side");
+    FIRST.helm("install", &["a"], &["--take-ownership"]).expect("changing over to helm");
+    assert_state(&["a-state"], "helm install --take-ownership");
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn what_the_cluster_forbids_is_refused_with_a_sentence() {
+    let _cluster = Cluster::alone();
+    FIRST.helm("install", &[], &[]).expect("the first release");
+    let one =
+        "This cluster already has agent-creds: release \"agent-creds\" in namespace \"agent-creds-system\"";
+    for more in [&[][..], &["--dry-run=server"]] {
+        let error = SECOND.helm("install", &[], more).expect_err("a second release");
+        assert!(error.contains(one), "{error}");
+    }
+
+    let upgrade = |namespace: &str, secret: &str| {
+        let grants = json!([{"agent": {"namespace": namespace, "name": "x"}, "secrets": [secret]}]);
+        FIRST.helm("upgrade", &[], &["--set-json", &format!("grants={grants}")]).expect_err("an upgrade")
+    };
+    let error = upgrade("nowhere", "a");
+    assert!(error.contains("namespace \"nowhere\" does not exist. Create it first."), "{error}");
+    kubectl(&["create", "secret", "generic", "theirs-state", "--namespace", "ops"])
+        .expect("somebody's Secret");
+    let error = upgrade("ops", "theirs");
+    assert!(
+        error.contains("ops/theirs-state exists without the label agent-creds/state-of: theirs"),
+        "{error}"
+    );
+}
+
+/// A GitOps controller compares what it applied with what is there.
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn the_api_server_adds_nothing_to_the_webhook_configuration() {
+    let _cluster = Cluster::alone();
+    FIRST.helm("install", &[], &[]).expect("installing");
+    let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
+    let part = rendered.split("\n---\n").find(|part| part.contains("kind: MutatingWebhookConfiguration"));
+    let ours: Value = serde_yaml::from_str(part.expect("in the chart")).expect("YAML");
+    assert_eq!(get(&["mutatingwebhookconfiguration", "agent-creds"])["webhooks"], ours["webhooks"]);
+}
+
+/// Has a pod admitted, but not made.
+fn admit(namespace: &str, annotations: &Value) -> Result<String, String> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "pod", "namespace": namespace, "annotations": annotations},
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "main", "image": "x", "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+        },
+    });
+    pipe(&object.to_string(), &["create", "--dry-run=server"])
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn while_the_webhook_is_down_only_pods_that_ask_are_refused() {
+    let _cluster = Cluster::alone();
+    FIRST.helm("install", &[], &["--set", "excludedNamespaces={elsewhere}"]).expect("installing");
+    let asks = json!({"agent-creds/inject": "true"});
+    // A new configuration takes a moment to be in force.
+    let refused =
+        (0..200).find_map(|_| admit("ops", &asks).err()).expect("an annotated pod needs the webhook");
+    assert!(refused.contains("pods.mutate.agent-creds"), "{refused}");
+    admit("ops", &json!({"agent-creds/inject": "yes"})).expect_err("the webhook has to say what is wrong");
+
+    admit("ops", &Value::Null).expect("no annotations");
+    admit("ops", &json!({"a": "b", "agent-creds/grants": "x"})).expect("other annotations");
+    admit("ops", &json!({"agent-creds/inject": "false"})).expect("as if absent");
+    for namespace in [SYSTEM, "kube-system", "elsewhere"] {
+        admit(namespace, &asks).unwrap_or_else(|error| panic!("{namespace} is excluded: {error}"));
+    }
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn pod_security_restricted_accepts_the_webhook_and_the_example() {
+    let _cluster = Cluster::alone();
+    FIRST.helm("install", &[], &[]).expect("installing");
+    let mut templates = vec![(SYSTEM, get(&["deployment", "agent-creds-admit", "--namespace", SYSTEM]))];
+    for part in manifest("example-agent.yaml").split("\n---\n") {
+        pipe(part, &["apply"]).expect("the example");
+    }
+    templates.push(("ops", get(&["deployment", "devops-agent", "--namespace", "ops"])));
+    for (namespace, deployment) in templates {
+        let mut pod = deployment["spec"]["template"].clone();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        // Without annotations: the webhook, which nobody answers for, is not the question here.
+        pod["metadata"] = json!({"name": "pod", "namespace": namespace});
+        pipe(&pod.to_string(), &["create", "--dry-run=server"]).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn an_agent_may_use_its_own_secrets_and_admission_nothing() {
+    let _cluster = Cluster::alone();
+    FIRST.helm("install", &["a"], &[]).expect("installing");
+    let may = |account: &str, verb: &str, what: &str, namespace: &str| {
+        let account = format!("system:serviceaccount:{account}");
+        let arguments = ["auth", "can-i", verb, what, "--namespace", namespace, "--as", &account];
+        let answer = command(OsStr::new("kubectl"), &arguments, "");
+        match String::from_utf8_lossy(&answer.stdout).trim() {
+            "yes" => true,
+            "no" => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (verb, what, expected) in [
+        ("get", "secrets/a", true),
+        ("watch", "secrets/a", true),
+        ("update", "secrets/a", false),
+        ("get", "secrets/a-state", true),
+        ("watch", "secrets/a-state", true),
+        ("update", "secrets/a-state", true),
+        ("patch", "secrets/a-state", false),
+        ("delete", "secrets/a-state", false),
+        ("get", "secrets/b", false),
+        ("list", "secrets", false),
+        ("watch", "secrets", false),
+        ("create", "secrets", false),
+        ("create", "events.events.k8s.io", true),
+        ("list", "events.events.k8s.io", false),
+    ] {
+        assert_eq!(may("ops:devops-agent", verb, what, "ops"), expected, "{verb} {what}");
+    }
+    assert!(!may("ops:default", "get", "secrets/a", "ops"));
+    assert!(!may("ops:devops-agent", "get", "secrets/a", "elsewhere"));
+    for what in ["secrets", "pods", "configmaps"] {
+        for namespace in [SYSTEM, "ops"] {
+            assert!(
+                !may("agent-creds-system:agent-creds-admit", "get", what, namespace),
+                "{what} in {namespace}"
+            );
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn the_rendered_manifests_apply_once_the_ca_is_there() {
+    let _cluster = Cluster::alone();
+    let install = manifest("install.yaml");
+    let error = pipe(&install, &["apply"]).expect_err("the placeholder is no base64");
+    assert!(error.contains("illegal base64 data"), "{error}");
+    pipe(&install.replace("CA_BUNDLE_BASE64", "LS0tLS1CRUdJTi0tLS0tCg=="), &["apply"]).expect("install.yaml");
+    for name in ["example-grants.yaml", "example-grant-secret.yaml", "example-agent.yaml"] {
+        pipe(&manifest(name), &["apply"]).expect(name);
+    }
+}

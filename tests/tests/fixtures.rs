@@ -1,0 +1,181 @@
+//! Pods as files, `data/pods/*.yaml`: one file is one case, with what is expected of it inside. Another file in that
+//! folder is another case; no code is needed.
+//!
+//! A case has a `pod`, or says of which other case it is the `injected` pod and what `changes` others made to it since
+//! (pointer: new value; null removes, `-` appends, an index inserts). It may lay a `policy` over the usual one. It
+//! expects a `reason`, and as far as it says so: the pointers that the patch `adds`, in order; what is at pointers
+//! `after` it; what the pod `becomes` as a whole; the `warnings`; the `refusals`, word by word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use agent_creds_webhook::outcome::{Outcome, Reason};
+use agent_creds_webhook::pod::decide::{Decision, decide};
+use agent_creds_webhook::policy::Policy;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "ops";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    expect: Expectation,
+    #[serde(default)]
+    policy: Option<Value>,
+    #[serde(default)]
+    pod: Option<Value>,
+    #[serde(default)]
+    injected: Option<String>,
+    #[serde(default)]
+    changes: BTreeMap<String, Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expectation {
+    reason: String,
+    #[serde(default)]
+    adds: Option<Vec<String>>,
+    #[serde(default)]
+    after: BTreeMap<String, Value>,
+    #[serde(default)]
+    becomes: Option<Value>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+    #[serde(default)]
+    refusals: Option<Vec<String>>,
+}
+
+fn cases() -> BTreeMap<String, Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/pods");
+    let files = fs::read_dir(&folder).expect("the folder of the cases");
+    let mut cases = BTreeMap::new();
+    for file in files {
+        let path = file.expect("an entry").path();
+        assert!(path.extension().is_some_and(|end| end == "yaml"), "{} is no case", path.display());
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).expect("a case");
+        let case = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        cases.insert(name, case);
+    }
+    cases
+}
+
+impl Case {
+    fn policy(&self) -> Policy {
+        let mut policy = json!({"sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}});
+        for (key, value) in
+            self.policy.iter().flat_map(|laid_over| laid_over.as_object().expect("keys and values"))
+        {
+            policy[key] = value.clone();
+        }
+        Policy::for_preview(Some(&policy.to_string()), None).expect("a policy")
+    }
+
+    /// The pod that comes to the webhook.
+    fn pod(&self, cases: &BTreeMap<String, Self>) -> Value {
+        let mut pod = match (&self.pod, &self.injected) {
+            (Some(pod), None) => pod.clone(),
+            (None, Some(first)) => {
+                let first = &cases[first];
+                match decide(&first.pod(cases), &first.policy(), NAMESPACE) {
+                    Decision::Injected { patch, .. } => {
+                        let mut pod = first.pod(cases);
+                        patch.apply(&mut pod).expect("the patch fits");
+                        pod
+                    }
+                    other => panic!("the case that this one starts from: {other:?}"),
+                }
+            }
+            _ => panic!("a case has either a pod or another case's injected one"),
+        };
+        for (pointer, value) in &self.changes {
+            change(&mut pod, pointer, value);
+        }
+        pod
+    }
+}
+
+fn change(pod: &mut Value, pointer: &str, value: &Value) {
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let key = key.replace("~1", "/").replace("~0", "~");
+    let parent = pod.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer} leads nowhere"));
+    match parent {
+        Value::Object(map) if value.is_null() => {
+            assert!(map.remove(&key).is_some(), "{pointer} is not there");
+        }
+        Value::Object(map) => drop(map.insert(key, value.clone())),
+        Value::Array(list) if key == "-" => list.push(value.clone()),
+        Value::Array(list) => list.insert(key.parse().expect("an index"), value.clone()),
+        _ => panic!("{pointer} leads nowhere"),
+    }
+}
+
+/// Checks one case; all that is wrong with it, as text.
+fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
+    let (pod, policy) = (case.pod(cases), case.policy());
+    let decision = decide(&pod, &policy, NAMESPACE);
+    let mut wrong = Vec::new();
+    let mut differ = |what: &str, expected: Value, found: Value| {
+        if expected != found {
+            wrong.push(format!("{what}\n  expected {expected:#}\n  found    {found:#}"));
+        }
+    };
+    let Expectation { reason, adds, after, becomes, warnings, refusals } = case.expect.clone();
+    differ("reason", json!(reason), json!(decision.reason().as_str()));
+    let mut patched = pod;
+    let (mut added, mut warned, mut refused): (Vec<String>, Vec<String>, Vec<String>) = Default::default();
+    match &decision {
+        Decision::Unchanged(_) => {}
+        Decision::Refused(found) => refused.extend(found.iter().map(ToString::to_string)),
+        Decision::Injected { patch, warnings, .. } => {
+            patch.apply(&mut patched).expect("the patch fits");
+            added.extend(patch.operations().iter().map(|operation| operation.path.clone()));
+            warned.clone_from(warnings);
+            let again = decide(&patched, &policy, NAMESPACE).reason();
+            differ("asked again", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
+        }
+    }
+    if let Some(adds) = adds {
+        differ("adds", json!(adds), json!(added));
+    }
+    for (pointer, value) in after {
+        differ(&pointer, value, patched.pointer(&pointer).cloned().unwrap_or_default());
+    }
+    if let Some(becomes) = becomes {
+        let becomes = becomes.to_string().replace("VERSION", env!("CARGO_PKG_VERSION"));
+        differ("becomes", serde_json::from_str(&becomes).expect("JSON"), patched);
+    }
+    if let Some(warnings) = warnings {
+        differ("warnings", json!(warnings), json!(warned));
+    }
+    differ("refusals", json!(refusals.unwrap_or_default()), json!(refused));
+    wrong
+}
+
+#[test]
+fn every_case_ends_as_it_says() {
+    let cases = cases();
+    let failed: Vec<_> = cases
+        .iter()
+        .map(|(name, case)| (name, check(case, &cases)))
+        .filter(|(_, wrong)| !wrong.is_empty())
+        .map(|(name, wrong)| format!("{name}: {}", wrong.join("\n")))
+        .collect();
+    assert!(failed.is_empty(), "{} of {} cases\n\n{}", failed.len(), cases.len(), failed.join("\n\n"));
+}
+
+#[test]
+fn every_reason_has_a_case() {
+    // Decided from the request alone, before there is a pod to look at.
+    let about_requests = [Reason::NotCreate, Reason::NotPod];
+    let expected: BTreeSet<_> = Reason::ALL
+        .iter()
+        .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))
+        .map(|reason| reason.as_str().to_owned())
+        .collect();
+    let found: BTreeSet<_> = cases().into_values().map(|case| case.expect.reason).collect();
+    assert_eq!(found, expected);
+}

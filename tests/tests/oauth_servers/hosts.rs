@@ -1,0 +1,52 @@
+//! Which host is served by whom.
+
+use super::*;
+use http::Request;
+
+#[tokio::test]
+async fn the_certificate_is_good_for_every_host_of_the_providers() {
+    let server = standin().await;
+    let https = server.https();
+    let sites = DATADOG_SITES.iter().map(|site| (format!("api.{site}"), "/oauth2/v1/token"));
+    let identity = [(PAGERDUTY.to_owned(), "/oauth/token"), ("localhost".to_owned(), "/oauth/token")];
+    for (host, path) in sites.chain(identity) {
+        let answer = https.get(&host, path).await.expect("a handshake");
+        assert_eq!(refused(&answer), (405, "method_not_allowed".to_owned()), "{host}");
+    }
+    for (host, path) in [
+        ("api.pagerduty.com", "/oauth/token"),
+        ("api.eu.pagerduty.com", "/oauth/token"),
+        (PAGERDUTY, "/oauth2/v1/token"),
+        (PAGERDUTY, "/oauth/token/"),
+        ("api.datadoghq.com", "/oauth/token"),
+    ] {
+        let answer = https.post_form(host, path, &[]).await.expect("a handshake");
+        assert_eq!(refused(&answer), (404, "not_found".to_owned()), "{host}{path}");
+    }
+    assert!(matches!(https.get("example.com", "/").await, Err(Failure::Handshake(_))));
+}
+
+#[tokio::test]
+async fn handshake_and_host_header_must_agree() {
+    let server = standin().await;
+    let ask = || Request::post("/oauth/token").body(String::new()).expect("a request");
+    for sni in ["localhost", "127.0.0.1", "api.pagerduty.com"] {
+        let answer = server.https().send(sni, PAGERDUTY, ask()).await.expect("an answer");
+        assert_eq!(refused(&answer), (421, "misdirected".to_owned()), "{sni}");
+    }
+    let answer =
+        server.https().send(PAGERDUTY, "identity.pagerduty.com:443", ask()).await.expect("an answer");
+    assert_eq!(refused(&answer), (400, "invalid_request".to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_is_gone_with_its_connections() {
+    let server = standin().await;
+    let https = server.https();
+    let ask = || Request::get("/test/log").body(String::new()).expect("a request");
+    let mut open = https.connect("localhost").await.expect("a connection");
+    assert_eq!(open.send("localhost", ask()).await.expect("an answer").status, 200);
+    drop(server);
+    https.get("localhost", "/test/log").await.expect_err("nobody listens");
+    open.send("localhost", ask()).await.expect_err("nobody is there");
+}

@@ -1,0 +1,154 @@
+//! The real sidecar process, from its Secrets in a directory to what the agent gets, against the stand-in and an
+//! independent OAuth server. What no test here has to say of itself: nothing that lasts got out of the process.
+
+#[path = "sidecar/api.rs"]
+mod api;
+#[path = "sidecar/bad_input.rs"]
+mod bad_input;
+#[path = "sidecar/front.rs"]
+mod front;
+#[path = "sidecar/happy.rs"]
+mod happy;
+#[path = "sidecar/logins.rs"]
+mod logins;
+#[path = "sidecar/metrics.rs"]
+mod metrics;
+#[path = "sidecar/process.rs"]
+mod process;
+#[path = "sidecar/provider_answers.rs"]
+mod provider_answers;
+#[path = "sidecar/recovery.rs"]
+mod recovery;
+#[path = "sidecar/sharing.rs"]
+mod sharing;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agent_creds_tests::authority::Authority;
+use agent_creds_tests::event::{Presentation, fingerprint, presentations, revoked};
+use agent_creds_tests::https::Answer;
+use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, Sidecar, eventually};
+use agent_creds_tests::standin::{Client, ClientAuth, Config, Cut, Fault, How, Provider, Standin};
+use serde_json::{Value, json};
+
+use self::front::Front;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// The secret of every client here, with what a careless client spoils.
+const CLIENT_SECRET: &str = "the client's s3cr%t+/=";
+
+/// A provider, and a directory of Secrets.
+struct World {
+    standin: Standin,
+    authority: Authority,
+    secrets: Secrets,
+}
+
+impl World {
+    /// With a login for each of these grants, all different: grant, Secret, client and the agent's name for it are
+    /// called the same.
+    async fn with(names: &[&str]) -> Self {
+        let world = Self::without_logins(names).await;
+        for name in names {
+            world.log_in(name);
+        }
+        world
+    }
+
+    /// With a client for each of these names, and no Secrets.
+    async fn without_logins(names: &[&str]) -> Self {
+        let authority = Authority::new();
+        let client =
+            |name: &&str| Client::generic(name, Some(&client_secret()), ClientAuth::Post, &["read", "write"]);
+        let clients = names.iter().map(client).collect();
+        let config = Config { clients, authority: Some(authority.clone()), ..Config::default() };
+        let standin = Standin::start(LOOPBACK, config).await.expect("starting the stand-in");
+        Self { standin, authority, secrets: Secrets::new() }
+    }
+
+    /// A new login, written into the grant Secret.
+    fn log_in(&self, name: &str) -> String {
+        let seed = self.standin.seed(Provider::Generic, name);
+        let keys = [
+            ("client_id", name),
+            ("client_secret", &client_secret()),
+            ("refresh_token", &seed),
+            ("grant.yaml", &grant_yaml(&self.token_url())),
+        ];
+        self.secrets.grant(name, "oauth2", &keys);
+        seed
+    }
+
+    fn token_url(&self) -> String {
+        self.standin.token_url(Provider::Generic)
+    }
+
+    /// A sidecar with these grants.
+    fn sidecar(&self, names: &[&str]) -> Setup {
+        let setup = Setup::new(&self.secrets).trust(self.standin.ca_pem());
+        names.iter().fold(setup, |setup, name| setup.grant(name))
+    }
+
+    /// What came of each presentation of a client.
+    fn outcomes(&self, client: &str) -> Vec<String> {
+        self.presented(client).into_iter().map(|presentation| presentation.outcome).collect()
+    }
+
+    fn presented(&self, client: &str) -> Vec<Presentation> {
+        let log = self.standin.log();
+        presentations(&log).filter(|seen| seen.client_id.as_deref() == Some(client)).cloned().collect()
+    }
+
+    /// Waits until a client has presented so many times.
+    async fn presented_times(&self, client: &str, times: usize) {
+        eventually(&format!("{times} presentations by {client}"), async || {
+            let seen = self.presented(client).len();
+            if seen >= times { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    }
+
+    fn revoked(&self) -> usize {
+        revoked(&self.standin.log()).count()
+    }
+}
+
+/// A secret of a client, as it may stand in a Secret: without the space.
+fn client_secret() -> String {
+    CLIENT_SECRET.replace(' ', "_")
+}
+
+/// `grant.yaml` of a grant at this token endpoint.
+fn grant_yaml(token_url: &str) -> String {
+    format!("token_url: {token_url}\nclient_auth: post\nallow_private: true\nscopes: [read]\n")
+}
+
+/// Waits until the keeper of this grant has decided anew at least once, though nothing has changed: it is seen to
+/// find a broken grant Secret twice, and turns are taken one after the other. No version of the file comes twice.
+async fn decides_anew(world: &World, sidecar: &Sidecar, name: &str) {
+    let before = sidecar.grant(name).await;
+    let (state, reason) = (before["state"].as_str(), before["reason"].as_str());
+    let bytes = world.secrets.bytes(name);
+    for _ in 0..2 {
+        world.secrets.write_anew(name, b"kind: ConfigMap");
+        sidecar.becomes(name, "misconfigured", "grant_invalid").await;
+        world.secrets.write_anew(name, &bytes);
+        sidecar.becomes(name, state.expect("a state"), reason.expect("a reason")).await;
+    }
+}
+
+/// The time in Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    i64::try_from(since.as_secs()).expect("a time that fits")
+}
+
+/// Status, `error` and description of a refusal, after checking that it is one in the form of RFC 6749 §5.2.
+fn refusal(answer: &Answer) -> (u16, String, String) {
+    assert!(!answer.status.is_success(), "{:?}", answer.body);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let text = |field| answer.text(field).unwrap_or_else(|| panic!("no {field} in {:?}", answer.body));
+    (answer.status.as_u16(), text("error"), text("error_description"))
+}

@@ -1,0 +1,366 @@
+//! Secrets that are missing or wrong: each is told by state, reason and a sentence that names the object and the
+//! key, nothing is presented, the sidecar stays up, and goes on by itself when the file is right.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+/// A way to spoil a grant's Secrets: what it is called (and so the grant), what to do, and the words of the sentence
+/// that must tell it.
+type Row = (&'static str, fn(&World, &str), &'static [&'static str]);
+
+/// Puts raw bytes under a key, in place of its text.
+fn raw(world: &World, name: &str, key: &str, bytes: &[u8]) {
+    world.secrets.unset(name, key);
+    world.secrets.edit(name, |manifest| manifest["data"][key] = json!(STANDARD.encode(bytes)));
+}
+
+/// Puts this under a key of `data` as it is, and not in base64.
+fn undecodable(world: &World, name: &str, key: &str) {
+    world.secrets.unset(name, key);
+    world.secrets.edit(name, |manifest| manifest["data"][key] = json!("not: base64!"));
+}
+
+fn yaml(world: &World, name: &str, more: &str) {
+    let text = format!("{}{more}\n", grant_yaml(&world.token_url()));
+    world.secrets.set(name, "grant.yaml", &text);
+}
+
+fn label(world: &World, name: &str, key: &str, value: Value) {
+    world.secrets.edit(name, |manifest| manifest["metadata"]["labels"] = json!({ key: value }));
+}
+
+/// Each row's grant is misconfigured for this reason and named as its row says; then all are put right and get a
+/// token, without a restart.
+async fn told_and_mended(reason: &str, rows: &[Row]) {
+    let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
+    let world = World::with(&names).await;
+    let sound: Vec<_> = names
+        .iter()
+        .map(|name| (world.secrets.bytes(name), world.secrets.bytes(&format!("{name}-state"))))
+        .collect();
+    for (name, spoil, _) in rows {
+        spoil(&world, name);
+    }
+    let mut sidecar = world.sidecar(&names).start().await;
+    let mut wrong = Vec::new();
+    for (name, _, words) in rows {
+        let listed = sidecar.becomes(name, "misconfigured", reason).await;
+        let message = listed["message"].as_str().expect("a sentence");
+        if let Some(missing) = words.iter().chain([name]).find(|word| !message.contains(**word)) {
+            wrong.push(format!("{name}: no {missing:?} in {message:?}"));
+        }
+        let (status, _, description) = refusal(&sidecar.token(name).await);
+        assert_eq!((status, &*description), (503, message));
+    }
+    assert_eq!(presentations(&world.standin.log()).count(), 0, "a Secret that is wrong is not tried");
+    for (name, (grant, state)) in names.iter().zip(&sound) {
+        world.secrets.write(name, grant);
+        world.secrets.write(&format!("{name}-state"), state);
+    }
+    for name in &names {
+        sidecar.becomes(name, "ready", "ok").await;
+        assert_eq!(world.outcomes(name), ["granted"]);
+    }
+    assert!(sidecar.runs());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn a_credential_that_is_missing_or_no_credential_is_named() {
+    told_and_mended(
+        "grant_invalid",
+        &[
+            ("empty", |w, n| w.secrets.grant(n, "oauth2", &[]), &["key grant.yaml", "token_url"]),
+            ("no-client-id", |w, n| w.secrets.unset(n, "client_id"), &["key client_id", "missing"]),
+            ("no-secret", |w, n| w.secrets.unset(n, "client_secret"), &["key client_secret", "missing"]),
+            (
+                "no-refresh-token",
+                |w, n| w.secrets.unset(n, "refresh_token"),
+                &["key refresh_token", "missing"],
+            ),
+            ("blank-id", |w, n| w.secrets.set(n, "client_id", " \n"), &["key client_id", "empty"]),
+            ("blank-token", |w, n| w.secrets.set(n, "refresh_token", ""), &["key refresh_token", "empty"]),
+            ("spaces-in-id", |w, n| w.secrets.set(n, "client_id", "a b"), &["key client_id", "spaces"]),
+            (
+                "spaces-in-secret",
+                |w, n| w.secrets.set(n, "client_secret", "a b"),
+                &["key client_secret", "spaces"],
+            ),
+            (
+                "spaces-in-token",
+                |w, n| w.secrets.set(n, "refresh_token", "a\nb"),
+                &["key refresh_token", "spaces"],
+            ),
+            ("bytes-in-id", |w, n| raw(w, n, "client_id", b"\xff\xfe"), &["key client_id", "UTF-8"]),
+            ("bytes-in-secret", |w, n| raw(w, n, "client_secret", b"\xc3("), &["key client_secret", "UTF-8"]),
+            ("bytes-in-token", |w, n| raw(w, n, "refresh_token", b"\0\x80"), &["key refresh_token", "UTF-8"]),
+            ("bytes-in-file", |w, n| raw(w, n, "grant.yaml", b"\xff"), &["key grant.yaml", "UTF-8"]),
+            ("twice-encoded", |w, n| raw(w, n, "client_id", "ü".as_bytes()), &["key client_id", "non-ASCII"]),
+            ("other-keys", |w, n| w.secrets.set(n, "api_key", "x"), &["key api_key", "not built"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_grant_yaml_is_named() {
+    told_and_mended(
+        "grant_invalid",
+        &[
+            (
+                "no-label",
+                |w, n| label(w, n, "app", json!("x")),
+                &["label agent-creds/provider", "no such label"],
+            ),
+            (
+                "unknown-provider",
+                |w, n| label(w, n, "agent-creds/provider", json!("pagerdoody")),
+                &["label agent-creds/provider", "pagerdoody", "oauth2"],
+            ),
+            ("broken", |w, n| yaml(w, n, "scopes: ["), &["key grant.yaml", "line "]),
+            ("no-mapping", |w, n| w.secrets.set(n, "grant.yaml", "- a"), &["key grant.yaml", "list"]),
+            (
+                "unknown-key",
+                |w, n| yaml(w, n, "scope: read"),
+                &["key grant.yaml", "\"scope\"", "no such key"],
+            ),
+            ("not-built", |w, n| yaml(w, n, "allow: [read]"), &["key grant.yaml", "allow", "not built"]),
+            ("exposed", |w, n| yaml(w, n, "expose: [proxy]"), &["key grant.yaml", "expose[0]", "not built"]),
+            (
+                "unknown-flow",
+                |w, n| yaml(w, n, "flow: code"),
+                &["key grant.yaml", "flow", "client_credentials"],
+            ),
+            ("wrong-type", |w, n| yaml(w, n, "region: 1"), &["key grant.yaml", "region", "a number"]),
+            ("region", |w, n| yaml(w, n, "region: eu"), &["key grant.yaml", "region"]),
+            ("no-url", |w, n| w.secrets.unset(n, "grant.yaml"), &["key grant.yaml", "token_url"]),
+            (
+                "plain-http",
+                |w, n| w.secrets.set(n, "grant.yaml", &grant_yaml("http://127.0.0.1:1/oauth/token")),
+                &["key grant.yaml", "token_url", "https"],
+            ),
+            (
+                "needless-token",
+                |w, n| yaml(w, n, "flow: client_credentials"),
+                &["key refresh_token", "client_credentials"],
+            ),
+            (
+                "robot-without-secret",
+                |w, n| {
+                    yaml(w, n, "flow: client_credentials");
+                    w.secrets.unset(n, "refresh_token");
+                    w.secrets.unset(n, "client_secret");
+                },
+                &["key client_secret", "client_credentials"],
+            ),
+            ("no-yaml-manifest", |w, n| w.secrets.write(n, b"{"), &["YAML"]),
+            ("config-map", |w, n| w.secrets.write(n, b"kind: ConfigMap"), &["Secret"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_base64_is_named_by_its_key() {
+    told_and_mended(
+        "grant_invalid",
+        &[
+            ("client-id", |w, n| undecodable(w, n, "client_id"), &["client_id", "base64"]),
+            ("client-secret", |w, n| undecodable(w, n, "client_secret"), &["client_secret", "base64"]),
+            ("refresh-token", |w, n| undecodable(w, n, "refresh_token"), &["refresh_token", "base64"]),
+            ("grant-yaml", |w, n| undecodable(w, n, "grant.yaml"), &["grant.yaml", "base64"]),
+            (
+                "number",
+                |w, n| w.secrets.edit(n, |manifest| manifest["stringData"]["client_id"] = json!(7)),
+                &["client_id", "text"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn base64_with_line_breaks_is_read_as_the_api_server_reads_it() {
+    let world = World::with(&["one"]).await;
+    world.secrets.edit("one", |manifest| {
+        let token = manifest["stringData"]["refresh_token"].as_str().expect("a token").to_owned();
+        let encoded = STANDARD.encode(token);
+        let (head, tail) = encoded.split_at(20);
+        manifest["data"]["refresh_token"] = json!(format!("{head}\n{tail}\n"));
+        manifest["stringData"].as_object_mut().expect("a mapping").remove("refresh_token");
+    });
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_known_yet_is_null() {
+    let world = World::with(&["one"]).await;
+    world.secrets.remove("one");
+    let sidecar = world.sidecar(&["one"]).start().await;
+    let listed = sidecar.becomes("one", "misconfigured", "grant_missing").await;
+    assert_eq!(listed["provider"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_secret_that_may_not_be_read_or_written_is_told_and_nothing_is_presented() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = World::with(&["one"]).await;
+    let root = rustix::process::geteuid().is_root();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("our own file");
+    };
+    let setup = world.sidecar(&["one"]);
+    mode(&world.secrets.manifest("one"), 0o000);
+    mode(world.secrets.path(), 0o555);
+    let sidecar = if root { setup.user(54_911) } else { setup }.start().await;
+    let listed = sidecar.becomes("one", "misconfigured", "store_forbidden").await;
+    assert!(
+        listed["message"].as_str().is_some_and(|text| text.contains("Secret one: not allowed")),
+        "{listed}"
+    );
+    mode(&world.secrets.manifest("one"), 0o444);
+    eventually("the trouble is with the state now", async || {
+        let listed = sidecar.grant("one").await;
+        let message = listed["message"].as_str().unwrap_or_default();
+        if message.contains("Secret one-state: not allowed") { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    assert_eq!(world.presented("one").len(), 0, "what cannot be stored is not asked for");
+    mode(world.secrets.path(), 0o755);
+    sidecar.becomes("one", "ready", "ok").await;
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named() {
+    told_and_mended("grant_missing", &[("nobody", |w, n| w.secrets.remove(n), &["does not exist"])]).await;
+    told_and_mended(
+        "state_missing",
+        &[(
+            "stateless",
+            |w, n| w.secrets.remove(&format!("{n}-state")),
+            &["stateless-state", "does not exist", "kubectl"],
+        )],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
+    fn state(world: &World, name: &str, labels: Value, document: &str) {
+        let metadata = json!({ "name": format!("{name}-state"), "labels": labels });
+        let data = json!({ "state": STANDARD.encode(document) });
+        let manifest = json!({ "kind": "Secret", "metadata": metadata, "data": data });
+        world.secrets.write(&format!("{name}-state"), manifest.to_string().as_bytes());
+    }
+    fn garbage(world: &World, name: &str, document: &str) {
+        state(world, name, json!({ "agent-creds/state-of": name }), document);
+    }
+    let rows: &[Row] = &[
+        (
+            "unlabelled",
+            |w, n| state(w, n, json!({}), ""),
+            &["unlabelled-state", "label agent-creds/state-of"],
+        ),
+        (
+            "anothers",
+            |w, n| state(w, n, json!({ "agent-creds/state-of": "x" }), ""),
+            &["anothers-state", "label agent-creds/state-of", "another value"],
+        ),
+        ("garbage", |w, n| garbage(w, n, "\u{0}garbage"), &["garbage-state", "key state"]),
+        ("a-list", |w, n| garbage(w, n, "[1]"), &["a-list-state", "key state"]),
+        ("cut-off", |w, n| garbage(w, n, "{\"v\":1,\"gen\":"), &["cut-off-state", "key state"]),
+        ("wrong-type", |w, n| garbage(w, n, "{\"gen\":\"x\"}"), &["wrong-type-state", "key state"]),
+    ];
+    told_and_mended("state_invalid", rows).await;
+
+    // The same again, and this time with a look at the files.
+    let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
+    let world = World::with(&names).await;
+    for (name, spoil, _) in rows {
+        spoil(&world, name);
+    }
+    let files =
+        || -> Vec<_> { names.iter().map(|name| world.secrets.bytes(&format!("{name}-state"))).collect() };
+    let before = files();
+    let sidecar = world.sidecar(&names).start().await;
+    for name in &names {
+        sidecar.becomes(name, "misconfigured", "state_invalid").await;
+        decides_anew(&world, &sidecar, name).await;
+    }
+    assert_eq!(files(), before);
+}
+
+#[tokio::test]
+async fn a_state_secret_that_cannot_be_read_is_not_taken_for_a_wrong_grant() {
+    told_and_mended(
+        "state_invalid",
+        &[
+            ("broken", |w, n| w.secrets.write(&format!("{n}-state"), b"{"), &["broken-state"]),
+            (
+                "no-secret",
+                |w, n| w.secrets.write(&format!("{n}-state"), b"kind: ConfigMap"),
+                &["no-secret-state"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_state_is_served_from_and_not_written() {
+    let world = World::with(&["one"]).await;
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    world.secrets.edit_state("one", |document| document["min_writer"] = json!(99));
+    world.secrets.age("one");
+    let before = world.secrets.bytes("one-state");
+    let listed = sidecar.becomes("one", "misconfigured", "state_newer").await;
+    assert!(listed["message"].as_str().is_some_and(|text| text.contains("one")), "{listed}");
+    assert_eq!(sidecar.token("one").await.status, 200, "the token is as good as before");
+    assert_eq!((world.outcomes("one").len(), world.secrets.bytes("one-state")), (1, before));
+}
+
+#[tokio::test]
+async fn what_another_version_has_written_into_the_state_survives() {
+    let world = World::with(&["one"]).await;
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    world.secrets.edit_state("one", |document| {
+        document["future"] = json!({ "deep": [1, null] });
+        document["seed"]["issued_at"] = json!(LONG_AGO);
+        document["seed"]["future"] = json!("x");
+    });
+    world.secrets.age("one");
+    world.presented_times("one", 2).await;
+    let state = eventually("the second token is stored", async || {
+        let state = world.secrets.state("one");
+        if state["gen"] == 2 { Ok(state) } else { Err(state["gen"].clone()) }
+    })
+    .await;
+    assert_eq!(state["future"], json!({ "deep": [1, null] }));
+    let inner = (&state["seed"]["issued_at"], &state["seed"]["future"]);
+    assert_eq!(inner, (&json!(LONG_AGO), &json!("x")), "also inside the parts that this version knows");
+}
+
+#[tokio::test]
+async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
+    let world = World::with(&["one"]).await;
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    let token = sidecar.access_token("one").await;
+    world.secrets.remove("one");
+    world.secrets.age("one");
+    sidecar.becomes("one", "misconfigured", "grant_missing").await;
+    assert_eq!(sidecar.access_token("one").await, token);
+    world.secrets.edit_state("one", |document| document["access"]["expires_at"] = json!(LONG_AGO));
+    eventually("the token ends", async || {
+        let answer = sidecar.token("one").await;
+        if answer.status == 503 { Ok(()) } else { Err(answer.status) }
+    })
+    .await;
+    assert_eq!(world.outcomes("one"), ["granted"]);
+}

@@ -1,0 +1,113 @@
+//! A TLS terminator before the stand-in: it can hold back answers to what was already carried out, and change its
+//! certificate.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use agent_creds_tests::authority::Authority;
+use agent_creds_tests::https::Client;
+use agent_creds_tests::standin::Standin;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use super::LOOPBACK;
+
+/// Stands before a stand-in; dropping it closes its port and its connections.
+pub(crate) struct Front {
+    address: SocketAddr,
+    tls: watch::Sender<Arc<ServerConfig>>,
+    held: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Front {
+    /// With a certificate of this authority.
+    pub(crate) async fn before(standin: &Standin, authority: &Authority) -> Self {
+        let listener = TcpListener::bind(LOOPBACK).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (tls, held) = (watch::Sender::new(certificate(authority)), watch::Sender::new(false));
+        let task = tokio::spawn(serve(listener, tls.subscribe(), held.subscribe(), standin.https()));
+        Self { address, tls, held, task }
+    }
+
+    /// The token endpoint as a client sees it.
+    pub(crate) fn token_url(&self) -> String {
+        format!("https://{}/oauth/token", self.address)
+    }
+
+    /// From now on answers are held back.
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Lets all answers go.
+    pub(crate) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Shows a certificate of another authority to those who come from now on.
+    pub(crate) fn is_of(&self, authority: &Authority) {
+        self.tls.send_replace(certificate(authority));
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn certificate(authority: &Authority) -> Arc<ServerConfig> {
+    authority.leaf(["127.0.0.1", "localhost"]).server_config()
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: watch::Receiver<Arc<ServerConfig>>,
+    held: watch::Receiver<bool>,
+    provider: Client,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (tcp, _) = listener.accept().await.expect("a test has few connections");
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+        let (provider, held) = (provider.clone(), held.clone());
+        connections.spawn(async move {
+            // Who does not like the certificate goes away.
+            let Ok(stream) = acceptor.accept(tcp).await else { return };
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let (provider, mut held) = (provider.clone(), held.clone());
+                async move {
+                    let response = forward(&provider, request.map(Body::new)).await;
+                    let _ = held.wait_for(|held| !held).await;
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn forward(provider: &Client, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, 64 * 1024).await.expect("a small request");
+    let body = String::from_utf8(body.to_vec()).expect("a form is text");
+    let request = http::Request::from_parts(head, body);
+    let host = provider.address().to_string();
+    let answer = provider.send(&host, &host, request).await.expect("the stand-in answers");
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}

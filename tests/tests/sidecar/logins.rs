@@ -1,0 +1,185 @@
+//! A person logs in again, GitOps puts an old login back, somebody points the grant elsewhere.
+
+use super::*;
+
+async fn ready(world: &World) -> Sidecar {
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    world.secrets.rest("one");
+    sidecar
+}
+
+fn write_token(world: &World, token: &str) {
+    world.secrets.set("one", "refresh_token", token);
+}
+
+#[tokio::test]
+async fn a_new_login_wins_at_once() {
+    let world = World::with(&["one"]).await;
+    let sidecar = ready(&world).await;
+    let old = sidecar.access_token("one").await;
+    let new = world.log_in("one");
+    world.presented_times("one", 2).await;
+    eventually("a token of the new login", async || {
+        let token = sidecar.access_token("one").await;
+        if token == old { Err(()) } else { Ok(()) }
+    })
+    .await;
+    let second = &world.presented("one")[1];
+    assert_eq!((second.token_sha256.as_ref(), &*second.outcome), (Some(&fingerprint(&new)), "granted"));
+    sidecar.becomes("one", "ready", "ok").await;
+}
+
+#[tokio::test]
+async fn a_trailing_newline_is_no_new_login() {
+    let world = World::without_logins(&["one"]).await;
+    let seed = world.log_in("one");
+    let sidecar = ready(&world).await;
+    write_token(&world, &format!("  {seed}\n"));
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!(world.outcomes("one"), ["granted"]);
+}
+
+#[tokio::test]
+async fn a_rejected_login_does_not_end_the_old_one() {
+    let world = World::with(&["one"]).await;
+    let sidecar = ready(&world).await;
+    write_token(&world, "never-heard-of-this-token");
+    let listed = sidecar.becomes("one", "degraded", "new_seed_rejected").await;
+    assert!(listed["message"].as_str().is_some_and(|text| text.contains("log in again")), "{listed}");
+    assert_eq!(world.outcomes("one"), ["granted", "invalid_grant"]);
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!(world.presented("one").len(), 2, "a rejected login is not tried again");
+
+    world.secrets.age("one");
+    world.presented_times("one", 3).await;
+    assert_eq!(world.outcomes("one"), ["granted", "invalid_grant", "granted"], "the old lineage goes on");
+    assert!(world.standin.is_active(&sidecar.access_token("one").await));
+    assert_eq!(world.revoked(), 0);
+
+    world.secrets.rest("one");
+    world.log_in("one");
+    sidecar.becomes("one", "ready", "ok").await;
+    assert_eq!(world.presented("one").len(), 4);
+}
+
+#[tokio::test]
+async fn an_old_login_that_is_put_back_changes_nothing() {
+    let world = World::without_logins(&["one"]).await;
+    let first = world.log_in("one");
+    let sidecar = ready(&world).await;
+    let second = world.log_in("one");
+    world.presented_times("one", 2).await;
+    sidecar.becomes("one", "ready", "ok").await;
+    write_token(&world, &first);
+    let listed = sidecar.becomes("one", "ready", "stale_seed").await;
+    assert!(listed["message"].as_str().is_some_and(|text| text.contains("old login")), "{listed}");
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!(world.presented("one").len(), 2, "nothing old is presented");
+
+    world.secrets.age("one");
+    world.presented_times("one", 3).await;
+    assert_eq!(world.outcomes("one"), ["granted"; 3], "the second login goes on meanwhile");
+    write_token(&world, &second);
+    sidecar.becomes("one", "ready", "ok").await;
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!((world.presented("one").len(), world.revoked()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_rotated_token_copied_into_the_grant_secret_changes_nothing() {
+    let world = World::with(&["one"]).await;
+    let sidecar = ready(&world).await;
+    let head = world.secrets.state("one")["refresh"]["token"].clone();
+    world.secrets.age("one");
+    world.presented_times("one", 2).await;
+    // Spent by now.
+    write_token(&world, head.as_str().expect("a refresh token"));
+    sidecar.becomes("one", "ready", "stale_seed").await;
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!((world.presented("one").len(), world.revoked()), (2, 0));
+}
+
+#[tokio::test]
+async fn the_current_head_copied_into_the_grant_secret_is_not_presented_twice() {
+    let world = World::with(&["one"]).await;
+    let sidecar = ready(&world).await;
+    let head = world.secrets.state("one")["refresh"]["token"].as_str().expect("a refresh token").to_owned();
+    write_token(&world, &head);
+    decides_anew(&world, &sidecar, "one").await;
+    for _ in 0..2 {
+        world.secrets.age("one");
+        eventually("another token", async || {
+            let state = world.secrets.state("one");
+            if state["access"]["issued_at"] == LONG_AGO { Err(()) } else { Ok(()) }
+        })
+        .await;
+    }
+    assert_eq!(world.revoked(), 0);
+    let mut presented: Vec<_> = world.presented("one").into_iter().map(|seen| seen.token_sha256).collect();
+    let all = presented.len();
+    presented.sort();
+    presented.dedup();
+    assert_eq!(presented.len(), all, "one token, one presentation");
+    sidecar.becomes("one", "ready", "ok").await;
+}
+
+#[tokio::test]
+async fn a_live_token_is_never_steered_to_another_server() {
+    let world = World::with(&["one"]).await;
+    let other = World::without_logins(&["one"]).await;
+    // The other server is trusted, and everything else is as it was.
+    let front = Front::before(&other.standin, &world.authority).await;
+    let sidecar = ready(&world).await;
+    let sound = world.secrets.bytes("one");
+    let requests = || presentations(&world.standin.log()).count();
+    for (key, value) in [
+        ("grant.yaml", grant_yaml(&front.token_url())),
+        ("grant.yaml", grant_yaml(&world.token_url().replace("/oauth/token", "/elsewhere"))),
+        ("grant.yaml", grant_yaml(&world.token_url().replace("127.0.0.1", "localhost"))),
+        ("client_id", "another-client".to_owned()),
+    ] {
+        let before = requests();
+        world.secrets.set("one", key, &value);
+        let listed = sidecar.becomes("one", "misconfigured", "binding_changed").await;
+        let message = listed["message"].as_str().expect("a sentence");
+        assert!(message.contains("Secret one") && message.contains("refresh token"), "{message}");
+        world.secrets.age("one");
+        decides_anew(&world, &sidecar, "one").await;
+        assert_eq!(sidecar.token("one").await.status, 200, "the access token is the agent's as before");
+        assert_eq!((presentations(&other.standin.log()).count(), requests()), (0, before));
+        world.secrets.write("one", &sound);
+        world.presented_times("one", before + 1).await;
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+}
+
+#[tokio::test]
+async fn a_login_at_another_server_does_not_take_the_old_token_there() {
+    let world = World::with(&["one"]).await;
+    let other = World::without_logins(&["one"]).await;
+    let front = Front::before(&other.standin, &world.authority).await;
+    let sidecar = ready(&world).await;
+    let own = other.standin.seed(Provider::Generic, "one");
+    let mut foreign = vec![fingerprint("made-up-for-this-test")];
+    // Refused there: the old login comes back, and is still at home where it was.
+    for token in ["made-up-for-this-test", &own] {
+        world.secrets.edit("one", |manifest| {
+            manifest["stringData"]["refresh_token"] = json!(token);
+            manifest["stringData"]["grant.yaml"] = json!(grant_yaml(&front.token_url()));
+        });
+        other.presented_times("one", foreign.len()).await;
+        world.secrets.age("one");
+        decides_anew(&world, &sidecar, "one").await;
+        foreign.push(fingerprint(&own));
+    }
+    // Granted there: that is the login now, and it goes on there.
+    let seen = other.presented("one");
+    let mut children: Vec<_> = seen.iter().filter_map(|seen| seen.child_sha256.clone()).collect();
+    children.extend(foreign);
+    for presentation in &seen {
+        let token = presentation.token_sha256.clone().expect("a refresh token");
+        assert!(children.contains(&token), "a token of the first server came to the second");
+    }
+    assert_eq!((world.presented("one").len(), world.revoked(), other.revoked()), (1, 0, 0));
+}

@@ -1,0 +1,178 @@
+//! Many sidecars, one grant: a refresh token is presented once, whoever does it, and everybody serves what came of it.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// All tokens that a grant's sidecars serve now; each must be good.
+async fn served(world: &World, sidecars: &[Sidecar], grant: &str) -> BTreeSet<String> {
+    let mut tokens = BTreeSet::new();
+    for sidecar in sidecars {
+        let before = now();
+        let answer = sidecar.token(grant).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let (body, token) = (answer.json(), answer.text("access_token").expect("a token"));
+        let end = body["expires_at"].as_i64().expect("integer seconds");
+        assert!(end >= before, "ended at {end}, served after {before}");
+        assert!(end <= now() + 1 || world.standin.is_active(&token), "not the provider's, or revoked");
+        tokens.insert(token);
+    }
+    tokens
+}
+
+/// No token was presented twice, each was the child of the one before it, and nothing was revoked.
+fn one_unbroken_line(world: &World, seed: &str, grant: &str) {
+    let mut expected = Some(fingerprint(seed));
+    for presentation in world.presented(grant) {
+        assert_eq!((&presentation.token_sha256, &*presentation.outcome), (&expected, "granted"));
+        expected = presentation.child_sha256;
+    }
+    assert_eq!(world.secrets.state(grant)["refresh"]["fp"].as_str(), expected.as_deref());
+    assert_eq!(world.revoked(), 0);
+}
+
+#[tokio::test]
+async fn three_sidecars_make_twenty_refreshes_with_one_presentation_each() {
+    let world = World::without_logins(&["one"]).await;
+    let seed = world.log_in("one");
+    let mut sidecars = Vec::new();
+    for _ in 0..3 {
+        sidecars.push(world.sidecar(&["one"]).start().await);
+    }
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+    for refreshes in 1..=20 {
+        world.secrets.age("one");
+        eventually("one refresh", async || {
+            served(&world, &sidecars, "one").await;
+            let state = world.secrets.state("one");
+            if state["gen"] == refreshes + 1 { Ok(()) } else { Err(state["gen"].clone()) }
+        })
+        .await;
+    }
+    eventually("all serve the newest token", async || {
+        let tokens = served(&world, &sidecars, "one").await;
+        if tokens.len() == 1 { Ok(()) } else { Err(tokens.len()) }
+    })
+    .await;
+    assert_eq!(world.presented("one").len(), 21);
+    one_unbroken_line(&world, &seed, "one");
+    let mut counted = 0.0;
+    for sidecar in &sidecars {
+        let metrics = sidecar.metrics().await;
+        let labels = "grant=\"one\",provider=\"oauth2\"";
+        counted += metrics
+            .get(&format!("agent_creds_refresh_total{{{labels},outcome=\"success\"}}"))
+            .unwrap_or(&0.0);
+        assert!(
+            !metrics.keys().any(|series| series.starts_with("agent_creds_refresh_failures_total{")),
+            "{metrics:?}"
+        );
+    }
+    assert_eq!(counted, 21.0, "each refresh is counted by the one that made it");
+}
+
+#[tokio::test]
+async fn tokens_of_a_few_seconds_are_renewed_in_time_without_help() {
+    let world = World::without_logins(&["one"]).await;
+    let seed = world.log_in("one");
+    world.standin.set_token_life(Some(6));
+    let mut sidecars = Vec::new();
+    for _ in 0..3 {
+        sidecars.push(world.sidecar(&["one"]).start().await);
+    }
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+    eventually("four refreshes", async || {
+        served(&world, &sidecars, "one").await;
+        let presented = world.presented("one").len();
+        if presented >= 5 { Ok(()) } else { Err(presented) }
+    })
+    .await;
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+    one_unbroken_line(&world, &seed, "one");
+    let times: Vec<_> = world.presented("one").iter().map(|seen| seen.at_ms).collect();
+    for pair in times.windows(2) {
+        let between = pair[1] - pair[0];
+        assert!((4_400..6_000).contains(&between), "neither early nor late: {between} ms of 6 s");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_later_presents_nothing_and_serves_at_once() {
+    let world = World::with(&["one"]).await;
+    let first = world.sidecar(&["one"]).start().await;
+    first.becomes("one", "ready", "ok").await;
+    let token = first.access_token("one").await;
+    drop(first);
+    for _ in 0..3 {
+        let later = world.sidecar(&["one"]).start().await;
+        later.becomes("one", "ready", "ok").await;
+        assert_eq!(later.access_token("one").await, token);
+        assert!(!later.metrics().await.keys().any(|series| series.starts_with("agent_creds_refresh_total")));
+    }
+    assert_eq!(world.outcomes("one"), ["granted"]);
+}
+
+#[tokio::test]
+async fn while_one_waits_for_its_answer_the_others_present_nothing() {
+    let world = World::with(&["one"]).await;
+    let front = Front::before(&world.standin, &world.authority).await;
+    world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
+    front.hold();
+    let holder = world.sidecar(&["one"]).start().await;
+    world.presented_times("one", 1).await;
+    let other = world.sidecar(&["one"]).start().await;
+    decides_anew(&world, &other, "one").await;
+    assert_eq!(other.token("one").await.status, 503);
+    front.release();
+    holder.becomes("one", "ready", "ok").await;
+    other.becomes("one", "ready", "ok").await;
+    assert_eq!(other.access_token("one").await, holder.access_token("one").await);
+    assert_eq!(world.outcomes("one"), ["granted"]);
+}
+
+#[tokio::test]
+async fn two_grants_with_one_refresh_token_do_not_present_it_twice() {
+    let world = World::without_logins(&["one"]).await;
+    world.log_in("one");
+    let copy = world.secrets.bytes("one");
+    world.secrets.write("copy", &copy);
+    world.secrets.empty_state("copy");
+    let sidecar = world.sidecar(&["one", "copy"]).start().await;
+    eventually("both grants are settled", async || {
+        let states = [sidecar.grant("one").await, sidecar.grant("copy").await];
+        if states.iter().all(|grant| grant["state"] != "pending") { Ok(()) } else { Err(states) }
+    })
+    .await;
+    assert_eq!(world.revoked(), 0, "presented twice: the login is dead");
+}
+
+#[tokio::test]
+#[ignore = "takes a claim's whole term, 60 seconds"]
+async fn who_was_killed_while_it_waited_is_waited_for_and_then_in_doubt() {
+    let world = World::with(&["one"]).await;
+    let front = Front::before(&world.standin, &world.authority).await;
+    world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
+    front.hold();
+    let holder = world.sidecar(&["one"]).start().await;
+    world.presented_times("one", 1).await;
+    drop(holder);
+    let other = world.sidecar(&["one"]).start().await;
+    for _ in 0..2 {
+        // Each waits half a minute at most.
+        let settled = async || {
+            let grant = other.grant("one").await;
+            if grant["reason"] == "in_doubt" { Ok(()) } else { Err(grant) }
+        };
+        if tokio::time::timeout(Duration::from_secs(29), eventually("doubt", settled)).await.is_ok() {
+            panic!("in doubt before the term was over");
+        }
+    }
+    other.becomes("one", "pending", "in_doubt").await;
+    assert_eq!(world.outcomes("one"), ["granted"]);
+}

@@ -1,0 +1,13 @@
+//! Admission of agent-creds: adds the credential sidecar to annotated pods, or refuses them with a sentence
+//! that says what to change.
+//!
+//! `pod` decides and does no I/O; `serve` speaks HTTP and TLS and decides nothing; `roles` wires the two, one
+//! file per subcommand. Admission never sees a provider's credential, calls nothing over the network and has
+//! no rights in the Kubernetes API.
+
+pub mod metrics;
+pub mod outcome;
+pub mod pod;
+pub mod policy;
+pub mod roles;
+pub mod serve;

@@ -1,0 +1,12 @@
+//! What happens to a pod: pure functions from a pod as JSON, the platform's policy and a namespace to a
+//! decision. No I/O, no clock. The pod stays a `serde_json::Value`, so that fields of future Kubernetes
+//! versions survive.
+
+pub mod decide;
+pub mod forbidden;
+pub mod fragment;
+pub mod patch;
+pub mod presence;
+#[cfg(test)]
+mod sample;
+mod view;

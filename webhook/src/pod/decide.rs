@@ -1,0 +1,156 @@
+//! The decision about one pod at its creation.
+
+use std::collections::BTreeMap;
+
+use agent_creds_core::annotations::{self, AnnotationError, CONTAINERS, Selection};
+use agent_creds_core::pod::CONTAINER;
+use serde_json::Value;
+
+use super::forbidden::forbidden;
+use super::fragment::Fragment;
+use super::patch::Patch;
+use super::presence::presence;
+use super::view;
+use crate::outcome::{Reason, Refusal};
+use crate::policy::{Identity, Policy};
+
+/// Annotation of the API's copy of a static pod. The kubelet runs the file, not this object.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What happens to a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It is allowed as it is.
+    Unchanged(Reason),
+    /// It is allowed with a patch, and its creator reads the warnings.
+    Injected {
+        /// A new pod, or a container that came later.
+        reason: Reason,
+        /// What is added.
+        patch: Patch,
+        /// One sentence each.
+        warnings: Vec<String>,
+    },
+    /// It is denied; there is at least one refusal.
+    Refused(Vec<Refusal>),
+}
+
+impl Decision {
+    /// The reason; of several refusals, the first one's.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unchanged(reason) | Self::Injected { reason, .. } => *reason,
+            Self::Refused(refusals) => refusals.first().map_or(Reason::PodInvalid, |refusal| refusal.reason),
+        }
+    }
+}
+
+/// Decides about a pod that is being created in `namespace`.
+pub fn decide(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
+    let annotations = match own_annotations(pod) {
+        Ok(annotations) => annotations,
+        Err(refusal) => return Decision::Refused(vec![refusal]),
+    };
+    match annotations::wants_injection(&annotations) {
+        Ok(true) => {}
+        Ok(false) => return Decision::Unchanged(Reason::NotAsked),
+        Err(error) => return Decision::Refused(vec![annotation(&error)]),
+    }
+    if pod["metadata"]["annotations"].get(MIRROR).is_some() {
+        return Decision::Unchanged(Reason::MirrorPod);
+    }
+    inject(pod, policy, namespace, &annotations).unwrap_or_else(Decision::Refused)
+}
+
+fn inject(
+    pod: &Value,
+    policy: &Policy,
+    namespace: &str,
+    annotations: &BTreeMap<String, String>,
+) -> Result<Decision, Vec<Refusal>> {
+    view::check_shape(pod).map_err(alone)?;
+    let account = view::service_account(pod);
+    let selection = Selection::parse(annotations, account, &policy.default_grants)
+        .map_err(|error| alone(annotation(&error)))?;
+    let agents = agents(pod, &selection).map_err(alone)?;
+    let fragment = Fragment::new(policy, namespace, &selection, agents);
+    let present = presence(pod, &fragment).map_err(alone)?;
+    let refusals = forbidden(pod, &fragment, present, policy);
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let patch = Patch::new(pod, &fragment, present);
+    Ok(match (patch.is_empty(), present) {
+        (true, _) => Decision::Unchanged(Reason::AlreadyInjected),
+        (false, true) => Decision::Injected { reason: Reason::Completed, patch, warnings: Vec::new() },
+        (false, false) => {
+            let warnings = warnings(policy.identity, namespace, account);
+            Decision::Injected { reason: Reason::Injected, patch, warnings }
+        }
+    })
+}
+
+/// Annotations under our prefix. What other people's annotations look like is not ours to judge.
+fn own_annotations(pod: &Value) -> Result<BTreeMap<String, String>, Refusal> {
+    let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    all.filter(|(key, value)| key.starts_with(annotations::PREFIX) && !value.is_null())
+        .map(|(key, value)| match value.as_str() {
+            Some(text) => Ok((key.clone(), text.to_owned())),
+            None => {
+                let path = format!("metadata.annotations[{}]", view::quoted(key));
+                Err(Refusal::new(Reason::AnnotationInvalid, &path, "not text; write the value in quotes"))
+            }
+        })
+        .collect()
+}
+
+fn annotation(error: &AnnotationError) -> Refusal {
+    let reason = match error {
+        AnnotationError::Value { .. }
+        | AnnotationError::Name { .. }
+        | AnnotationError::Duplicate { .. }
+        | AnnotationError::TooMany { .. }
+        | AnnotationError::SamePort { .. } => Reason::AnnotationInvalid,
+        AnnotationError::NoGrants => Reason::NoGrants,
+        AnnotationError::NotBuilt { .. } => Reason::AnnotationNotBuilt,
+        AnnotationError::Unknown { .. } => Reason::AnnotationUnknown,
+    };
+    Refusal::new(reason, "metadata.annotations", error)
+}
+
+/// The containers that get access: those named, or the main ones.
+fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
+    let eligible =
+        || view::containers(pod).filter(|c| c.list != "ephemeralContainers" && c.name() != CONTAINER);
+    let Some(named) = &selection.containers else {
+        let main = eligible().filter(|container| container.list == "containers");
+        return Ok(main.map(|container| container.name().to_owned()).collect());
+    };
+    match named.iter().find(|name| !eligible().any(|container| container.name() == *name)) {
+        None => Ok(named.clone()),
+        Some(missing) => {
+            let names: Vec<_> = eligible().map(|container| view::quoted(container.name())).collect();
+            let path = format!("metadata.annotations[{CONTAINERS}]");
+            let sentence =
+                format!("the pod has no container {missing:?}; write names out of {}", names.join(", "));
+            Err(Refusal::new(Reason::ContainerMissing, &path, sentence))
+        }
+    }
+}
+
+/// Warnings reach `kubectl`'s user; API servers cut them at 256 characters.
+fn warnings(identity: Identity, namespace: &str, account: &str) -> Vec<String> {
+    match identity {
+        Identity::Pod => vec![format!(
+            "agent-creds: identity mode \"pod\": all containers share ServiceAccount {namespace}/{account} with the \
+             sidecar, so the agent itself can read the Secrets of its grants"
+        )],
+    }
+}
+
+fn alone(refusal: Refusal) -> Vec<Refusal> {
+    vec![refusal]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What a pod may not have beside a credential sidecar: everything through which one of its containers could
+//! reach the sidecar's memory, files or ports, or the node. Each refusal is one sentence that says what to
+//! change. The sidecar itself is left out: it equals what we inject, or the pod was refused before.
+
+mod baseline;
+
+use agent_creds_core::annotations::{METRICS_PORT, PORT};
+use agent_creds_core::pod::{AUDIENCE, CONTAINER, ENVIRONMENT, IDENTITY_DIR, SHARED_DIR, SPOOL_DIR, VOLUMES};
+use serde_json::Value;
+
+use super::fragment::Fragment;
+use super::presence;
+use super::view::{self, Container, quoted};
+use crate::outcome::{Reason, Refusal};
+use crate::policy::Policy;
+use crate::policy::directory::Directory;
+
+/// All that must change in a pod. `present` says that the pod holds the fragment and that it is intact.
+pub fn forbidden(pod: &Value, fragment: &Fragment, present: bool, policy: &Policy) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    baseline::pod(pod, policy, &mut refusals);
+    pod_level(pod, fragment, &mut refusals);
+    for container in view::containers(pod).filter(|container| !(present && is_sidecar(*container))) {
+        baseline::container(container, policy, &mut refusals);
+        environment(container, fragment, present, &mut refusals);
+        mount_paths(container, fragment, present, &mut refusals);
+        ports(container, fragment, &mut refusals);
+        user(&format!("{}.securityContext", container.path()), container.value, fragment, &mut refusals);
+    }
+    Walk { pod, fragment, present, path: Vec::new(), refusals: &mut refusals }.run();
+    refusals
+}
+
+fn is_sidecar(container: Container<'_>) -> bool {
+    container.list == "initContainers" && container.name() == CONTAINER
+}
+
+fn pod_level(pod: &Value, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+    let spec = &pod["spec"];
+    if spec["shareProcessNamespace"] == true {
+        let sentence = "every container could read the sidecar's memory through /proc; remove it";
+        refusals.push(Refusal::new(Reason::ProcessNamespace, "spec.shareProcessNamespace", sentence));
+    }
+    user("spec.securityContext", spec, fragment, refusals);
+    for selector in ["kubernetes.io/os", "beta.kubernetes.io/os"] {
+        if spec["nodeSelector"][selector] == "windows" {
+            let path = format!("spec.nodeSelector[{selector}]");
+            refusals.push(Refusal::new(
+                Reason::Windows,
+                &path,
+                "the sidecar runs on Linux nodes only; select linux",
+            ));
+        }
+    }
+    if spec["os"]["name"] == "windows" {
+        let sentence = "the sidecar runs on Linux nodes only; write linux";
+        refusals.push(Refusal::new(Reason::Windows, "spec.os.name", sentence));
+    }
+}
+
+/// Of one user, processes may signal and trace each other.
+fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+    if owner["securityContext"]["runAsUser"].as_i64() == Some(fragment.uid.into()) {
+        let sentence = format_args!("{} is the sidecar's user; choose another one", fragment.uid);
+        refusals.push(Refusal::new(Reason::SidecarUid, &format!("{path}.runAsUser"), sentence));
+    }
+}
+
+fn environment(container: Container<'_>, fragment: &Fragment, present: bool, refusals: &mut Vec<Refusal>) {
+    let ours = present && fragment.is_agent(container.name());
+    for (i, variable) in view::items(container.value, "env").iter().enumerate() {
+        let Some(name) = view::text(variable, "name").filter(|name| ENVIRONMENT.contains(name)) else {
+            continue;
+        };
+        if !(ours && fragment.share.env.contains(variable)) {
+            let sentence = format_args!("the webhook sets {name}; remove it here");
+            let path = format!("{}.env[{i}]", container.path());
+            refusals.push(Refusal::new(Reason::Environment, &path, sentence));
+        }
+    }
+}
+
+/// A mount over our directories would hide the real ones from the agent's own processes.
+fn mount_paths(container: Container<'_>, fragment: &Fragment, present: bool, refusals: &mut Vec<Refusal>) {
+    let ours = present && fragment.is_agent(container.name());
+    let dirs = [SHARED_DIR, SPOOL_DIR, IDENTITY_DIR].map(Directory::parse);
+    for (list, key) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
+        for (i, mount) in view::items(container.value, list).iter().enumerate() {
+            let Some(path) = view::text(mount, key).and_then(Directory::parse) else { continue };
+            let hit = dirs.iter().flatten().any(|dir| path.is_within(dir));
+            if hit && !(ours && presence::is_shared_mount(mount, fragment)) {
+                let at = format!("{}.{list}[{i}].{key}", container.path());
+                let found = quoted(view::text(mount, key).unwrap_or_default());
+                let sentence = format_args!("{found} is the sidecar's; choose a path outside {SHARED_DIR}*");
+                refusals.push(Refusal::new(Reason::MountPath, &at, sentence));
+            }
+        }
+    }
+}
+
+fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+    for (i, port) in view::items(container.value, "ports").iter().enumerate() {
+        let number = port["containerPort"].as_i64();
+        let used = fragment.ports.iter().position(|ours| number == Some((*ours).into()));
+        let tcp = view::text(port, "protocol").is_none_or(|protocol| protocol == "TCP");
+        if let (Some(used), true) = (used, tcp) {
+            let annotation = [PORT, METRICS_PORT][used];
+            let path = format!("{}.ports[{i}].containerPort", container.path());
+            let number = fragment.ports[used];
+            let sentence =
+                format_args!("the sidecar listens on {number}; set annotation {annotation} to a free port");
+            refusals.push(Refusal::new(Reason::PortCollision, &path, sentence));
+        }
+    }
+}
+
+/// Looks for references by walking the whole document, not a list of known fields: the kubelet reads files
+/// of volumes that a container does not mount (`env.valueFrom.fileKeyRef`), and Kubernetes will grow more.
+struct Walk<'a> {
+    pod: &'a Value,
+    fragment: &'a Fragment,
+    present: bool,
+    path: Vec<Step<'a>>,
+    refusals: &'a mut Vec<Refusal>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Walk<'a> {
+    /// Everything but `metadata`, which names things and refers to none of the pod's.
+    fn run(mut self) {
+        let pod = self.pod;
+        for (key, value) in pod.as_object().into_iter().flatten().filter(|(key, _)| *key != "metadata") {
+            self.at(Step::Key(key), value, "");
+        }
+    }
+
+    /// Goes to `value`, one step further; `key` is the nearest one above it.
+    fn at(&mut self, step: Step<'a>, value: &'a Value, key: &str) {
+        self.path.push(step);
+        if !self.is_own(value) {
+            match value {
+                Value::Object(map) => map.iter().for_each(|(key, value)| self.at(Step::Key(key), value, key)),
+                // The key goes down with the items: `audiences: [agent-creds]`.
+                Value::Array(list) => {
+                    list.iter().enumerate().for_each(|(i, item)| self.at(Step::Index(i), item, key));
+                }
+                Value::String(text) => self.text(text, key),
+                _ => {}
+            }
+        }
+        self.path.pop();
+    }
+
+    fn text(&mut self, text: &str, key: &str) {
+        let sentence = if VOLUMES.contains(&text) {
+            format!("volume {text} is the sidecar's alone; remove the reference")
+        } else if text == AUDIENCE && key.to_lowercase().contains("audience") {
+            format!(
+                "tokens of audience {AUDIENCE} are the sidecar's alone; remove it or choose another audience"
+            )
+        } else if text == CONTAINER && key == "targetContainerName" {
+            format!("nothing may share the processes of {CONTAINER}; target another container")
+        } else {
+            return;
+        };
+        self.refusals.push(Refusal::new(Reason::Reference, &self.shown(), sentence));
+    }
+
+    /// Whether the value at the current path belongs to the fragment, which `presence` compared before.
+    fn is_own(&self, value: &Value) -> bool {
+        let [Step::Key("spec"), Step::Key(list), Step::Index(index), rest @ ..] = self.path.as_slice() else {
+            return false;
+        };
+        self.present
+            && match (*list, rest) {
+                ("volumes", []) => presence::is_ours(value),
+                ("initContainers", []) => value["name"] == CONTAINER,
+                ("initContainers" | "containers", [Step::Key("volumeMounts"), Step::Index(_)]) => {
+                    let name = view::text(&self.pod["spec"][list][index], "name");
+                    name.is_some_and(|name| self.fragment.is_agent(name))
+                        && presence::is_shared_mount(value, self.fragment)
+                }
+                _ => false,
+            }
+    }
+
+    /// The current path as messages write it.
+    fn shown(&self) -> String {
+        let step = |(i, step): (usize, &Step<'_>)| {
+            let dot = if i == 0 { "" } else { "." };
+            match step {
+                Step::Index(index) => format!("[{index}]"),
+                Step::Key(key) if key.chars().all(|c| c.is_ascii_alphanumeric()) => format!("{dot}{key}"),
+                // No plain word: it comes from the pod's author.
+                Step::Key(key) => format!("{dot}{}", quoted(key)),
+            }
+        };
+        self.path.iter().enumerate().map(step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! What is added to a pod, as one value built in one place: the container, the volumes, and what each agent
+//! container gets. Every field is set that the API server would default, so that the stored pod equals it.
+//! A field whose value is the type's zero is left out: webhooks written in Go drop it.
+
+use agent_creds_core::annotations::Selection;
+use agent_creds_core::pod as names;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::policy::{Policy, Sidecar};
+
+const SIDECAR_BINARY: &str = "/agent-creds-sidecar";
+/// Caller key, socket, certificates, and token files of up to 16 grants.
+const SHARED_LIMIT: &str = "2Mi";
+/// Unsaved answers of up to 16 grants, a TLS key and the probe socket.
+const SPOOL_LIMIT: &str = "4Mi";
+/// Life of the token for the API server; the kubelet renews it at 80 %.
+const TOKEN_SECONDS: u32 = 3600;
+/// Startup waits for as long as it takes: a probe that gave up would kill a refresh half way.
+const NEVER_GIVE_UP: i32 = i32::MAX;
+
+/// All that is added to one pod.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fragment {
+    /// The native sidecar.
+    pub container: Value,
+    /// Its volumes.
+    pub volumes: Vec<Value>,
+    /// What agent containers get.
+    pub share: Share,
+    /// Value of the status annotation.
+    pub status: String,
+    /// The sidecar's user, which no other container may run as.
+    pub uid: u32,
+    /// Ports of the sidecar: the local API and the metrics.
+    pub ports: [u16; 2],
+}
+
+/// What each agent container gets.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Share {
+    /// Names of the agent containers.
+    pub containers: Vec<String>,
+    /// Variables.
+    pub env: Vec<Value>,
+    /// The read-only mount of the shared volume.
+    pub mount: Value,
+}
+
+impl Fragment {
+    /// Builds what a pod in `namespace` with this selection gets. `agents` are the names of the containers that
+    /// get access.
+    pub fn new(policy: &Policy, namespace: &str, selection: &Selection, agents: Vec<String>) -> Self {
+        Self {
+            container: container(policy, namespace, selection),
+            volumes: volumes(),
+            share: Share {
+                containers: agents,
+                env: environment(selection.port),
+                mount: json!({
+                    "name": names::SHARED_VOLUME,
+                    "mountPath": names::SHARED_DIR,
+                    "readOnly": true,
+                }),
+            },
+            status: status(policy, selection),
+            uid: policy.sidecar.uid,
+            ports: [selection.port, selection.metrics_port],
+        }
+    }
+
+    /// Whether the container of this name is an agent's.
+    pub fn is_agent(&self, container: &str) -> bool {
+        self.share.containers.iter().any(|name| name == container)
+    }
+}
+
+fn container(policy: &Policy, namespace: &str, selection: &Selection) -> Value {
+    let Sidecar { image, image_pull_policy, uid, resources } = &policy.sidecar;
+    json!({
+        "name": names::CONTAINER,
+        "image": image,
+        "imagePullPolicy": image_pull_policy,
+        "restartPolicy": "Always",
+        "command": [SIDECAR_BINARY],
+        "args": arguments(policy, namespace, selection),
+        "ports": [{
+            "name": names::METRICS_PORT_NAME,
+            "containerPort": selection.metrics_port,
+            "protocol": "TCP",
+        }],
+        "startupProbe": {
+            "exec": {"command": [SIDECAR_BINARY, "probe", "startup"]},
+            "timeoutSeconds": 5,
+            "periodSeconds": 1,
+            "successThreshold": 1,
+            "failureThreshold": NEVER_GIVE_UP,
+        },
+        "livenessProbe": {
+            "exec": {"command": [SIDECAR_BINARY, "probe", "liveness"]},
+            "timeoutSeconds": 5,
+            "periodSeconds": 10,
+            "successThreshold": 1,
+            "failureThreshold": 6,
+        },
+        "lifecycle": {"preStop": {"exec": {"command": [SIDECAR_BINARY, "drain"]}}},
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": false,
+            "readOnlyRootFilesystem": true,
+            "runAsGroup": uid,
+            "runAsNonRoot": true,
+            "runAsUser": uid,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": names::SHARED_VOLUME, "mountPath": names::SHARED_DIR},
+            {"name": names::SPOOL_VOLUME, "mountPath": names::SPOOL_DIR},
+            {"name": names::IDENTITY_VOLUME, "mountPath": names::IDENTITY_DIR, "readOnly": true},
+        ],
+    })
+}
+
+/// Arguments alone configure the sidecar: a Service or a pod's author can set any variable.
+fn arguments(policy: &Policy, namespace: &str, selection: &Selection) -> Vec<String> {
+    let mut arguments = vec![
+        "serve".to_owned(),
+        "--store=kubernetes".to_owned(),
+        format!("--identity={}", policy.identity.as_str()),
+        format!("--api-server={}", policy.api_server),
+        format!("--api-ca-data={}", policy.api_ca_data),
+    ];
+    arguments.extend(policy.provider_roots_data.iter().map(|roots| format!("--provider-roots-data={roots}")));
+    arguments.push(format!("--port={}", selection.port));
+    arguments.push(format!("--metrics-port={}", selection.metrics_port));
+    if selection.strict_start {
+        arguments.push("--strict-start".to_owned());
+    }
+    let grant = |grant: &agent_creds_core::annotations::SelectedGrant| {
+        format!("--grant={}={namespace}/{}", grant.name, grant.secret)
+    };
+    arguments.extend(selection.grants.iter().map(grant));
+    arguments
+}
+
+fn volumes() -> Vec<Value> {
+    let memory =
+        |name: &str, limit: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}});
+    vec![
+        memory(names::SHARED_VOLUME, SHARED_LIMIT),
+        memory(names::SPOOL_VOLUME, SPOOL_LIMIT),
+        json!({
+            "name": names::IDENTITY_VOLUME,
+            "projected": {
+                "defaultMode": 0o444,
+                "sources": [{
+                    // Without an audience the token is one for the API server.
+                    "serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": names::API_TOKEN_FILE},
+                }],
+            },
+        }),
+    ]
+}
+
+fn environment(port: u16) -> Vec<Value> {
+    let in_shared = |file| format!("{}/{file}", names::SHARED_DIR);
+    vec![
+        json!({"name": names::ENV_URL, "value": format!("http://127.0.0.1:{port}")}),
+        json!({"name": names::ENV_KEY_FILE, "value": in_shared(names::CALLER_KEY_FILE)}),
+        json!({"name": names::ENV_SOCKET, "value": in_shared(names::AGENT_SOCKET)}),
+    ]
+}
+
+fn status(policy: &Policy, selection: &Selection) -> String {
+    // Written piece by piece, so that people read it in this order.
+    let grants: Vec<_> = selection.grants.iter().map(|grant| grant.name.as_str()).collect();
+    let [version, mode] = [env!("CARGO_PKG_VERSION"), policy.identity.as_str()].map(Value::from);
+    format!(r#"{{"version":{version},"mode":{mode},"grants":{}}}"#, json!(grants))
+}

@@ -1,0 +1,107 @@
+//! Reading a pod that may have any shape. `null` is read as absent everywhere, as the API server does.
+
+use serde_json::Value;
+
+use crate::outcome::{Reason, Refusal};
+
+/// The lists of containers in `spec`.
+const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// One container and where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Container<'a> {
+    /// `initContainers`, `containers` or `ephemeralContainers`.
+    pub(crate) list: &'static str,
+    /// Index in that list.
+    pub(crate) index: usize,
+    /// The container.
+    pub(crate) value: &'a Value,
+}
+
+impl<'a> Container<'a> {
+    /// Its name; a container without one is refused before anybody asks.
+    pub(crate) fn name(self) -> &'a str {
+        text(self.value, "name").unwrap_or_default()
+    }
+
+    /// Its path as messages write it.
+    pub(crate) fn path(self) -> String {
+        format!("spec.{}[{}]", self.list, self.index)
+    }
+
+    /// Its path as a JSON pointer.
+    pub(crate) fn pointer(self) -> String {
+        format!("/spec/{}/{}", self.list, self.index)
+    }
+}
+
+/// All containers: init, main, ephemeral.
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = Container<'_>> {
+    LISTS.into_iter().flat_map(|list| {
+        let values = items(&pod["spec"], list).iter().enumerate();
+        values.map(move |(index, value)| Container { list, index, value })
+    })
+}
+
+/// A field that is there and not `null`.
+pub(crate) fn field<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value.get(key).filter(|found| !found.is_null())
+}
+
+/// A field that is text.
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// A field that is a list; empty where it is absent.
+pub(crate) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The pod's ServiceAccount.
+pub(crate) fn service_account(pod: &Value) -> &str {
+    // The API server copies the deprecated name into the other one; a file that never was there may lack it.
+    let named = |key| text(&pod["spec"], key).filter(|name| !name.is_empty());
+    named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or("default")
+}
+
+/// A value of the pod in a message: short, and without control characters.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    if text.chars().count() <= LONGEST {
+        return format!("{text:?}");
+    }
+    format!("{:?}", text.chars().take(LONGEST).chain(['…']).collect::<String>())
+}
+
+/// Refuses what every other function may take for granted: lists are lists, containers are named objects.
+pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
+    let wrong =
+        |path: &str, wanted: &str| Err(Refusal::new(Reason::PodInvalid, path, format_args!("not {wanted}")));
+    if !pod["spec"].is_object() {
+        return wrong("spec", "an object; write the spec of a pod");
+    }
+    if field(&pod["metadata"], "labels").is_some_and(|labels| !labels.is_object()) {
+        return wrong("metadata.labels", "an object; write keys and values");
+    }
+    for list in LISTS.into_iter().chain(["volumes"]) {
+        if field(&pod["spec"], list).is_some_and(|found| !found.is_array()) {
+            return wrong(&format!("spec.{list}"), "a list; write one");
+        }
+    }
+    if items(&pod["spec"], "containers").is_empty() {
+        return wrong("spec.containers", "a list with a container; write at least one");
+    }
+    for container in containers(pod) {
+        let path = container.path();
+        if text(container.value, "name").is_none_or(str::is_empty) {
+            return wrong(&path, "a container with a name; name it");
+        }
+        for list in ["env", "volumeMounts"] {
+            if field(container.value, list).is_some_and(|found| !found.is_array()) {
+                return wrong(&format!("{path}.{list}"), "a list; write one");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! What the platform team decided, read from one YAML file: the sidecar's image and size, and what an agent's
+//! pod may do beyond the Pod Security baseline. The file is strict: a key that is unknown, or not built in this
+//! version, is refused with its path, since a typo in a security setting must not pass for the default.
+//! Nothing here does I/O; all that can be computed once for all pods is computed here.
+
+pub mod directory;
+mod file;
+
+use agent_creds_core::annotations::Selection;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+
+use directory::Directory;
+use file::{Capability, IdentityFile, Mode, PolicyFile, SidecarFile};
+
+/// Largest bundle of certificates. A bundle travels as one base64 argument, and Linux allows an argument 128 KiB.
+pub const MAX_PEM: usize = 64 * 1024;
+/// Largest policy file.
+const MAX_FILE: usize = 256 * 1024;
+const API_CA: &str = "the API server's CA";
+const PLACEHOLDER_CA: &str = "placeholder: the CA of the cluster\n";
+const PLACEHOLDER_IMAGE: &str = concat!("agent-creds-sidecar:", env!("CARGO_PKG_VERSION"));
+/// Where a pod finds the API server unless the file says otherwise.
+const DEFAULT_API_SERVER: &str = "https://kubernetes.default.svc";
+
+/// The platform's decisions, checked.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The injected container.
+    pub sidecar: Sidecar,
+    /// URL of the API server, as the sidecar calls it.
+    pub api_server: String,
+    /// Base64 of the PEM bundle that the API server's certificate is checked against.
+    pub api_ca_data: String,
+    /// Base64 of the PEM bundle of additional roots for providers.
+    pub provider_roots_data: Option<String>,
+    /// How a sidecar comes by its rights.
+    pub identity: Identity,
+    /// Grants of pods that name none, as in `agent-creds/grants`.
+    pub default_grants: Vec<String>,
+    /// Capabilities beyond the baseline that containers may add.
+    pub allow_capabilities: Vec<&'static str>,
+    /// Directories of the node that pods may mount, read-only.
+    pub allow_host_paths: Vec<Directory>,
+}
+
+/// The injected container, as far as the platform decides it.
+#[derive(Clone, Debug)]
+pub struct Sidecar {
+    /// The image, by digest where known.
+    pub image: String,
+    /// When the kubelet pulls it.
+    pub image_pull_policy: &'static str,
+    /// User and group of the sidecar; no other container may run as it.
+    pub uid: u32,
+    /// `resources` of the container, requests filled up from limits as the API server does it.
+    pub resources: Value,
+}
+
+/// How a sidecar comes by the rights to read its Secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// As the pod's own ServiceAccount, so that the agent has the same rights.
+    Pod,
+}
+
+impl Identity {
+    /// The word for it in arguments and annotations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+        }
+    }
+}
+
+/// What is wrong with the policy file or the CA bundle.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct PolicyError {
+    /// The key, as in `allowHostPaths[0]`.
+    pub path: String,
+    /// What is wrong and what to write instead.
+    pub problem: String,
+}
+
+impl PolicyError {
+    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+}
+
+impl Policy {
+    /// Reads the file; `api_ca` is the PEM bundle of the API server.
+    pub fn parse(text: &str, api_ca: &[u8]) -> Result<Self, PolicyError> {
+        if text.len() > MAX_FILE {
+            return Err(PolicyError::new("the policy file", "larger than 256 KiB"));
+        }
+        Self::checked(PolicyFile::parse(text)?, bundle(API_CA, api_ca)?)
+    }
+
+    /// For a preview without a cluster: placeholders stand for the image and the CA where they are not given.
+    pub fn for_preview(text: Option<&str>, api_ca: Option<&[u8]>) -> Result<Self, PolicyError> {
+        let file = match text {
+            Some(text) => PolicyFile::parse(text)?,
+            None => PolicyFile {
+                sidecar: SidecarFile { image: PLACEHOLDER_IMAGE.to_owned(), ..SidecarFile::default() },
+                ..PolicyFile::default()
+            },
+        };
+        let api_ca = api_ca.map_or_else(|| Ok(STANDARD.encode(PLACEHOLDER_CA)), |pem| bundle(API_CA, pem))?;
+        Self::checked(file, api_ca)
+    }
+
+    fn checked(file: PolicyFile, api_ca_data: String) -> Result<Self, PolicyError> {
+        let PolicyFile {
+            sidecar,
+            api_server,
+            identity: IdentityFile { mode },
+            default_grants,
+            allow_capabilities,
+            allow_host_paths,
+            provider_roots,
+        } = file;
+        let identity = match mode {
+            Mode::Pod => Identity::Pod,
+            Mode::Exchange => {
+                return Err(PolicyError::new(
+                    "identity.mode",
+                    "exchange is not built in this version; write pod",
+                ));
+            }
+        };
+        let paths = allow_host_paths.iter().enumerate();
+        Ok(Self {
+            sidecar: checked_sidecar(sidecar)?,
+            api_server: https(api_server.unwrap_or_else(|| DEFAULT_API_SERVER.to_owned()))?,
+            api_ca_data,
+            provider_roots_data: match provider_roots.trim() {
+                "" => None,
+                _ => Some(bundle("providerRoots", provider_roots.as_bytes())?),
+            },
+            identity,
+            default_grants: checked_grants(default_grants)?,
+            allow_capabilities: allow_capabilities.into_iter().map(Capability::as_str).collect(),
+            allow_host_paths: paths
+                .map(|(i, path)| {
+                    Directory::allowed(path)
+                        .map_err(|problem| PolicyError::new(format!("allowHostPaths[{i}]"), problem))
+                })
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn checked_sidecar(file: SidecarFile) -> Result<Sidecar, PolicyError> {
+    let SidecarFile { image, image_pull_policy, uid, resources } = file;
+    if image.is_empty() || image.contains(char::is_whitespace) {
+        let problem = "not set, or no image; write registry/name@sha256:…";
+        return Err(PolicyError::new("sidecar.image", problem));
+    }
+    // Root would own the node's files, and the API server allows at most 2^31 - 1.
+    if uid == 0 || i32::try_from(uid).is_err() {
+        return Err(PolicyError::new(
+            "sidecar.uid",
+            format!("found {uid}; write 1 to 2147483647, as in 54911"),
+        ));
+    }
+    let limits = quantities("sidecar.resources.limits", &resources.limits)?;
+    let mut requests = quantities("sidecar.resources.requests", &resources.requests)?;
+    for (name, limit) in &limits {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    let mut resources = json!({});
+    for (key, map) in [("limits", limits), ("requests", requests)] {
+        if !map.is_empty() {
+            resources[key] = Value::Object(map);
+        }
+    }
+    Ok(Sidecar { image, image_pull_policy: image_pull_policy.as_str(), uid, resources })
+}
+
+/// Quantities are compared and counted by the API server alone; here they only have to be plain scalars.
+fn quantities(
+    path: &str,
+    map: &serde_json::Map<String, Value>,
+) -> Result<serde_json::Map<String, Value>, PolicyError> {
+    let quantity = |(name, value): (&String, &Value)| match value {
+        Value::String(text) if !text.is_empty() => Ok((name.clone(), Value::from(text.as_str()))),
+        Value::Number(number) => Ok((name.clone(), Value::from(number.to_string()))),
+        _ => Err(PolicyError::new(format!("{path}.{name}"), "not a quantity; write one, as in 16Mi")),
+    };
+    map.iter().map(quantity).collect()
+}
+
+fn https(url: String) -> Result<String, PolicyError> {
+    match url::Url::parse(&url) {
+        Ok(parsed) if parsed.scheme() == "https" && parsed.has_host() && parsed.username().is_empty() => {
+            Ok(url)
+        }
+        _ => Err(PolicyError::new("apiServer", format!("found {url:?}; write https://host[:port]"))),
+    }
+}
+
+/// Defaults have to make sense for a pod whose ServiceAccount has the shortest of names.
+fn checked_grants(grants: Vec<String>) -> Result<Vec<String>, PolicyError> {
+    if !grants.is_empty() {
+        Selection::parse(&std::collections::BTreeMap::new(), "a", &grants)
+            .map_err(|error| PolicyError::new("defaultGrants", error.to_string()))?;
+    }
+    Ok(grants)
+}
+
+/// Base64 of a PEM bundle that holds at least one certificate and nothing that could be a key.
+fn bundle(path: &str, pem: &[u8]) -> Result<String, PolicyError> {
+    if pem.len() > MAX_PEM {
+        return Err(PolicyError::new(path, format!("{} bytes of PEM; at most {MAX_PEM} fit", pem.len())));
+    }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    if !certificates.is_ok_and(|found| !found.is_empty()) {
+        return Err(PolicyError::new(
+            path,
+            "holds no PEM certificate; write one or more -----BEGIN CERTIFICATE-----",
+        ));
+    }
+    // The bundle stands in the arguments of every injected pod.
+    if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
+        return Err(PolicyError::new(path, "holds a private key; write certificates alone"));
+    }
+    Ok(STANDARD.encode(pem))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use super::*;
+
+const IMAGE: &str = "sidecar: {image: registry.example/agent-creds-sidecar@sha256:0000}\n";
+
+fn ca() -> Vec<u8> {
+    let names = vec!["kubernetes.default.svc".to_owned()];
+    rcgen::generate_simple_self_signed(names).expect("a certificate").cert.pem().into_bytes()
+}
+
+fn parse(text: &str) -> Result<Policy, PolicyError> {
+    Policy::parse(&format!("{IMAGE}{text}"), &ca())
+}
+
+fn refused(text: &str) -> String {
+    parse(text).expect_err("refused").to_string()
+}
+
+#[test]
+fn defaults_fill_what_the_file_leaves_out() {
+    let ca = ca();
+    let policy = Policy::parse(IMAGE, &ca).unwrap();
+    assert_eq!(policy.sidecar.image, "registry.example/agent-creds-sidecar@sha256:0000");
+    assert_eq!((policy.sidecar.uid, policy.sidecar.image_pull_policy), (54911, "IfNotPresent"));
+    assert_eq!(policy.sidecar.resources, json!({"requests": {"cpu": "5m", "memory": "16Mi"}}));
+    assert_eq!(policy.api_server, "https://kubernetes.default.svc");
+    assert_eq!(STANDARD.decode(&policy.api_ca_data).unwrap(), ca);
+    assert_eq!(policy.provider_roots_data, None);
+    assert!(policy.default_grants.is_empty() && policy.allow_capabilities.is_empty());
+}
+
+#[test]
+fn a_preview_needs_neither_file() {
+    let policy = Policy::for_preview(None, None).unwrap();
+    assert!(policy.sidecar.image.starts_with("agent-creds-sidecar:"));
+    assert_eq!(STANDARD.decode(&policy.api_ca_data).unwrap(), PLACEHOLDER_CA.as_bytes());
+    let policy = Policy::for_preview(Some(IMAGE), Some(&ca())).unwrap();
+    assert!(policy.sidecar.image.starts_with("registry.example"));
+    assert!(Policy::for_preview(Some("sidecar: {}"), None).is_err());
+    assert!(Policy::for_preview(None, Some(b"x")).is_err());
+}
+
+#[test]
+fn unknown_keys_are_refused_with_their_path() {
+    assert!(refused("sidcar: {}").contains("unknown field `sidcar`"), "{}", refused("sidcar: {}"));
+    let nested = "identity: {mode: pod, audience: x}";
+    assert!(refused(nested).starts_with("identity"), "{}", refused(nested));
+    let image = "sidecar: {image: a, imagePullpolicy: Always}";
+    let message = Policy::parse(image, &ca()).expect_err("refused").to_string();
+    assert!(message.starts_with("sidecar.imagePullpolicy: unknown field"), "{message}");
+    assert!(refused("allowCapabilities: [SYS_ADMIN]").starts_with("allowCapabilities[0]: unknown variant"));
+    assert!(refused("defaultGrants: [a]\ndefaultGrants: [b]").contains("line 3"));
+    assert!(refused("defaultGrants: [").contains("not YAML"));
+}
+
+#[test]
+fn what_is_not_built_is_said() {
+    let message = refused("identity: {mode: exchange}");
+    assert_eq!(message, "identity.mode: exchange is not built in this version; write pod");
+}
+
+#[test]
+fn an_image_is_needed_and_root_is_refused() {
+    let message = |text: &str| Policy::parse(text, &ca()).expect_err("refused").to_string();
+    assert!(message("").starts_with("sidecar.image"));
+    assert!(message("sidecar: {image: 'a b'}").starts_with("sidecar.image"));
+    assert!(message("sidecar: {image: a, uid: 0}").starts_with("sidecar.uid: found 0"));
+    assert!(message("sidecar: {image: a, uid: 2147483648}").starts_with("sidecar.uid"));
+    assert!(message("sidecar: {image: a, imagePullPolicy: never}").starts_with("sidecar.imagePullPolicy"));
+}
+
+#[test]
+fn requests_are_filled_up_from_limits() {
+    let text = "sidecar: {image: a, resources: {requests: {cpu: 1}, limits: {memory: 32Mi, cpu: 2}}}";
+    let policy = Policy::parse(text, &ca()).unwrap();
+    let expected =
+        json!({"limits": {"memory": "32Mi", "cpu": "2"}, "requests": {"cpu": "1", "memory": "32Mi"}});
+    assert_eq!(policy.sidecar.resources, expected);
+    let bad = "sidecar: {image: a, resources: {limits: {memory: [1]}}}";
+    let message = Policy::parse(bad, &ca()).expect_err("refused").to_string();
+    assert!(message.starts_with("sidecar.resources.limits.memory"), "{message}");
+    let none = Policy::parse("sidecar: {image: a, resources: {requests: {}}}", &ca()).unwrap();
+    assert_eq!(none.sidecar.resources, json!({}));
+}
+
+#[test]
+fn lists_are_checked_at_the_start() {
+    assert!(refused("defaultGrants: [Pager]").starts_with("defaultGrants: "));
+    assert_eq!(parse("defaultGrants: [pagerduty, dd=team-dd]").unwrap().default_grants.len(), 2);
+    assert!(refused("allowHostPaths: [/var/log, /]").starts_with("allowHostPaths[1]: "));
+    assert_eq!(parse("allowCapabilities: [NET_RAW]").unwrap().allow_capabilities, ["NET_RAW"]);
+    for bad in ["http://kubernetes.default.svc", "kubernetes", "https://", "https://u@host"] {
+        assert!(refused(&format!("apiServer: \"{bad}\"")).starts_with("apiServer: found"), "{bad}");
+    }
+}
+
+#[test]
+fn bundles_hold_certificates_and_fit_an_argument() {
+    let message = |ca: &[u8]| Policy::parse(IMAGE, ca).expect_err("refused").to_string();
+    assert!(message(b"").contains("holds no PEM certificate"));
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    assert!(message(&[ca(), key.into_bytes()].concat()).contains("private key"));
+    assert!(message(&vec![b' '; MAX_PEM + 1]).contains("at most"));
+    let roots = String::from_utf8(ca()).unwrap().replace('\n', "\n  ");
+    let policy = parse(&format!("providerRoots: |\n  {roots}\n")).unwrap();
+    assert!(policy.provider_roots_data.is_some());
+    assert!(refused("providerRoots: nonsense").starts_with("providerRoots: holds no"));
+}

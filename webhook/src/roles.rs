@@ -1,0 +1,24 @@
+//! The subcommands: one file each, and nothing but wiring in them.
+
+pub mod admit;
+pub mod inject;
+
+use clap::{Parser, Subcommand};
+
+/// Admission of agent-creds.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to be.
+    #[command(subcommand)]
+    pub role: Role,
+}
+
+/// What to be.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Answer the API server's admission requests.
+    Admit(admit::Config),
+    /// Print what admission would make of manifests. Needs no cluster.
+    Inject(inject::Config),
+}

@@ -1,0 +1,161 @@
+//! `POST /mutate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every request that is JSON
+//! gets HTTP 200 and a review with its uid, because an API server reads anything else as a failure of ours.
+
+mod wire;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::Value;
+
+use crate::metrics::{Metrics, Operation};
+use crate::outcome::{Reason, Refusal};
+use crate::pod::decide::{Decision, decide};
+use crate::policy::Policy;
+use wire::{API_VERSION, KIND, Reply, Request, Review};
+
+/// Largest review. API servers send an object of 3 MiB at most, an update twice that.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+const JSON: &str = "application/json";
+/// Most refusals that one answer names. Who has that many will ask again.
+const MOST_REFUSALS: usize = 10;
+
+/// What a request needs.
+#[derive(Debug)]
+pub struct Context {
+    /// The platform's decisions.
+    pub policy: Policy,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+}
+
+/// The admission endpoint.
+pub fn router(context: Arc<Context>) -> Router {
+    Router::new().route("/mutate", post(mutate)).with_state(context)
+}
+
+async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: Body) -> Response {
+    let bytes = match received(&headers, body, context.body_timeout).await {
+        Ok(bytes) => bytes,
+        Err((status, text)) => {
+            context.metrics.admitted(Operation::Unknown, Reason::BodyRefused, Duration::ZERO);
+            tracing::warn!(status = status.as_u16(), reason = Reason::BodyRefused.as_str(), "admission");
+            // What is left of the body is not worth reading.
+            return (status, [(CONNECTION, "close")], text).into_response();
+        }
+    };
+    // From here on the time is ours.
+    let started = Instant::now();
+    let answer = answer(&bytes, &context.policy);
+    context.metrics.admitted(answer.operation, answer.reason, started.elapsed());
+    match answer.review {
+        Some(review) => ([(CONTENT_TYPE, JSON)], review).into_response(),
+        None => (StatusCode::BAD_REQUEST, "the body is not JSON\n").into_response(),
+    }
+}
+
+async fn received(
+    headers: &HeaderMap,
+    body: Body,
+    limit: Duration,
+) -> Result<Bytes, (StatusCode, &'static str)> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case(JSON) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json\n"));
+    }
+    match tokio::time::timeout(limit, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or was cut off\n")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),
+    }
+}
+
+/// An answer, and what is counted about it.
+struct Answer {
+    operation: Operation,
+    reason: Reason,
+    /// `None` where the request was no JSON at all.
+    review: Option<Vec<u8>>,
+}
+
+fn answer(bytes: &[u8], policy: &Policy) -> Answer {
+    match serde_json::from_slice::<Review>(bytes) {
+        Ok(review) if review.is_v1() => reviewed(&review.request, policy),
+        Ok(review) => invalid(Some(review.request.uid)),
+        Err(_) => match serde_json::from_slice::<Value>(bytes) {
+            Ok(value) => invalid(Some(value["request"]["uid"].as_str().unwrap_or_default().to_owned())),
+            Err(_) => invalid(None),
+        },
+    }
+}
+
+fn reviewed(request: &Request, policy: &Policy) -> Answer {
+    let operation = Operation::parse(&request.operation);
+    let decision = if !request.is_about_pods() {
+        Decision::Unchanged(Reason::NotPod)
+    } else if operation != Operation::Create {
+        Decision::Unchanged(Reason::NotCreate)
+    } else {
+        decide(&request.object, policy, &request.namespace)
+    };
+    let reason = decision.reason();
+    let metadata = &request.object["metadata"];
+    let name = metadata["name"].as_str().or_else(|| metadata["generateName"].as_str()).unwrap_or_default();
+    let (uid, outcome) = (request.uid.as_str(), reason.outcome().as_str());
+    let detail = match &decision {
+        Decision::Refused(refusals) => Some(sentence(refusals)),
+        _ => None,
+    };
+    tracing::info!(
+        namespace = request.namespace,
+        name,
+        operation = operation.as_str(),
+        dry_run = request.dry_run,
+        uid,
+        outcome,
+        reason = reason.as_str(),
+        detail,
+        "admission"
+    );
+    let reply = match decision {
+        Decision::Unchanged(_) => Reply::allowed(uid),
+        Decision::Injected { patch, warnings, .. } => Reply::patched(uid, &patch, warnings),
+        Decision::Refused(_) => Reply::denied(uid, detail.unwrap_or_default()),
+    };
+    Answer { operation, reason, review: Some(reply.review()) }
+}
+
+fn invalid(uid: Option<String>) -> Answer {
+    let reason = Reason::ReviewInvalid;
+    tracing::warn!(uid, outcome = reason.outcome().as_str(), reason = reason.as_str(), "admission");
+    let text = || format!("agent-creds: the body is not an {KIND} of {API_VERSION}");
+    let review = uid.map(|uid| Reply::denied(&uid, text()).review());
+    Answer { operation: Operation::Unknown, reason, review }
+}
+
+/// All refusals as one text.
+fn sentence(refusals: &[Refusal]) -> String {
+    let mut text = "agent-creds: ".to_owned();
+    for (i, refusal) in refusals.iter().take(MOST_REFUSALS).enumerate() {
+        text.push_str(if i == 0 { "" } else { "; " });
+        text.push_str(&refusal.message);
+    }
+    if refusals.len() > MOST_REFUSALS {
+        text.push_str(&format!("; and {} more", refusals.len() - MOST_REFUSALS));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
