@@ -138,7 +138,7 @@ impl Collector for Shelves {
         )?;
         for shelf in &self.shelves {
             let (current, entered) = shelf.states(now);
-            let (grant, provider) = (shelf.secret.to_string(), shelf.provider());
+            let (grant, provider) = (shelf.secret.to_string(), shelf.provider().unwrap_or_default());
             for state in entered {
                 let labels = [("grant", grant.as_str()), ("provider", provider), ("state", state)];
                 one((state == current.as_str()).into()).encode(states.encode_family(&labels)?)?;

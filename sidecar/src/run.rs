@@ -119,13 +119,13 @@ async fn run_with<S: Store>(store: S, args: &ServeArgs) -> anyhow::Result<()> {
 
 async fn bind(address: impl Into<std::net::SocketAddr>) -> anyhow::Result<TcpListener> {
     let address = address.into();
-    // No SO_REUSEADDR and no SO_REUSEPORT: another container of the pod must not be able to share or take the port.
+    let taken = || format!("binding {address}: another container of the pod has taken it");
+    // On Linux SO_REUSEADDR never lets two sockets listen on one port (that would be SO_REUSEPORT). It lets a restarted
+    // sidecar bind at once, while connections of the one before are in TIME_WAIT.
     let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.set_reuseaddr(false)?;
-    socket
-        .bind(address)
-        .with_context(|| format!("binding {address}: another container of the pod has taken it"))?;
-    Ok(socket.listen(1024)?)
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).with_context(taken)?;
+    socket.listen(1024).with_context(taken)
 }
 
 /// A fresh socket at `path`; one that an earlier process left is removed.

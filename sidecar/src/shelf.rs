@@ -72,8 +72,8 @@ impl Shelf {
     }
 
     /// The provider, once the grant Secret was read.
-    pub fn provider(&self) -> &'static str {
-        self.look(|known| known.login.as_ref().map_or("", |login| login.grant.provider.name.as_str()))
+    pub fn provider(&self) -> Option<&'static str> {
+        self.look(|known| known.login.as_ref().map(|login| login.grant.provider.name.as_str()))
     }
 
     /// The access token, while it is valid.

@@ -5,6 +5,8 @@
 mod api;
 #[path = "sidecar/bad_input.rs"]
 mod bad_input;
+#[path = "sidecar/bad_state.rs"]
+mod bad_state;
 #[path = "sidecar/front.rs"]
 mod front;
 #[path = "sidecar/happy.rs"]

@@ -1,25 +1,31 @@
 //! `agent-creds-webhook`: one role per subcommand.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use agent_creds_webhook::roles::{Cli, Role, admit, inject};
 use anyhow::Context as _;
 use clap::Parser as _;
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().role {
+fn main() -> ExitCode {
+    let result = match Cli::parse().role {
         Role::Inject(config) => inject::main(config, &mut io::stdout().lock(), &mut io::stderr().lock()),
-        Role::Admit(config) => {
-            tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stdout).init();
-            let provider = rustls::crypto::aws_lc_rs::default_provider();
-            if provider.install_default().is_err() {
-                anyhow::bail!("another TLS implementation is installed in this process");
-            }
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("starting the runtime")?
-                .block_on(admit::main(config))
+        Role::Admit(config) => serve(config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where even this cannot be written, the exit code has to do.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn serve(config: admit::Config) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stdout).init();
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    anyhow::ensure!(installed.is_ok(), "another TLS implementation is installed in this process");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().context("starting the runtime")?.block_on(admit::main(config))
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use agent_creds_core::names::LocalName;
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use secrecy::ExposeSecret;
@@ -51,9 +52,8 @@ impl Api {
         Router::new()
             .route("/v1/grants", get(grants))
             .route("/v1/token/{grant}", get(token))
-            .fallback(|| async {
-                refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants")
-            })
+            .fallback(no_such_path)
+            .method_not_allowed_fallback(only_get)
             .with_state(self.clone())
     }
 
@@ -91,6 +91,17 @@ fn is_loopback(host: &str) -> bool {
     port && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]")
 }
 
+async fn no_such_path() -> Response {
+    refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants")
+}
+
+async fn only_get() -> Response {
+    let mut response =
+        refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "this path answers GET alone");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
 async fn grants(State(api): State<Api>) -> Response {
     let now = api.clock.now();
     let grants: Vec<Value> = api
@@ -114,7 +125,9 @@ async fn grants(State(api): State<Api>) -> Response {
     answer(StatusCode::OK, json!({ "grants": grants }).to_string())
 }
 
-async fn token(State(api): State<Api>, Path(name): Path<String>) -> Response {
+/// A path that is no text is no grant's name either.
+async fn token(State(api): State<Api>, name: Result<Path<String>, PathRejection>) -> Response {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     let Some(offer) = api.grants.iter().find(|offer| offer.shelf.name.as_str() == name) else {
         // Named only where it is a name: nothing of a caller's path comes back as it was.
         let known: Vec<_> = api.grants.iter().map(|offer| offer.shelf.name.as_str()).collect();

@@ -162,10 +162,16 @@ impl Secrets {
         self.edit_state(name, |document| document["last"]["redeemed_at"] = json!(LONG_AGO));
     }
 
-    /// Ends every wait that a grant's state prescribes: backoff, doubt, the next look at a verdict.
+    /// Ends every wait that a grant's state prescribes: backoff, doubt, the next look at a verdict, the least time
+    /// between two redemptions.
     pub fn hurry(&self, name: &str) {
         self.edit_state(name, |document| {
-            let waits = [("retry", "not_before"), ("doubt", "replay_not_before"), ("verdict", "next_probe")];
+            let waits = [
+                ("retry", "not_before"),
+                ("doubt", "replay_not_before"),
+                ("verdict", "next_probe"),
+                ("last", "redeemed_at"),
+            ];
             for (part, deadline) in waits {
                 if document[part].is_object() {
                     document[part][deadline] = json!(LONG_AGO);

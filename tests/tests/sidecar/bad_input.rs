@@ -8,7 +8,7 @@ use super::*;
 
 /// A way to spoil a grant's Secrets: what it is called (and so the grant), what to do, and the words of the sentence
 /// that must tell it.
-type Row = (&'static str, fn(&World, &str), &'static [&'static str]);
+pub(crate) type Row = (&'static str, fn(&World, &str), &'static [&'static str]);
 
 /// Puts raw bytes under a key, in place of its text.
 fn raw(world: &World, name: &str, key: &str, bytes: &[u8]) {
@@ -27,13 +27,13 @@ fn yaml(world: &World, name: &str, more: &str) {
     world.secrets.set(name, "grant.yaml", &text);
 }
 
-fn label(world: &World, name: &str, key: &str, value: Value) {
+fn label(world: &World, name: &str, key: &str, value: &str) {
     world.secrets.edit(name, |manifest| manifest["metadata"]["labels"] = json!({ key: value }));
 }
 
 /// Each row's grant is misconfigured for this reason and named as its row says; then all are put right and get a
 /// token, without a restart.
-async fn told_and_mended(reason: &str, rows: &[Row]) {
+pub(crate) async fn told_and_mended(reason: &str, rows: &[Row]) {
     let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
     let world = World::with(&names).await;
     let sound: Vec<_> = names
@@ -109,14 +109,10 @@ async fn what_is_wrong_in_grant_yaml_is_named() {
     told_and_mended(
         "grant_invalid",
         &[
-            (
-                "no-label",
-                |w, n| label(w, n, "app", json!("x")),
-                &["label agent-creds/provider", "no such label"],
-            ),
+            ("no-label", |w, n| label(w, n, "app", "x"), &["label agent-creds/provider", "no such label"]),
             (
                 "unknown-provider",
-                |w, n| label(w, n, "agent-creds/provider", json!("pagerdoody")),
+                |w, n| label(w, n, "agent-creds/provider", "pagerdoody"),
                 &["label agent-creds/provider", "pagerdoody", "oauth2"],
             ),
             ("broken", |w, n| yaml(w, n, "scopes: ["), &["key grant.yaml", "line "]),
@@ -246,121 +242,4 @@ async fn a_missing_secret_is_named() {
         )],
     )
     .await;
-}
-
-#[tokio::test]
-async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
-    fn state(world: &World, name: &str, labels: Value, document: &str) {
-        let metadata = json!({ "name": format!("{name}-state"), "labels": labels });
-        let data = json!({ "state": STANDARD.encode(document) });
-        let manifest = json!({ "kind": "Secret", "metadata": metadata, "data": data });
-        world.secrets.write(&format!("{name}-state"), manifest.to_string().as_bytes());
-    }
-    fn garbage(world: &World, name: &str, document: &str) {
-        state(world, name, json!({ "agent-creds/state-of": name }), document);
-    }
-    let rows: &[Row] = &[
-        (
-            "unlabelled",
-            |w, n| state(w, n, json!({}), ""),
-            &["unlabelled-state", "label agent-creds/state-of"],
-        ),
-        (
-            "anothers",
-            |w, n| state(w, n, json!({ "agent-creds/state-of": "x" }), ""),
-            &["anothers-state", "label agent-creds/state-of", "another value"],
-        ),
-        ("garbage", |w, n| garbage(w, n, "\u{0}garbage"), &["garbage-state", "key state"]),
-        ("a-list", |w, n| garbage(w, n, "[1]"), &["a-list-state", "key state"]),
-        ("cut-off", |w, n| garbage(w, n, "{\"v\":1,\"gen\":"), &["cut-off-state", "key state"]),
-        ("wrong-type", |w, n| garbage(w, n, "{\"gen\":\"x\"}"), &["wrong-type-state", "key state"]),
-    ];
-    told_and_mended("state_invalid", rows).await;
-
-    // The same again, and this time with a look at the files.
-    let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
-    let world = World::with(&names).await;
-    for (name, spoil, _) in rows {
-        spoil(&world, name);
-    }
-    let files =
-        || -> Vec<_> { names.iter().map(|name| world.secrets.bytes(&format!("{name}-state"))).collect() };
-    let before = files();
-    let sidecar = world.sidecar(&names).start().await;
-    for name in &names {
-        sidecar.becomes(name, "misconfigured", "state_invalid").await;
-        decides_anew(&world, &sidecar, name).await;
-    }
-    assert_eq!(files(), before);
-}
-
-#[tokio::test]
-async fn a_state_secret_that_cannot_be_read_is_not_taken_for_a_wrong_grant() {
-    told_and_mended(
-        "state_invalid",
-        &[
-            ("broken", |w, n| w.secrets.write(&format!("{n}-state"), b"{"), &["broken-state"]),
-            (
-                "no-secret",
-                |w, n| w.secrets.write(&format!("{n}-state"), b"kind: ConfigMap"),
-                &["no-secret-state"],
-            ),
-        ],
-    )
-    .await;
-}
-
-#[tokio::test]
-async fn a_newer_state_is_served_from_and_not_written() {
-    let world = World::with(&["one"]).await;
-    let sidecar = world.sidecar(&["one"]).start().await;
-    sidecar.becomes("one", "ready", "ok").await;
-    world.secrets.edit_state("one", |document| document["min_writer"] = json!(99));
-    world.secrets.age("one");
-    let before = world.secrets.bytes("one-state");
-    let listed = sidecar.becomes("one", "misconfigured", "state_newer").await;
-    assert!(listed["message"].as_str().is_some_and(|text| text.contains("one")), "{listed}");
-    assert_eq!(sidecar.token("one").await.status, 200, "the token is as good as before");
-    assert_eq!((world.outcomes("one").len(), world.secrets.bytes("one-state")), (1, before));
-}
-
-#[tokio::test]
-async fn what_another_version_has_written_into_the_state_survives() {
-    let world = World::with(&["one"]).await;
-    let sidecar = world.sidecar(&["one"]).start().await;
-    sidecar.becomes("one", "ready", "ok").await;
-    world.secrets.edit_state("one", |document| {
-        document["future"] = json!({ "deep": [1, null] });
-        document["seed"]["issued_at"] = json!(LONG_AGO);
-        document["seed"]["future"] = json!("x");
-    });
-    world.secrets.age("one");
-    world.presented_times("one", 2).await;
-    let state = eventually("the second token is stored", async || {
-        let state = world.secrets.state("one");
-        if state["gen"] == 2 { Ok(state) } else { Err(state["gen"].clone()) }
-    })
-    .await;
-    assert_eq!(state["future"], json!({ "deep": [1, null] }));
-    let inner = (&state["seed"]["issued_at"], &state["seed"]["future"]);
-    assert_eq!(inner, (&json!(LONG_AGO), &json!("x")), "also inside the parts that this version knows");
-}
-
-#[tokio::test]
-async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
-    let world = World::with(&["one"]).await;
-    let sidecar = world.sidecar(&["one"]).start().await;
-    sidecar.becomes("one", "ready", "ok").await;
-    let token = sidecar.access_token("one").await;
-    world.secrets.remove("one");
-    world.secrets.age("one");
-    sidecar.becomes("one", "misconfigured", "grant_missing").await;
-    assert_eq!(sidecar.access_token("one").await, token);
-    world.secrets.edit_state("one", |document| document["access"]["expires_at"] = json!(LONG_AGO));
-    eventually("the token ends", async || {
-        let answer = sidecar.token("one").await;
-        if answer.status == 503 { Ok(()) } else { Err(answer.status) }
-    })
-    .await;
-    assert_eq!(world.outcomes("one"), ["granted"]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_creds_core::annotations::{self, AnnotationError, CONTAINERS, Selection};
+use agent_creds_core::annotations::{self, AnnotationError, CONTAINERS, INJECT, Selection};
 use agent_creds_core::pod::CONTAINER;
 use serde_json::Value;
 
@@ -47,6 +47,11 @@ impl Decision {
 
 /// Decides about a pod that is being created in `namespace`.
 pub fn decide(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
+    // Who does not ask is no business of ours, whatever else the pod holds.
+    let asks = &pod["metadata"]["annotations"][INJECT];
+    if asks.is_null() || asks == "false" {
+        return Decision::Unchanged(Reason::NotAsked);
+    }
     let annotations = match own_annotations(pod) {
         Ok(annotations) => annotations,
         Err(refusal) => return Decision::Refused(vec![refusal]),

@@ -150,7 +150,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_string(&mut text))
     };
-    read.with_context(context)?;
+    let length = read.with_context(context)?;
+    anyhow::ensure!(length as u64 != MAX_INPUT, "{} is larger than {MAX_INPUT} bytes", path.display());
     Ok(text)
 }
 

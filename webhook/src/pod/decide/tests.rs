@@ -82,6 +82,9 @@ fn named_containers_get_access_and_nobody_else() {
     assert_eq!(reason, Reason::ContainerMissing);
     assert!(message.contains("\"mian\"") && message.contains("\"setup\", \"proxy\", \"main\""), "{message}");
     assert_eq!(refused(&named("agent-creds")).0, Reason::ContainerMissing);
+    let debugged =
+        with(named("debug"), "/spec/ephemeralContainers", json!([{"name": "debug", "image": "x"}]));
+    assert_eq!(refused(&debugged).0, Reason::ContainerMissing);
     assert_eq!(
         refused(&with(
             injected(&pod()),
@@ -101,6 +104,7 @@ fn whoever_does_not_ask_is_left_alone_whatever_the_pod_looks_like() {
         json!({"metadata": {"annotations": null}, "spec": 3}),
         json!({"metadata": {"annotations": {"agent-creds/inject": "false", "agent-creds/typo": "x"}}}),
         json!({"metadata": {"annotations": {"agent-creds/inject": null}}, "spec": {"hostNetwork": true}}),
+        json!({"metadata": {"annotations": {"agent-creds/grants": 1}}, "spec": {}}),
         json!({"metadata": {"annotations": {"other": 1}}, "spec": {"volumes": [{"name": "agent-creds-spool"}]}}),
     ] {
         assert_eq!(decide(&pod, &policy(), "ops"), Decision::Unchanged(Reason::NotAsked), "{pod}");

@@ -69,6 +69,13 @@ fn an_agents_mount_of_the_shared_volume_is_ours_only_as_we_make_it() {
         assert!(matches!(reason, Reason::Reference | Reason::MountPath), "{message}");
         assert!(message.contains("volume agent-creds-shared is the sidecar's"), "{message}");
     }
+    // Before the injection it is nobody's.
+    let early = with(
+        pod(),
+        "/spec/containers/0/volumeMounts",
+        after["spec"]["containers"][0]["volumeMounts"].clone(),
+    );
+    assert!(refused(&early).1.contains("spec.containers[0].volumeMounts[0].name: volume agent-creds-shared"));
     // A container that was not chosen gets none, even exactly as we would make it.
     let chosen = with(pod(), "/metadata/annotations/agent-creds~1containers", json!("main"));
     let mount = after["spec"]["containers"][0]["volumeMounts"].clone();

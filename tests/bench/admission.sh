@@ -1,0 +1,57 @@
+# Sourced: admission over TLS, as the API server asks for it, beside nginx that answers the same over TLS and reads
+# nothing of what it was sent.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "/CN=bench CA" \
+    -keyout "$work/ca.key" -out "$work/ca.pem" 2>/dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=admit" \
+    -keyout "$work/tls.key" -out "$work/tls.csr" 2>/dev/null
+openssl x509 -req -in "$work/tls.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -days 1 -out "$work/tls.pem" \
+    -extfile <(printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE') 2>/dev/null
+cat >"$work/policy.yaml" <<YAML
+sidecar: {image: "registry.example.com/agent-creds/sidecar@sha256:$(printf '0%.0s' {1..64})"}
+YAML
+begin admit "$webhook" admit --policy "$work/policy.yaml" --api-ca "$work/ca.pem" --tls-cert "$work/tls.pem" \
+    --tls-key "$work/tls.key" --listen 127.0.0.1:0 --probe-listen 127.0.0.1:0
+admit_pid=$pid
+until_true 10 port_of admit address || fail "admit did not start"
+admit_port=$(port_of admit address)
+
+jq -c . "$here/review.json" >"$work/review.json"
+printf 'POST /mutate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n' \
+    "$(stat -c %s "$work/review.json")" | cat - "$work/review.json" >"$work/review.request"
+curl -sS --fail-with-body --cacert "$work/ca.pem" -o "$work/answer.json" -H 'Content-Type: application/json' \
+    --data-binary "@$work/review.json" "https://127.0.0.1:$admit_port/mutate" || fail "admit refuses the review"
+jq -e '.response | .allowed and .patch' "$work/answer.json" >/dev/null || fail "the pod was not injected: $(cat "$work/answer.json")"
+echo "a review of $(stat -c %s "$work/review.json") bytes, an answer of $(stat -c %s "$work/answer.json") bytes"
+
+begin_nginx nginx-admission "listen @PORT@ ssl;
+        ssl_certificate $work/tls.pem;
+        ssl_certificate_key $work/tls.key;
+        ssl_protocols TLSv1.3;
+        error_page 405 =200 \$uri;"
+nginx_pid=$pid nginx_port=$port
+cp "$work/answer.json" "$folder/html/mutate"
+
+admit_all() { # PORT
+    rate "https://127.0.0.1:$1/mutate" 16 -s "$here/post.lua" -- "$work/review.json"
+}
+admit_500() { # PORT
+    paced "$1" "$work/review.request" 500 "$seconds" --ca "$work/ca.pem"
+    jq -e '.per_second > 400' <<<"$paced" >/dev/null || fail "the load was not 500 requests/s"
+}
+for port in "$admit_port" "$nginx_port"; do admit_500 "$port"; done # to warm up
+for ((round = 0; round < rounds; round++)); do
+    admit_500 "$admit_port" && mine=$paced
+    admit_500 "$nginx_port"
+    jq -c -n --argjson ours "$mine" --argjson reference "$paced" '[$ours.p50_ms, $reference.p50_ms]' >>"$work/p50.pairs"
+    jq -c .p99_ms <<<"$mine" >>"$work/p99"
+    admit_all "$admit_port" && mine=$rate
+    admit_all "$nginx_port" && echo "[$mine, $rate]" >>"$work/admission.pairs"
+done
+static="nginx $nginx_version, TLS 1.3, a static answer of the same size"
+compared admission_p50_at_500_per_second ms "$work/p50.pairs" "$static"
+jq -rs 'sort | "p99 of the rounds: \(.)"' "$work/p99"
+row admission_p99_at_500_per_second ms "$(jq -s 'sort | .[length / 2 | floor]' "$work/p99")" 2
+compared admission_throughput requests/s "$work/admission.pairs" "$static"
+end "$admit_pid" "$nginx_pid"

@@ -1,0 +1,99 @@
+# Sourced: every process that the benchmark starts is in `running`, and is ended by its id however the run ends.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+declare -A running=()
+
+cleanup() {
+    # A process that is in the middle of something gets a moment, then none.
+    local pid
+    for pid in "${!running[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${!running[@]}"; do gone "$pid" || kill -KILL "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'echo "bench: ${BASH_SOURCE[0]##*/}: $BASH_COMMAND failed" >&2' ERR
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+fail() {
+    local log
+    echo "bench: $*" >&2
+    for log in "$work"/*.log; do
+        [ ! -s "$log" ] || { echo "--- ${log##*/}" && tail -n 5 "$log" | cut -c 1-500; } >&2
+    done
+    exit 1
+}
+
+# begin NAME COMMAND...: starts it with its output in NAME.log; its id is in `pid` then.
+begin() {
+    local name=$1
+    shift
+    "$@" >"$work/$name.log" 2>&1 </dev/null &
+    pid=$!
+    running[$pid]=$name
+}
+
+gone() { # PID, within 5 s
+    local n
+    for ((n = 0; n < 50; n++)); do
+        [ -e "/proc/$1" ] && [ "$(cut -d ' ' -f 3 "/proc/$1/stat" 2>/dev/null)" != Z ] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+end() { # PID...
+    local pid
+    kill "$@" 2>/dev/null || true
+    for pid in "$@"; do
+        gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+        unset "running[$pid]"
+    done
+}
+
+# until_true SECONDS COMMAND...: tries again until it succeeds.
+until_true() {
+    local tries=$(($1 * 20)) n
+    shift
+    for ((n = 0; n < tries; n++)); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.05
+    done
+    return 1
+}
+
+# A tool that loads a server: in the background, so that a signal need not wait for it. Its output is in load.log.
+load() {
+    local mine
+    begin load "$@"
+    mine=$pid
+    wait "$mine" || fail "$1 failed"
+    unset "running[$mine]"
+}
+
+# rate URL CONNECTIONS WRK-ARGUMENT...: the requests a second that wrk gets answered, with one thread.
+rate() {
+    local url=$1 connections=$2
+    shift 2
+    load wrk -t 1 -c "$connections" -d "${seconds}s" "$url" "$@"
+    # Fast refusals are no speed.
+    ! grep -E 'Non-2xx|Socket errors' "$work/load.log" >&2 || fail "not every request to $url was answered with 200"
+    rate=$(sed -n 's/^Requests\/sec: *//p' "$work/load.log")
+    [ -n "$rate" ] || fail "wrk measured nothing at $url"
+}
+
+# paced PORT REQUEST RATE SECONDS ARGUMENT...: answers' times at a fixed rate, as JSON in `paced`.
+paced() {
+    local port=$1 request=$2 per_second=$3 for=$4
+    shift 4
+    load "$client" paced --port "$port" --request "$request" --rate "$per_second" --seconds "$for" "$@"
+    paced=$(cat "$work/load.log")
+}
+
+port_of() { # LOG FIELD: the port in the address that a program said it listens on
+    jq -ern --arg field "$2" 'first(inputs | select(has($field))) | .[$field] | split(":") | last' "$work/$1.log"
+}
