@@ -29,6 +29,10 @@ use crate::store::{Object, ObjectName, STATE_KEY, Store, StoreError};
 const REREAD: SignedDuration = SignedDuration::from_mins(10);
 /// Pause after a store that did not answer, or a Secret that a person has to mend.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// Longest pause between two writes that the store refuses.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+/// Pause after a lost race, so that what the winner wrote is there to be read.
+const RACE: SignedDuration = SignedDuration::from_millis(200);
 
 /// What all keepers of a process share.
 #[derive(Clone)]
@@ -56,6 +60,20 @@ pub struct Keeper<S: Store> {
     state_name: ObjectName,
     /// A claim, and since when it was read unchanged.
     watched_claim: Option<(String, Instant)>,
+    /// A claim of ours that was perhaps written, and under which nothing was sent.
+    unsent: Option<String>,
+    /// The last document with a login in it: a second copy, should the state Secret be emptied.
+    memory: Option<Document>,
+    /// A write that the store refused, and until when no other is tried.
+    blocked: Option<Blocked>,
+    /// The settings whose oddities were logged.
+    noticed: String,
+}
+
+struct Blocked {
+    trouble: Trouble,
+    pause: SignedDuration,
+    until: Timestamp,
 }
 
 /// Both Secrets as they were just read.
@@ -71,7 +89,8 @@ impl<S: Store> Keeper<S> {
         let secret = &shelf.secret;
         let name = format!("{}{}", secret.name, agent_creds_core::names::STATE_SUFFIX);
         let state_name = ObjectName { namespace: secret.namespace.clone(), name };
-        Self { tools, shelf, state_name, watched_claim: None }
+        let (watched_claim, unsent, memory, blocked) = (None, None, None, None);
+        Self { tools, shelf, state_name, watched_claim, unsent, memory, blocked, noticed: String::new() }
     }
 
     /// Runs until the pod goes away and nothing is under way.
@@ -116,41 +135,92 @@ impl<S: Store> Keeper<S> {
                 return self.now() + PAUSE;
             }
         };
-        self.shelf.put(&read.document, Some(&read.login), None, self.now());
-        let silent = self.silent_claim(&read.document);
-        if is_stale(&read.document, &read.login) {
-            tracing::warn!(grant = %self.shelf.secret, "{}", Reason::StaleSeed.sentence());
+        if let Some(repaired) = self.repaired(&read.document) {
+            return self.write(&read, &repaired).await;
         }
+        self.notice(&read);
+        let silent = self.silent_claim(&read.document);
+        let now = self.now();
         let view = View {
             login: &read.login,
             document: &read.document,
-            now: self.now(),
+            now,
             silent_claim: silent.as_deref(),
             spread: self.spread(),
             draining: self.tools.phase.borrow().is_leaving(),
             timing: self.tools.timing,
         };
-        match next(&view) {
-            Step::Wait(Some(at)) => at,
-            Step::Wait(None) if read.document.claim.is_some() => self.now() + self.tools.timing.term,
-            Step::Wait(None) => self.now() + REREAD,
-            Step::Refuse(reason) => {
-                self.refuse(&read, reason);
-                self.now() + REREAD
-            }
-            Step::Write(document) => {
-                // Who loses this race reads what the winner wrote.
-                let written =
-                    self.tools.store.write(&self.state_name, &read.state.version, document.to_json()).await;
-                if written.is_ok() { self.now() } else { self.now() + SignedDuration::from_secs(1) }
-            }
-            Step::Claim(attempt) => self.exchange(read, *attempt).await,
+        let step = next(&view);
+        let blocked = self.blocked.as_ref();
+        let trouble = match &step {
+            Step::Refuse(reason) => Some(trouble(&self.shelf.secret, *reason, reason.sentence())),
+            _ => blocked.map(|blocked| blocked.trouble.clone()),
+        };
+        let until = blocked.map(|blocked| blocked.until).filter(|until| *until > now);
+        self.shelf.put(&read.document, Some(&read.login), trouble, now);
+        match (step, until) {
+            (Step::Wait(Some(at)), _) => at,
+            (Step::Wait(None), _) if read.document.claim.is_some() => now + self.tools.timing.term,
+            (Step::Wait(None) | Step::Refuse(_), _) => now + REREAD,
+            (_, Some(until)) => until,
+            (Step::Write(document), None) => self.write(&read, &document).await,
+            (Step::Claim(attempt), None) => self.exchange(read, *attempt).await,
         }
     }
 
-    fn refuse(&self, read: &Read<S::Version>, reason: Reason) {
-        let message = format!("Secret {}: {}", self.shelf.secret, reason.sentence());
-        self.shelf.put(&read.document, Some(&read.login), Some(Trouble { reason, message }), self.now());
+    /// What has to be written before anything is decided: a claim of ours is taken back under which nothing was sent,
+    /// and a state that was emptied is filled again from memory.
+    fn repaired(&mut self, document: &Document) -> Option<Document> {
+        let claim = document.claim.as_ref();
+        if self.unsent.is_some() && self.unsent.as_ref() == claim.map(|claim| &claim.id) {
+            return Some(Document { claim: None, ..document.clone() });
+        }
+        if document.seed.is_some() {
+            self.memory = Some(Document { claim: None, ..document.clone() });
+            return None;
+        }
+        self.memory.clone()
+    }
+
+    /// Writes once. Who loses the race reads what the winner wrote. Returns when to look again.
+    async fn write(&mut self, read: &Read<S::Version>, document: &Document) -> Timestamp {
+        match self.tools.store.write(&self.state_name, &read.state.version, document.to_json()).await {
+            Ok(_) => {
+                self.blocked = None;
+                self.shelf.put(document, Some(&read.login), None, self.now());
+                self.now()
+            }
+            Err(StoreError::Conflict) => self.now() + RACE,
+            Err(error) => self.block(&error),
+        }
+    }
+
+    /// The store refused a write: no other is tried for a while, and no provider is bothered. Returns until when.
+    fn block(&mut self, error: &StoreError) -> Timestamp {
+        let trouble = store_trouble(&self.state_name, error);
+        let pause = self.blocked.as_ref().map_or(PAUSE, |blocked| (blocked.pause * 2).min(LONGEST_PAUSE));
+        let until = self.now() + pause;
+        self.shelf.trouble(trouble.clone(), self.now());
+        self.blocked = Some(Blocked { trouble, pause, until });
+        until
+    }
+
+    /// Logs what is odd about the settings, once.
+    fn notice(&mut self, read: &Read<S::Version>) {
+        let Login { grant, token_fp, config_fp, .. } = &read.login;
+        let settings = format!("{token_fp} {config_fp}");
+        if self.noticed == settings {
+            return;
+        }
+        self.noticed = settings;
+        let secret = &self.shelf.secret;
+        if is_stale(&read.document, &read.login) {
+            tracing::warn!(grant = %secret, "{}", Reason::StaleSeed.sentence());
+        }
+        if !grant.unknown_scopes.is_empty() {
+            let scopes = grant.unknown_scopes.join(" ");
+            tracing::warn!(grant = %secret, scopes, "scopes that this version does not know; check their spelling");
+        }
     }
 
     /// Both Secrets, or what stands in the way. What can be read is shown even when the other cannot.
@@ -222,7 +292,9 @@ impl<S: Store> Keeper<S> {
                 since
             }
         };
-        let term = Duration::try_from(self.tools.timing.term).unwrap_or_default();
+        // A holder of another version may have said that it takes longer.
+        let said = SignedDuration::from_secs(claim.map_or(0, |claim| claim.term_s.clamp(0, 3600)));
+        let term = Duration::try_from(self.tools.timing.term.max(said)).unwrap_or_default();
         (since.elapsed() >= term).then(|| claim.map(|claim| claim.id.clone())).flatten()
     }
 
@@ -230,10 +302,11 @@ impl<S: Store> Keeper<S> {
         self.tools.clock.now()
     }
 
-    /// This process' place in the spread: the first byte of its holder's fingerprint.
+    /// This process' place in the spread, from its holder's fingerprint.
     fn spread(&self) -> f64 {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.tools.holder.as_bytes());
-        f64::from(digest.as_ref().first().copied().unwrap_or_default()) / 255.0
+        let place = digest.as_ref().first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        f64::from(place) / f64::from(u32::MAX)
     }
 }
 
@@ -246,7 +319,10 @@ fn store_trouble(name: &ObjectName, error: &StoreError) -> Trouble {
         StoreError::Forbidden { .. } => {
             trouble(name, Reason::StoreForbidden, &format!("{error}; {}", Reason::StoreForbidden.sentence()))
         }
-        StoreError::Malformed(_) => trouble(name, Reason::GrantInvalid, &error.to_string()),
+        StoreError::Malformed(_) => {
+            let state = name.name.ends_with(agent_creds_core::names::STATE_SUFFIX);
+            trouble(name, if state { Reason::StateInvalid } else { Reason::GrantInvalid }, &error.to_string())
+        }
         _ => trouble(name, Reason::StoreUnavailable, &error.to_string()),
     }
 }

@@ -3,6 +3,9 @@
 use anyhow::{Context, anyhow};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// No core files, no ptrace and no reading of `/proc/<pid>` by others of the same uid; one TLS provider.
 pub fn protect() -> anyhow::Result<()> {
@@ -16,5 +19,8 @@ pub fn protect() -> anyhow::Result<()> {
 
 /// One JSON line per event on standard output. No level from the environment: it is the pod author's.
 pub fn log() {
-    tracing_subscriber::fmt().json().flatten_event(true).with_max_level(LevelFilter::INFO).init();
+    // Our own lines alone: a library's may hold what it could not parse, and that can be a Secret.
+    let ours = Targets::new().with_target("agent_creds_sidecar", LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    tracing_subscriber::registry().with(lines.with_filter(ours)).init();
 }

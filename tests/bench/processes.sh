@@ -75,15 +75,24 @@ load() {
     unset "running[$mine]"
 }
 
-# rate URL CONNECTIONS WRK-ARGUMENT...: the requests a second that wrk gets answered, with one thread.
+# rate PID URL WRK-ARGUMENT...: how many requests a second process PID answers wrk, which has one thread and 16
+# connections, in `rate`; and how many microseconds of processor time each takes it, in `cpu`.
 rate() {
-    local url=$1 connections=$2
+    local server=$1 url=$2 before
     shift 2
-    load wrk -t 1 -c "$connections" -d "${seconds}s" "$url" "$@"
+    before=$(nanoseconds "$server")
+    load wrk -t 1 -c 16 -d "${seconds}s" "$url" "$@"
+    cpu=$(($(nanoseconds "$server") - before))
     # Fast refusals are no speed.
     ! grep -E 'Non-2xx|Socket errors' "$work/load.log" >&2 || fail "not every request to $url was answered with 200"
     rate=$(sed -n 's/^Requests\/sec: *//p' "$work/load.log")
     [ -n "$rate" ] || fail "wrk measured nothing at $url"
+    cpu=$(jq -n "$cpu / 1000 / $(sed -n 's/^ *\([0-9]*\) requests in .*/\1/p' "$work/load.log")")
+}
+
+# Both sides serve with one thread, so its time on a processor is the process's.
+nanoseconds() { # PID
+    cut -d ' ' -f 1 "/proc/$1/schedstat"
 }
 
 # paced PORT REQUEST RATE SECONDS ARGUMENT...: answers' times at a fixed rate, as JSON in `paced`.

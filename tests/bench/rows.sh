@@ -17,17 +17,19 @@ compared() {
         def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
         {$name, ours: ($pairs | map(.[0]) | median), reference: ($pairs | map(.[1]) | median), $reference_name, $unit,
          ratio: ($pairs | map(.[0] / .[1]) | median), $goal}' >>"$work/rows"
-    jq -rn --slurpfile pairs "$3" '$pairs | map(.[0] / .[1] * 100 | round / 100) | "ratios of the rounds: \(sort)"'
+    jq -rn --slurpfile pairs "$3" --arg name "$1" '$pairs | map(.[0] / .[1] * 100 | round / 100) | "\($name): ratios of the rounds: \(sort)"'
 }
 
 print_table() {
     mkdir -p "${results%/*}"
-    jq -s 'map(. + {met: (if .goal == null then null else (.ratio // .ours) as $figure
-        | if .unit == "requests/s" then $figure >= .goal else $figure <= .goal end end)})' "$work/rows" >"$work/bench.json"
+    jq -s 'def short: if . == null then . else . * 1000 | round / 1000 end;
+        map(.ours |= short | .reference |= short | .ratio |= short
+            | . + {met: (if .goal == null then null else (.ratio // .ours) as $figure
+                | if .unit == "requests/s" then $figure >= .goal else $figure <= .goal end end)})' "$work/rows" >"$work/bench.json"
     # Whole or not at all.
     cp "$work/bench.json" "$results.new" && mv "$results.new" "$results"
     say "results ($machine)"
-    jq -r 'def short: if . == null then "-" elif . >= 1000 then round else . * 1000 | round / 1000 end;
+    jq -r 'def short: if . == null then "-" elif . >= 1000 then round else . end;
         (["NAME", "OURS", "REFERENCE", "UNIT", "RATIO", "GOAL", "MET", "BESIDE"], (.[] |
          [.name, (.ours | short), (.reference | short), .unit, (.ratio | short), (.goal | short),
           (if .met == null then "-" elif .met then "yes" else "no" end), .reference_name // "-"])) | map(tostring) | join("\t")' \

@@ -23,4 +23,4 @@ compared start_to_first_token ms "$work/start.pairs" "nginx $nginx_version, to i
 # Nothing was redeemed for all that.
 redeemed=$(curl -sS --cacert "$work/provider-ca.pem" "https://$provider_address/test/log" | jq 'map(select(.kind == "presented")) | length')
 [ "$redeemed" = 1 ] || fail "the state was not warm: $redeemed redemptions"
-end "$provider"
+end "$provider" "$api_pid"

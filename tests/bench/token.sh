@@ -5,14 +5,20 @@ begin_nginx nginx-token 'listen @PORT@;'
 nginx_pid=$pid nginx_port=$port
 mkdir -p "$folder/html/v1/token"
 head -c "$token_bytes" /dev/zero | tr '\0' x >"$folder/html$token_path"
-ours=http://127.0.0.1:$sidecar_port$token_path reference=http://127.0.0.1:$nginx_port$token_path
-read_tokens() { # URL
-    rate "$1" 16 -H "$authorization"
+read_tokens() { # PID PORT
+    rate "$1" "http://127.0.0.1:$2$token_path" -H "$authorization"
 }
-for url in "$ours" "$reference"; do read_tokens "$url"; done # to warm up
+# To warm up.
+read_tokens "$sidecar_pid" "$sidecar_port"
+read_tokens "$nginx_pid" "$nginx_port"
 for ((round = 0; round < rounds; round++)); do
-    read_tokens "$ours" && mine=$rate
-    read_tokens "$reference" && echo "[$mine, $rate]" >>"$work/token.pairs"
+    read_tokens "$sidecar_pid" "$sidecar_port"
+    ours=$rate ours_cpu=$cpu
+    read_tokens "$nginx_pid" "$nginx_port"
+    echo "[$ours, $rate]" >>"$work/token.pairs"
+    echo "[$ours_cpu, $cpu]" >>"$work/token-cpu.pairs"
 done
-compared token_read requests/s "$work/token.pairs" "nginx $nginx_version, one process, a file of $token_bytes bytes" 1
+static="nginx $nginx_version, one process, a file of $token_bytes bytes"
+compared token_read requests/s "$work/token.pairs" "$static" 1
+compared token_read_cpu us "$work/token-cpu.pairs" "$static"
 end "$nginx_pid"

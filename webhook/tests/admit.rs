@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_creds_webhook::roles::admit::Timing;
 use agent_creds_webhook::serve::tls::Limits;
-use client::{Authority, Running, review};
+use client::{Authority, Running, review, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -65,10 +65,7 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     let running = Running::start(Timing { reload: Duration::from_millis(1), ..timing() }).await;
     let before = running.certificate().await;
     running.renew();
-    let deadline = tokio::time::timeout(Duration::from_secs(20), async {
-        while running.certificate().await == before {}
-    });
-    deadline.await.expect("the new certificate");
+    within(async { while running.certificate().await == before {} }).await;
     running.stop().await;
 }
 
@@ -80,12 +77,12 @@ async fn silent_clients_lose_their_place() {
     let running = Running::start(Timing { limits, ..timing() }).await;
     // No handshake at all: the one place is free again, or the second could never be answered.
     let mut silent = TcpStream::connect(running.address).await.expect("a connection");
-    assert_eq!(silent.read(&mut [0]).await.expect("closed"), 0);
+    assert_eq!(within(silent.read(&mut [0])).await.expect("closed"), 0);
     // Half a head.
     let mut slow = running.connect().await;
     slow.write_all(b"POST /mutate HTTP/1.1\r\nHost: a\r\nX: ").await.expect("sent");
     let mut rest = Vec::new();
-    let closed = slow.read_to_end(&mut rest).await;
+    let closed = within(slow.read_to_end(&mut rest)).await;
     assert!(closed.is_err() || rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{rest:?}");
     let (status, _) = running.post("application/json", review("u").to_string()).await.expect("an answer");
     assert_eq!(status, 200);
@@ -115,7 +112,7 @@ async fn bodies_are_bounded_in_time() {
         b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     slow.write_all(head).await.expect("sent");
     let mut answer = String::new();
-    slow.read_to_string(&mut answer).await.expect("an answer, then the end");
+    within(slow.read_to_string(&mut answer)).await.expect("an answer, then the end");
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("connection: close"), "{answer}");
     running.stop().await;
 }
@@ -157,10 +154,10 @@ async fn open_requests_are_finished_before_the_end() {
     running.ask_to_stop();
     running.until_refused().await;
     assert_eq!(running.probe("/readyz").await.0, 503);
-    assert_eq!(idle.read(&mut [0]).await.expect("closed"), 0, "an idle connection holds nobody up");
+    assert_eq!(within(idle.read(&mut [0])).await.expect("closed"), 0, "an idle connection holds nobody up");
     open.write_all(rest.as_bytes()).await.expect("sent");
     let mut answer = String::new();
-    open.read_to_string(&mut answer).await.expect("an answer, then the end");
+    within(open.read_to_string(&mut answer)).await.expect("an answer, then the end");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"uid\":\"late\""), "{answer}");
     running.ended().await;
 }
@@ -174,7 +171,7 @@ async fn a_second_signal_or_the_deadline_ends_what_is_open() {
     running.ask_to_stop();
     running.ended().await;
     let mut answer = Vec::new();
-    let _ = open.read_to_end(&mut answer).await;
+    let _ = within(open.read_to_end(&mut answer)).await;
     assert!(answer.is_empty());
 
     let limits = Limits { drain: soon(), ..timing().limits };
@@ -190,7 +187,7 @@ async fn requests_are_still_taken_while_endpoints_are_told() {
     let mut running = Running::start(Timing { linger, ..timing() }).await;
     running.until_ready().await;
     running.ask_to_stop();
-    while running.probe("/readyz").await.0 == 200 {}
+    within(async { while running.probe("/readyz").await.0 == 200 {} }).await;
     let (status, _) = running.post("application/json", review("u").to_string()).await.expect("an answer");
     assert_eq!(status, 200);
     running.ask_to_stop();

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::document::Token;
 use crate::outcome::Reason;
 
-/// What came back over the wire.
-#[derive(Debug)]
+/// What came back over the wire. Not `Debug`: a body holds tokens.
 pub enum Reply {
     /// Nothing was sent.
     NotSent(Reason),
@@ -67,6 +66,8 @@ pub struct Tokens {
     pub scopes: Option<Vec<String>>,
 }
 
+/// Most scopes of an answer that are kept: they go into the document, which has a bound.
+const MAX_SCOPES: usize = 128;
 /// Longest life that is believed: ten years, in seconds.
 const MAX_LIFE: i64 = 10 * 365 * 86_400;
 
@@ -110,10 +111,14 @@ impl Answer {
         if !complete {
             return doubt("truncated", salvage(raw));
         }
+        // Complete but not what RFC 6749 §5.1 says: the parent is spent all the same.
         let Some(body) = parsed else {
-            return doubt("not_json", None);
+            return doubt("not_json", salvage(raw));
         };
-        let refresh = body.refresh_token.and_then(token);
+        let refresh = match body.refresh_token.filter(|text| !text.is_empty()).map(token) {
+            Some(None) => return doubt("bad_refresh_token", None),
+            refresh => refresh.flatten(),
+        };
         let Some(access) = body.access_token.and_then(token) else {
             return doubt("no_access_token", refresh);
         };
@@ -126,9 +131,9 @@ impl Answer {
     }
 }
 
-/// A token as RFC 6749 appendix A has it: printable ASCII, and of a bounded size.
+/// A token as RFC 6749 appendices A.12 and A.17 have it: printable ASCII, and of a bounded size.
 fn token(text: String) -> Option<Token> {
-    let good = !text.is_empty() && text.len() <= MAX_TOKEN && text.chars().all(|c| c.is_ascii_graphic());
+    let good = !text.is_empty() && text.len() <= MAX_TOKEN && text.chars().all(|c| matches!(c, ' '..='~'));
     good.then(|| Token::from(text))
 }
 
@@ -146,11 +151,13 @@ fn scopes(value: &Value) -> Option<Vec<String>> {
     let split = |text: &str| -> Vec<String> {
         text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
     };
-    match value {
-        Value::String(text) => Some(split(text)),
-        Value::Array(items) => Some(items.iter().filter_map(Value::as_str).flat_map(split).collect()),
-        _ => None,
-    }
+    let found = match value {
+        Value::String(text) => split(text),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).flat_map(split).collect(),
+        _ => return None,
+    };
+    let bounded = |scope: &String| scope.len() <= 512 && scope.chars().all(|c| c.is_ascii_graphic());
+    Some(found.into_iter().filter(bounded).take(MAX_SCOPES).collect())
 }
 
 /// Finds `"refresh_token":"…"` in a body that ends early. Only a value with its closing quote counts, and only
@@ -159,9 +166,12 @@ fn salvage(raw: &[u8]) -> Option<Token> {
     let text = std::str::from_utf8(raw).unwrap_or_else(|e| {
         std::str::from_utf8(raw.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default()
     });
-    let after = text.split("\"refresh_token\"").nth(1)?.trim_start().strip_prefix(':')?.trim_start();
-    let (value, _) = after.strip_prefix('"')?.split_once('"')?;
-    if value.contains('\\') { None } else { token(value.to_owned()) }
+    // The words also stand where they are a value, as in `"issued_token_type": "refresh_token"`.
+    text.split("\"refresh_token\"").skip(1).find_map(|after| {
+        let (value, _) =
+            after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?.split_once('"')?;
+        if value.contains('\\') { None } else { token(value.to_owned()) }
+    })
 }
 
 #[cfg(test)]
@@ -234,7 +244,7 @@ mod tests {
             (200, "<html>welcome</html>", "not_json"),
             (200, "", "not_json"),
             (200, "{}", "no_access_token"),
-            (200, r#"{"access_token":"a b"}"#, "no_access_token"),
+            (200, r#"{"access_token":"a\nb"}"#, "no_access_token"),
             (200, r#"{"error":"invalid_grant"}"#, "no_access_token"),
             (302, "", "unexpected_status"),
             (404, "<html>", "unexpected_status"),
@@ -263,6 +273,40 @@ mod tests {
         let Answer::InDoubt { salvaged: Some(_), .. } = http(200, r#"{"refresh_token":"r"}"#) else {
             panic!("a refresh token without an access token is kept too")
         };
+    }
+
+    #[test]
+    fn a_refresh_token_that_cannot_be_kept_is_doubt_and_never_taken_for_none() {
+        let answer = http(200, r#"{"access_token":"a","refresh_token":"x\u00e9y"}"#);
+        assert!(matches!(answer, Answer::InDoubt { cause: "bad_refresh_token", .. }));
+        let huge = format!(r#"{{"access_token":"a","refresh_token":"{}"}}"#, "x".repeat(MAX_TOKEN + 1));
+        assert!(matches!(http(200, &huge), Answer::InDoubt { .. }));
+        let Answer::Granted(tokens) = http(200, r#"{"access_token":"a","refresh_token":"x y"}"#) else {
+            panic!()
+        };
+        assert_eq!(tokens.refresh.unwrap().expose_secret(), "x y", "RFC 6749 appendix A.17 has the space");
+    }
+
+    #[test]
+    fn a_whole_answer_that_cannot_be_parsed_gives_up_its_refresh_token() {
+        for body in [
+            r#"{"access_token":"a","access_token":"a","refresh_token":"r1"}"#,
+            r#"{"access_token":"a","refresh_token":"r1"} <!-- proxy -->"#,
+            r#"{"access_token":7,"token_kind":"refresh_token","refresh_token":"r1"}"#,
+        ] {
+            let Answer::InDoubt { salvaged: Some(token), .. } = http(200, body) else { panic!("{body}") };
+            assert_eq!(token.expose_secret(), "r1");
+        }
+    }
+
+    #[test]
+    fn scopes_of_an_answer_are_bounded() {
+        let many = "s ".repeat(50_000);
+        let Answer::Granted(tokens) = http(200, &format!(r#"{{"access_token":"a","scope":"{many}"}}"#))
+        else {
+            panic!()
+        };
+        assert_eq!(tokens.scopes.unwrap().len(), MAX_SCOPES);
     }
 
     #[test]

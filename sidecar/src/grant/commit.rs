@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Answer, Tokens};
 use super::document::{
-    Access, Claim, Document, Last, MAX_SPENT, Presented, Refresh, Retry, Spare, Token, Verdict,
+    Access, Claim, Document, Doubt, Last, MAX_SPENT, Presented, Refresh, Retry, Spare, Token, Verdict,
 };
 use super::fingerprint;
-use super::machine::{Login, Timing, doubt, keep_spare, remember};
+use super::machine::{Login, MAX_RETRY_AFTER, Timing, doubt, keep_spare, last_responsible_moment, remember};
 use crate::outcome::{Outcome, Reason};
 
 /// A presentation that took place, or did not.
@@ -39,10 +39,15 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
     if mine {
         next.claim = None;
     }
+    if !mine && is_filed(document, presentation) {
+        // The write of which no answer came took place, and others have gone on from it.
+        return (None, Outcome::Success);
+    }
     let outcome = match presentation.answer {
         Answer::Granted(tokens) => granted(&mut next, presentation, tokens),
-        Answer::NotCommitted { sent, .. } => {
-            if mine {
+        Answer::NotCommitted { sent, reason, .. } => {
+            // Who gave up because it leaves, or was frozen, says nothing about the provider.
+            if mine && *reason != Reason::GaveUp {
                 back_off(&mut next, presentation);
             }
             if *sent { Outcome::NotCommitted } else { Outcome::NotSent }
@@ -77,12 +82,26 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
     };
     let received =
         matches!(presentation.answer, Answer::Granted(_) | Answer::InDoubt { salvaged: Some(_), .. });
-    if mine {
+    if mine && outcome != Outcome::NotSent {
         let by = claim.holder.clone();
         next.last =
             Some(Last { redeemed_at: presentation.sent_at, outcome: outcome.as_str().to_owned(), by });
     }
     ((mine || received).then_some(next), outcome)
+}
+
+/// Whether the received refresh token is in the document already, or was and has been replaced.
+fn is_filed(document: &Document, presentation: &Presentation<'_>) -> bool {
+    let (Answer::Granted(Tokens { refresh: Some(child), .. })
+    | Answer::InDoubt { salvaged: Some(child), .. }) = presentation.answer
+    else {
+        return false;
+    };
+    let fp = fingerprint::of_token(child);
+    fp != presentation.claim.parent_fp
+        && (document.refresh.as_ref().is_some_and(|head| head.fp == fp)
+            || document.spent.contains(&fp)
+            || document.spare.iter().any(|spare| spare.fp == fp))
 }
 
 fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &Tokens) -> Outcome {
@@ -177,8 +196,8 @@ fn back_off(document: &mut Document, presentation: &Presentation<'_>) {
     };
     let attempts = document.retry.as_ref().map_or(0, |retry| retry.attempts).saturating_add(1);
     let ceiling = 300.0_f64.min(5.0 * f64::from(1_u32 << attempts.min(10)));
-    let seconds =
-        (5.0 + presentation.random * (ceiling - 5.0)).max(retry_after_s.unwrap_or(0).min(3600) as f64);
+    let seconds = (5.0 + presentation.random * (ceiling - 5.0))
+        .max(retry_after_s.unwrap_or(0).min(MAX_RETRY_AFTER.as_secs()) as f64);
     document.retry = Some(Retry {
         attempts,
         not_before: presentation.now + SignedDuration::from_millis((seconds * 1000.0) as i64),
@@ -195,11 +214,20 @@ fn refused(document: &mut Document, presentation: &Presentation<'_>) {
         return;
     }
     let unproven = document.seed.as_ref().is_some_and(|seed| !seed.proven);
-    let before = document.spare.iter().position(|spare| spare.seed.is_some());
+    let before = document.spare.iter().position(|spare| spare.seed.as_ref().is_some_and(|seed| seed.proven));
     if let (true, Some(before)) = (unproven, before) {
         let spare = document.spare.remove(before);
         remember(document, &claim.parent_fp, "rejected");
         let (fp, token, presented) = (spare.fp, spare.token, spare.presented);
+        (document.retry, document.verdict) = (None, None);
+        // An answer about the old head that was missing before the new login is still missing.
+        document.doubt = (presented == Presented::InDoubt).then(|| Doubt {
+            parent_fp: fp.clone(),
+            first_sent_at: *now,
+            cause: "before_new_login".to_owned(),
+            replay_not_before: last_responsible_moment(*now, document.access.as_ref(), presentation.timing),
+            replays: 0,
+        });
         document.refresh = Some(Refresh { token, fp, obtained_at: *now, presented });
         document.seed = spare.seed;
         return;

@@ -32,7 +32,8 @@ pub fn of_binding(grant: &Grant) -> String {
 pub fn of_config(grant: &Grant) -> String {
     let secret = grant.client_secret.as_ref().map_or("", ExposeSecret::expose_secret);
     let parameter = grant.scope_parameter.as_deref().unwrap_or_default();
-    hash(&[secret, parameter, &grant.scopes.join(" "), grant.flow.as_str()])
+    let auth = format!("{:?} {}", grant.client_auth, grant.allow_private);
+    hash(&[secret, parameter, &grant.scopes.join(" "), grant.flow.as_str(), &auth])
 }
 
 /// Parts are separated by a byte that none of them can hold.

@@ -23,6 +23,9 @@ pub struct Timing {
     pub window: SignedDuration,
 }
 
+/// Longest time that a provider's `Retry-After` is believed.
+pub const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
 impl Default for Timing {
     /// `term >= window + 2 * budget`, so that a holder is silent only when it is dead.
     fn default() -> Self {
@@ -187,7 +190,7 @@ pub fn doubt(
 }
 
 /// Until then waiting costs nothing, and a wrong presentation would cost the grant.
-fn last_responsible_moment(claimed_at: Timestamp, access: Option<&Access>, timing: Timing) -> Timestamp {
+pub fn last_responsible_moment(claimed_at: Timestamp, access: Option<&Access>, timing: Timing) -> Timestamp {
     let term_ends = claimed_at + timing.term;
     access.map_or(term_ends, |access| {
         let margin = SignedDuration::from_secs((access.lifetime_s / 20).max(120));
@@ -210,8 +213,11 @@ fn adopt(view: &View<'_>) -> Document {
         remember(&mut document, &seed.token_fp, "replaced");
         // Until the new login has worked, the old one can come back.
         let (r#gen, seed_seq, presented) = (document.r#gen, seed.seq, head.presented);
-        let spare = Spare { token: head.token, fp: head.fp, seed_seq, r#gen, presented, seed: Some(seed) };
-        keep_spare(&mut document, spare);
+        if seed.proven {
+            let spare =
+                Spare { token: head.token, fp: head.fp, seed_seq, r#gen, presented, seed: Some(seed) };
+            keep_spare(&mut document, spare);
+        }
     }
     document.seed = Some(Seed {
         seq,
@@ -232,7 +238,9 @@ fn adopt(view: &View<'_>) -> Document {
 
 /// Whether the grant Secret holds a login that was there before: GitOps or a backup put it back.
 pub fn is_stale(document: &Document, login: &Login) -> bool {
-    let current = document.seed.as_ref().is_some_and(|seed| seed.token_fp == login.token_fp);
+    // What has no lineage cannot be stale: a client secret may come back.
+    let current = document.seed.as_ref().is_some_and(|seed| seed.token_fp == login.token_fp)
+        || login.grant.refresh_token.is_none();
     let seen = document.seeds_seen.iter().any(|seen| seen.fp == login.token_fp);
     !current && (seen || document.spent.contains(&login.token_fp))
 }
@@ -253,23 +261,27 @@ pub fn keep_spare(document: &mut Document, spare: Spare) {
     document.spare.drain(..excess);
 }
 
-/// When the head may and should be presented, and as what.
+/// When the head may and should be presented, and as what. What all replicas share (backoff, doubt, verdict) is
+/// spread too, or they would all connect in the same second.
 fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, Purpose) {
     let config_fp = &view.login.config_fp;
-    if let Some(verdict) = document.verdict.as_ref().filter(|v| v.fp == head.fp && v.config_fp == *config_fp)
-    {
-        return (verdict.next_probe, Purpose::Probe);
-    }
-    let (mut at, mut purpose) = (wanted(document, view), Purpose::Refresh);
+    let shared = |at: Timestamp| at + SignedDuration::from_millis((view.spread * 10_000.0) as i64);
+    let verdict = document.verdict.as_ref().filter(|v| v.fp == head.fp && v.config_fp == *config_fp);
+    let (mut at, mut purpose) = match verdict {
+        Some(verdict) => (shared(verdict.next_probe), Purpose::Probe),
+        None => (wanted(document, view), Purpose::Refresh),
+    };
     if let Some(doubt) = document.doubt.as_ref().filter(|doubt| doubt.parent_fp == head.fp) {
-        (at, purpose) = (at.max(doubt.replay_not_before), Purpose::Replay);
+        (at, purpose) = (at.max(shared(doubt.replay_not_before)), Purpose::Replay);
     }
     if let Some(retry) = document.retry.as_ref().filter(|retry| retry.config_fp == *config_fp) {
-        at = at.max(retry.not_before);
+        // A writer whose clock was ahead holds nobody for longer than a provider could.
+        at = at.max(shared(retry.not_before.min(view.now + MAX_RETRY_AFTER)));
     }
     // Two redemptions of a grant are never close together, whoever asks and for whatever reason.
     if let (Some(last), Some(access)) = (&document.last, &document.access) {
-        at = at.max(last.redeemed_at + SignedDuration::from_secs((access.lifetime_s / 10).min(60)));
+        let distance = SignedDuration::from_secs((access.lifetime_s / 10).clamp(1, 60));
+        at = at.max(last.redeemed_at.min(view.now) + distance);
     }
     (at, purpose)
 }
@@ -278,19 +290,18 @@ fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, Purp
 /// life allows, five minutes before its end; spread, so that replicas do not race each other.
 fn wanted(document: &Document, view: &View<'_>) -> Timestamp {
     let now = view.now;
-    let (Some(access), Some(seed)) = (&document.access, &document.seed) else {
-        return now;
-    };
+    let (Some(access), Some(seed)) = (&document.access, &document.seed) else { return now };
     if !seed.proven {
         return now;
     }
     if access.config_fp != view.login.config_fp {
-        // A person is trying settings: at once, but not at every keystroke.
-        return document.last.as_ref().map_or(now, |last| last.redeemed_at + SignedDuration::from_mins(5));
+        // A person is trying settings: at once where there is nothing to serve, else not at every keystroke.
+        let last = document.last.as_ref().filter(|_| access.expires_at > now);
+        return last.map_or(now, |last| last.redeemed_at.min(now) + SignedDuration::from_mins(5));
     }
     let life = access.lifetime_s as f64;
-    let (early, at_least) = (life * (0.75 + 0.1 * view.spread), life - 300.0);
-    let after = if life >= 900.0 { early.min(at_least) } else { early };
+    let early = life * (0.75 + 0.1 * view.spread);
+    let after = if life >= 900.0 { early.min(life - 300.0 - 0.05 * life * view.spread) } else { early };
     access.issued_at + SignedDuration::from_millis((after * 1000.0) as i64)
 }
 

@@ -90,13 +90,16 @@ pub fn is_served(expires_at: Timestamp, lifetime_s: i64, now: Timestamp) -> bool
 /// What the document itself says is wrong.
 fn within(document: &Document, login: Option<&Login>) -> Option<Reason> {
     let head = document.refresh.as_ref().map(|head| head.fp.as_str());
-    if document.verdict.as_ref().is_some_and(|verdict| Some(verdict.fp.as_str()) == head) {
+    // What was said about other settings is no news any more.
+    let today = |config_fp: &str| login.is_none_or(|login| login.config_fp == config_fp);
+    let verdict = document.verdict.as_ref().filter(|verdict| today(&verdict.config_fp));
+    if verdict.is_some_and(|verdict| Some(verdict.fp.as_str()) == head) {
         return Some(Reason::InvalidGrant);
     }
-    if let Some(retry) = &document.retry {
+    if let Some(retry) = document.retry.as_ref().filter(|retry| today(&retry.config_fp)) {
         return Some(Reason::from_word(&retry.reason).unwrap_or(Reason::OauthError));
     }
-    if document.doubt.is_some() {
+    if document.doubt.as_ref().is_some_and(|doubt| Some(doubt.parent_fp.as_str()) == head) {
         return Some(Reason::InDoubt);
     }
     let login = login?;

@@ -43,25 +43,44 @@ impl<S: Store> Keeper<S> {
                 let answer = Answer::of(Reply::NotSent(reason));
                 let presented =
                     Presented { claim: &claim, login: &login, answer: &answer, sent_at: self.now() };
-                self.store_answer(&presented, document, state, started).await;
-                return self.now();
+                let (next, outcome) = self.recorded(&presented, &document, 0.5);
+                self.count(outcome, &answer, &login, started);
+                let read = Read { login, document, state };
+                return match next {
+                    Some(next) => self.write(&read, &next).await,
+                    None => self.now() + super::RACE,
+                };
             }
         };
+        if self.tools.phase.borrow().is_leaving() {
+            return self.now() + super::REREAD;
+        }
+        self.unsent = Some(id);
         let (state, document) = match self.claim(&claim, document, &state).await {
             Ok(claimed) => claimed,
             // Who lost the race reads what the winner wrote; who got no answer waits for the store.
-            Err(StoreError::Conflict) => return self.now(),
-            Err(error) => {
-                let trouble = super::store_trouble(&self.state_name, &error);
-                self.shelf.trouble(trouble, self.now());
-                return self.now() + super::PAUSE;
-            }
+            Err(StoreError::Conflict) => return self.now() + super::RACE,
+            Err(error) => return self.block(&error),
         };
+        self.blocked = None;
         let sent_at = self.now();
         let reply = self.send_in_time(connection, &login, &attempt, claim_began, budget).await;
         let presented = Presented { claim: &claim, login: &login, answer: &Answer::of(reply), sent_at };
+        self.unsent = None;
         self.store_answer(&presented, document, state, started).await;
         self.now()
+    }
+
+    /// What the answer makes of the document, as things stand now.
+    fn recorded(
+        &self,
+        presented: &Presented<'_>,
+        document: &Document,
+        random: f64,
+    ) -> (Option<Document>, Outcome) {
+        let Presented { claim, login, answer, sent_at } = *presented;
+        let (now, timing) = (self.now(), self.tools.timing);
+        record(document, &Presentation { claim, login, answer, sent_at, now, random, timing })
     }
 
     /// Writes the claim. After an unclear answer a read tells: our own id there means that it is ours.
@@ -115,15 +134,14 @@ impl<S: Store> Keeper<S> {
         mut state: Object<S::Version>,
         started: Instant,
     ) {
-        let Presented { claim, login, answer, sent_at } = *presented;
+        let Presented { login, answer, .. } = *presented;
         let random = f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX);
         let mut pause = Duration::from_millis(100);
         loop {
             let now = self.now();
-            let timing = self.tools.timing;
-            let presentation = Presentation { claim, login, answer, sent_at, now, random, timing };
-            let (next, outcome) = record(&document, &presentation);
+            let (next, outcome) = self.recorded(presented, &document, random);
             let Some(next) = next else {
+                self.tools.metrics.unpersisted(&self.shelf.secret, false);
                 return self.count(outcome, answer, login, started);
             };
             match self.tools.store.write(&self.state_name, &state.version, next.to_json()).await {
@@ -145,10 +163,13 @@ impl<S: Store> Keeper<S> {
             }
             // The write may have taken place all the same: then the child is found where it belongs.
             match self.read_state().await {
+                // Emptied meanwhile: what was read before is still true.
+                Ok((object, found)) if found.seed.is_none() => state = object,
                 Ok((object, found)) => (state, document) = (object, found),
                 Err(trouble) => {
                     self.shelf.trouble(trouble, self.now());
                     tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }

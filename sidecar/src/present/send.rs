@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::connect::Connection;
 use crate::grant::answer::Reply;
+use crate::outcome::Reason;
 
 /// Longest body that is read. Tokens have at most 32 KiB each.
 const MAX_BODY: usize = 128 * 1024;
@@ -18,9 +19,14 @@ const MAX_BODY: usize = 128 * 1024;
 /// Sends, and waits at most `budget` for the whole answer.
 pub async fn send(mut connection: Connection, request: Request<Full<Bytes>>, budget: Duration) -> Reply {
     let deadline = tokio::time::Instant::now() + budget;
-    let response = match tokio::time::timeout_at(deadline, connection.sender.send_request(request)).await {
+    let response = match tokio::time::timeout_at(deadline, connection.sender.try_send_request(request)).await
+    {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => return Reply::Lost("reset"),
+        // The request comes back where not a byte of it was written: the provider closed an idle connection.
+        Ok(Err(mut error)) => {
+            let unsent = error.take_message().is_some();
+            return if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost("reset") };
+        }
         Err(_) => return Reply::Lost("timeout"),
     };
     let status = response.status().as_u16();

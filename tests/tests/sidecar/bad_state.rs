@@ -123,3 +123,40 @@ async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
     .await;
     assert_eq!(world.outcomes("one"), ["granted"]);
 }
+
+#[tokio::test]
+async fn a_state_that_is_emptied_under_a_live_sidecar_is_written_back_and_nothing_is_presented() {
+    let world = World::with(&["one"]).await;
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    let before = world.secrets.state("one");
+    world.secrets.empty_state("one");
+    world.secrets.write_anew("one-state", &world.secrets.bytes("one-state"));
+    eventually("the state is back", async || {
+        let state = world.secrets.state("one");
+        if state["refresh"] == before["refresh"] { Ok(()) } else { Err(state) }
+    })
+    .await;
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!(world.outcomes("one"), ["granted"]);
+    world.secrets.age("one");
+    world.presented_times("one", 2).await;
+    assert_eq!((world.outcomes("one")[1].as_str(), world.revoked()), ("granted", 0));
+}
+
+#[tokio::test]
+async fn a_state_that_is_emptied_during_a_presentation_does_not_cost_the_login() {
+    let world = World::with(&["one"]).await;
+    let front = Front::before(&world.standin, &world.authority).await;
+    world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
+    front.hold();
+    let sidecar = world.sidecar(&["one"]).start().await;
+    world.presented_times("one", 1).await;
+    world.secrets.empty_state("one");
+    front.release();
+    sidecar.becomes("one", "ready", "ok").await;
+    decides_anew(&world, &sidecar, "one").await;
+    let (seen, state) = (world.presented("one"), world.secrets.state("one"));
+    assert_eq!((seen.len(), world.revoked()), (1, 0), "{seen:?}");
+    assert_eq!(state["refresh"]["fp"].as_str(), seen[0].child_sha256.as_deref());
+}

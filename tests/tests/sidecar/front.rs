@@ -1,9 +1,10 @@
-//! A TLS terminator before the stand-in: it can hold back answers to what was already carried out, and change its
-//! certificate.
+//! A TLS terminator before the stand-in: it can delay or hold back answers to what was already carried out, and
+//! change its certificate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::https::Client;
@@ -28,6 +29,7 @@ pub(crate) struct Front {
     address: SocketAddr,
     tls: watch::Sender<Arc<ServerConfig>>,
     held: watch::Sender<bool>,
+    delay: watch::Sender<Duration>,
     task: JoinHandle<()>,
 }
 
@@ -36,9 +38,11 @@ impl Front {
     pub(crate) async fn before(standin: &Standin, authority: &Authority) -> Self {
         let listener = TcpListener::bind(LOOPBACK).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let (tls, held) = (watch::Sender::new(certificate(authority)), watch::Sender::new(false));
-        let task = tokio::spawn(serve(listener, tls.subscribe(), held.subscribe(), standin.https()));
-        Self { address, tls, held, task }
+        let tls = watch::Sender::new(certificate(authority));
+        let (held, delay) = (watch::Sender::new(false), watch::Sender::new(Duration::ZERO));
+        let patience = (held.subscribe(), delay.subscribe());
+        let task = tokio::spawn(serve(listener, tls.subscribe(), patience, standin.https()));
+        Self { address, tls, held, delay, task }
     }
 
     /// The token endpoint as a client sees it.
@@ -49,6 +53,11 @@ impl Front {
     /// From now on answers are held back.
     pub(crate) fn hold(&self) {
         self.held.send_replace(true);
+    }
+
+    /// From now on an answer takes so long.
+    pub(crate) fn is_slow(&self, delay: Duration) {
+        self.delay.send_replace(delay);
     }
 
     /// Lets all answers go.
@@ -75,14 +84,14 @@ fn certificate(authority: &Authority) -> Arc<ServerConfig> {
 async fn serve(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
-    held: watch::Receiver<bool>,
+    (held, delay): (watch::Receiver<bool>, watch::Receiver<Duration>),
     provider: Client,
 ) {
     let mut connections = JoinSet::new();
     loop {
         let (tcp, _) = listener.accept().await.expect("a test has few connections");
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
-        let (provider, held) = (provider.clone(), held.clone());
+        let (provider, held, delay) = (provider.clone(), held.clone(), *delay.borrow());
         connections.spawn(async move {
             // Who does not like the certificate goes away.
             let Ok(stream) = acceptor.accept(tcp).await else { return };
@@ -90,6 +99,7 @@ async fn serve(
                 let (provider, mut held) = (provider.clone(), held.clone());
                 async move {
                     let response = forward(&provider, request.map(Body::new)).await;
+                    tokio::time::sleep(delay).await;
                     let _ = held.wait_for(|held| !held).await;
                     Ok::<_, Infallible>(response)
                 }

@@ -59,8 +59,9 @@ async fn a_rejected_login_does_not_end_the_old_one() {
 
     world.secrets.rest("one");
     world.log_in("one");
+    world.presented_times("one", 4).await;
     sidecar.becomes("one", "ready", "ok").await;
-    assert_eq!(world.presented("one").len(), 4);
+    assert_eq!(world.outcomes("one")[3], "granted");
 }
 
 #[tokio::test]
@@ -161,22 +162,28 @@ async fn a_login_at_another_server_does_not_take_the_old_token_there() {
     let front = Front::before(&other.standin, &world.authority).await;
     let sidecar = ready(&world).await;
     let own = other.standin.seed(Provider::Generic, "one");
-    let mut foreign = vec![fingerprint("made-up-for-this-test")];
-    // Refused there: the old login comes back, and is still at home where it was.
-    for token in ["made-up-for-this-test", &own] {
+    let point_there = |token: &str| {
         world.secrets.edit("one", |manifest| {
             manifest["stringData"]["refresh_token"] = json!(token);
             manifest["stringData"]["grant.yaml"] = json!(grant_yaml(&front.token_url()));
         });
-        other.presented_times("one", foreign.len()).await;
-        world.secrets.age("one");
-        decides_anew(&world, &sidecar, "one").await;
-        foreign.push(fingerprint(&own));
-    }
+    };
+    // Refused there: the old login comes back, and is still at home where it was.
+    point_there("made-up-for-this-test");
+    other.presented_times("one", 1).await;
+    sidecar.becomes("one", "misconfigured", "binding_changed").await;
+    world.secrets.age("one");
+    decides_anew(&world, &sidecar, "one").await;
+    assert_eq!(other.presented("one").len(), 1);
     // Granted there: that is the login now, and it goes on there.
+    point_there(&own);
+    other.presented_times("one", 2).await;
+    sidecar.becomes("one", "ready", "ok").await;
+    world.secrets.age("one");
+    other.presented_times("one", 3).await;
     let seen = other.presented("one");
     let mut children: Vec<_> = seen.iter().filter_map(|seen| seen.child_sha256.clone()).collect();
-    children.extend(foreign);
+    children.extend([fingerprint("made-up-for-this-test"), fingerprint(&own)]);
     for presentation in &seen {
         let token = presentation.token_sha256.clone().expect("a refresh token");
         assert!(children.contains(&token), "a token of the first server came to the second");

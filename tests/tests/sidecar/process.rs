@@ -1,7 +1,7 @@
 //! The process itself: how it starts, refuses to start, drains, ends, comes back, and what it keeps from its
 //! neighbours.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Output};
 
@@ -187,7 +187,7 @@ async fn a_restart_gets_its_ports_back_though_agents_were_connected() {
     drop(first);
     drop(agent);
     let again = world.sidecar(&["one"]).volumes(&volumes).ports(ports.0, ports.1).start().await;
-    assert_eq!(again.token("one").await.status, 200);
+    again.becomes("one", "ready", "ok").await;
 }
 
 #[tokio::test]
@@ -206,9 +206,27 @@ async fn a_damaged_caller_key_is_neither_used_nor_replaced() {
 }
 
 #[tokio::test]
+async fn a_start_that_was_cut_off_does_not_prevent_the_next() {
+    let world = World::with(&["one"]).await;
+    let volumes = std::sync::Arc::new(tempfile::tempdir().expect("a folder"));
+    for name in ["shared", "spool"] {
+        std::fs::create_dir(volumes.path().join(name)).expect("a folder");
+    }
+    // Killed between writing the key and giving it its name.
+    let unfinished = volumes.path().join("shared/caller-key.new");
+    std::fs::write(&unfinished, "0123").expect("half a key");
+    std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o444)).expect("our own file");
+    let setup = world.sidecar(&["one"]).volumes(&volumes);
+    let setup = if rustix::process::geteuid().is_root() { setup.user(54_911) } else { setup };
+    let sidecar = setup.start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    assert_eq!(sidecar.key().len(), 64);
+}
+
+#[tokio::test]
 async fn neighbours_cannot_read_its_memory_and_it_leaves_no_core() {
     let world = World::with(&["one"]).await;
-    let root = std::fs::metadata("/proc/self").expect("proc").uid() == 0;
+    let root = rustix::process::geteuid().is_root();
     let user = 54_911;
     let setup = world.sidecar(&["one"]);
     let sidecar = if root { setup.user(user) } else { setup }.start().await;

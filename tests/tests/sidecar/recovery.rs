@@ -77,6 +77,7 @@ async fn a_secret_corrected_after_the_token_has_ended_is_tried_at_once() {
     world.secrets.age("one");
     sidecar.becomes("one", "misconfigured", "invalid_client").await;
     world.secrets.edit_state("one", |document| document["access"]["expires_at"] = json!(LONG_AGO));
+    world.secrets.rest("one");
     wait_for_ever(&world, "one");
     world.secrets.set("one", "client_secret", &client_secret());
     sidecar.becomes("one", "ready", "ok").await;

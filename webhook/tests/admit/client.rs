@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_creds_webhook::roles::admit::{self, Prepared, Timing};
 use agent_creds_webhook::roles::{Cli, Role};
@@ -44,6 +45,11 @@ pub(crate) fn review(uid: &str) -> Value {
             },
         },
     })
+}
+
+/// What takes longer than this never comes.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it comes in time")
 }
 
 pub(crate) struct Authority {
@@ -175,7 +181,7 @@ impl Running {
     }
 
     pub(crate) async fn until_ready(&self) {
-        while self.probe("/readyz").await.0 != 200 {}
+        within(async { while self.probe("/readyz").await.0 != 200 {} }).await;
     }
 
     pub(crate) fn ask_to_stop(&self) {
@@ -184,13 +190,11 @@ impl Running {
 
     /// Waits until no new connection is taken.
     pub(crate) async fn until_refused(&self) {
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        within(async { while TcpStream::connect(self.address).await.is_ok() {} }).await;
     }
 
     pub(crate) async fn ended(&mut self) {
-        (&mut self.task).await.expect("no panic");
+        within(&mut self.task).await.expect("no panic");
     }
 
     pub(crate) async fn stop(mut self) {

@@ -53,8 +53,17 @@ fn recording_the_same_answer_again_changes_nothing() {
     let (document, claim) = presented(&login);
     let answer = granted(Some("r5"), None);
     let once = after(&document, &claim, &login, &answer).0.unwrap();
-    let twice = after(&once, &claim, &login, &answer).0.unwrap();
-    assert_eq!((head(&twice), twice.r#gen, twice.spent.len()), ("r5", 4, once.spent.len()));
+    assert!(
+        after(&once, &claim, &login, &answer).0.is_none(),
+        "the write of which no answer came took place"
+    );
+
+    // Others have gone on: the child was presented, in doubt, or replaced. Nothing of that is undone.
+    let child = once.refresh.as_ref().unwrap().fp.clone();
+    let mut moved_on = once.clone();
+    moved_on.spent.push(child);
+    moved_on.refresh = living(&login, "r6").refresh;
+    assert!(after(&moved_on, &claim, &login, &answer).0.is_none());
 }
 
 #[test]
@@ -193,6 +202,14 @@ fn a_rejected_new_login_brings_the_old_lineage_back() {
     assert_eq!(back.seed.as_ref().map(|seed| (seed.seq, &seed.token_fp)), Some((1, &old.token_fp)));
     assert!(back.verdict.is_none());
     assert!(back.seeds_seen.iter().any(|seen| seen.fp == new.token_fp && seen.verdict == "rejected"));
+
+    // The old head was in doubt before: it is in doubt again.
+    let mut living = before.clone();
+    living.refresh.as_mut().unwrap().presented = Presented::InDoubt;
+    let Step::Claim(attempt) = next(&View { now: at(60), ..view(&new, &living) }) else { panic!("claim") };
+    let doubtful = attempt.claimed("c1", "me", at(99), Timing::default());
+    let back = after(&doubtful, &claim, &new, &http(400, r#"{"error":"invalid_grant"}"#)).0.unwrap();
+    assert_eq!(back.doubt.map(|doubt| doubt.replay_not_before), Some(at(3420)), "not before the last moment");
 
     let proven = after(&document, &claim, &new, &granted(Some("n2"), None)).0.unwrap();
     assert_eq!(head(&proven), "n2");

@@ -127,7 +127,7 @@ fn refreshes_five_minutes_before_the_end_where_life_allows() {
         (access.lifetime_s, access.expires_at) = (life, at(life));
         waits(next(&view(&login, &document))).unwrap().as_second() - NOW
     };
-    assert_eq!(due(1000), 700, "five minutes before");
+    assert_eq!(due(1000), 675, "five minutes before, and spread");
     assert_eq!(due(86_400), 69_120);
     assert_eq!(due(300), 240, "no room for five minutes: 80 %");
     assert_eq!(due(10), 8);
@@ -153,8 +153,12 @@ fn a_foreign_claim_is_waited_for_until_it_was_silent_for_its_term() {
     assert_eq!(doubt.replay_not_before, at(3600 - 180), "the last responsible moment");
     assert_eq!(written.refresh.as_ref().unwrap().presented, Presented::InDoubt);
 
-    assert_eq!(waits(next(&view(&login, &written))), Some(at(3420)), "not presented again before");
-    assert_eq!(claimed(next(&View { now: at(3420), ..view(&login, &written) })).purpose, Purpose::Replay);
+    assert_eq!(
+        waits(next(&view(&login, &written))),
+        Some(at(3425)),
+        "not presented again before, and spread"
+    );
+    assert_eq!(claimed(next(&View { now: at(3425), ..view(&login, &written) })).purpose, Purpose::Replay);
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn shared_backoff_holds_everybody_until_the_settings_change() {
         reason: "rate_limited".to_owned(),
         config_fp: login.config_fp.clone(),
     });
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(100)));
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(105)), "spread");
     let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
     claimed(next(&view(&other, &document)));
 }
@@ -212,8 +216,8 @@ fn a_verdict_is_probed_at_its_time_and_falls_with_new_settings() {
     };
     document.access = None;
     document.verdict = Some(verdict(fp));
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(60)));
-    assert_eq!(claimed(next(&View { now: at(60), ..view(&login, &document) })).purpose, Purpose::Probe);
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(65)));
+    assert_eq!(claimed(next(&View { now: at(65), ..view(&login, &document) })).purpose, Purpose::Probe);
     document.verdict = Some(verdict("about another token".to_owned()));
     claimed(next(&view(&login, &document)));
 }
@@ -313,4 +317,57 @@ fn what_is_no_document_is_told_from_an_empty_one() {
         assert!(Document::parse(Some(garbage.as_bytes())).is_err(), "{garbage}");
     }
     assert!(Document::parse(Some(&vec![b'x'; 300_000])).is_err());
+}
+
+#[test]
+fn a_probe_under_a_verdict_waits_for_backoff_and_doubt_like_everything_else() {
+    let login = login("r1");
+    let mut document = Document { access: None, ..living(&login, "r4") };
+    let fp = document.refresh.as_ref().unwrap().fp.clone();
+    document.verdict = Some(Verdict {
+        fp: fp.clone(),
+        error: "invalid_grant".to_owned(),
+        at: at(-600),
+        next_probe: at(-10),
+        config_fp: login.config_fp.clone(),
+    });
+    let config_fp = login.config_fp.clone();
+    document.retry = Some(Retry { attempts: 1, not_before: at(30), reason: "dns".to_owned(), config_fp });
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(35)));
+    document.retry = None;
+    doubt(&mut document, &claim(&fp, 0), "timeout", at(0), at(0), Timing::default());
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(65)));
+}
+
+#[test]
+fn a_login_that_never_worked_does_not_push_the_living_one_out() {
+    let old = login("r1");
+    let mut document = living(&old, "r4");
+    for n in 0..6 {
+        let typo = login(&format!("typo{n}"));
+        document = claimed(next(&View { now: at(100), ..view(&typo, &document) })).document;
+    }
+    let kept: Vec<_> = document.spare.iter().map(|spare| spare.token.expose_secret()).collect();
+    assert_eq!(kept, ["r4"]);
+}
+
+#[test]
+fn a_writer_whose_clock_is_ahead_holds_nobody_for_long() {
+    let login = login("r1");
+    let mut document = Document { access: None, ..living(&login, "r4") };
+    let config_fp = login.config_fp.clone();
+    document.retry = Some(Retry { attempts: 1, not_before: at(86_400), reason: "dns".to_owned(), config_fp });
+    document.last.as_mut().unwrap().redeemed_at = at(86_400);
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(3605)));
+}
+
+#[test]
+fn mended_settings_are_tried_at_once_where_there_is_nothing_to_serve() {
+    let login = login("r1");
+    let document = living(&login, "r4");
+    let other = login_with("r1", "token_url: https://id.example.com/token\nclient_auth: post");
+    assert_ne!(other.config_fp, login.config_fp, "client authentication is a setting");
+    let document =
+        Document { last: Some(Last { redeemed_at: at(3590), ..document.last.clone().unwrap() }), ..document };
+    claimed(next(&View { now: at(3700), ..view(&other, &document) }));
 }

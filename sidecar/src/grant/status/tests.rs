@@ -41,7 +41,7 @@ fn trouble_degrades_while_the_token_lives() {
 
     let mut document = living(&login("r1"), "r4");
     document.doubt = Some(Doubt {
-        parent_fp: String::new(),
+        parent_fp: document.refresh.as_ref().unwrap().fp.clone(),
         first_sent_at: at(0),
         cause: "timeout".to_owned(),
         replay_not_before: at(0),
@@ -69,7 +69,7 @@ fn what_a_person_must_mend_wins() {
         error: "invalid_grant".to_owned(),
         at: at(0),
         next_probe: at(60),
-        config_fp: String::new(),
+        config_fp: login("r1").config_fp,
     });
     assert_eq!(state(&document, None, 0), (State::ReauthRequired, Reason::InvalidGrant));
     document.verdict.as_mut().unwrap().fp = "of an older head".to_owned();

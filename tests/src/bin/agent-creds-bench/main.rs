@@ -31,11 +31,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The value below which `share` of the sorted `values` are, in milliseconds.
+/// The value that `share` of the sorted `values` do not exceed, in milliseconds and whole microseconds.
 fn percentile(values: &[Duration], share: f64) -> f64 {
     let rank = (values.len() as f64 * share).ceil() as usize;
     let value = values.get(rank.clamp(1, values.len().max(1)) - 1);
-    value.map_or(f64::NAN, |value| value.as_secs_f64() * 1e3)
+    value.map_or(f64::NAN, |value| (value.as_secs_f64() * 1e6).round() / 1e3)
 }
 
 #[cfg(test)]
