@@ -30,7 +30,7 @@ const REREAD: SignedDuration = SignedDuration::from_mins(10);
 /// Pause after a store that did not answer, or a Secret that a person has to mend.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two writes that the store refuses.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(20);
 /// Pause after a lost race, so that what the winner wrote is there to be read.
 const RACE: SignedDuration = SignedDuration::from_millis(200);
 

@@ -68,7 +68,7 @@ impl Shelf {
 
     /// The state.
     pub fn status(&self, now: Timestamp) -> Status {
-        self.look(|known| known.status(now))
+        self.look(|known| known.status(&self.secret, now))
     }
 
     /// The provider, once the grant Secret was read.
@@ -91,7 +91,7 @@ impl Shelf {
     /// The state now, and all states that the grant has been in.
     pub fn states(&self, now: Timestamp) -> (State, Vec<&'static str>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = known.status(now).state;
+        let state = known.status(&self.secret, now).state;
         known.entered.insert(state.as_str());
         (state, known.entered.iter().copied().collect())
     }
@@ -103,9 +103,9 @@ impl Shelf {
     /// Logs a change of state: one line per change, with words of the closed sets and our own sentence.
     fn change(&self, now: Timestamp, how: impl FnOnce(&mut Known)) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.status(now);
+        let before = known.status(&self.secret, now);
         how(&mut known);
-        let after = known.status(now);
+        let after = known.status(&self.secret, now);
         known.entered.insert(after.state.as_str());
         if (before.state, before.reason) != (after.state, after.reason) {
             let (state, reason) = (after.state.as_str(), after.reason.as_str());
@@ -115,10 +115,14 @@ impl Shelf {
 }
 
 impl Known {
-    fn status(&self, now: Timestamp) -> Status {
+    fn status(&self, secret: &ObjectName, now: Timestamp) -> Status {
         if !self.read && self.trouble.is_none() {
             return Status::starting();
         }
-        Status::of(&self.document, self.login.as_ref(), self.trouble.as_ref(), now)
+        let status = Status::of(&self.document, self.login.as_ref(), self.trouble.as_ref(), now);
+        // What the document says is about this grant; trouble names its object itself.
+        let named = status.message.is_empty() || status.message.starts_with("Secret ");
+        let message = if named { status.message } else { format!("Secret {secret}: {}", status.message) };
+        Status { message, ..status }
     }
 }

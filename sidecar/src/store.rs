@@ -60,7 +60,7 @@ pub enum StoreError {
     },
     /// Exists, but is no Secret that we can read.
     #[error("unreadable: {0}")]
-    Malformed(&'static str),
+    Malformed(String),
     /// No answer, or an answer that says nothing about the object. A write may have taken place.
     #[error("no answer from the store ({0})")]
     Unavailable(&'static str),

@@ -147,7 +147,15 @@ impl Setup {
 
     fn command(&self) -> Command {
         let Self { secrets, arguments, environment, volumes, ports: (api, metrics), uid } = self;
-        let mut command = Command::new(binary());
+        let mut command = Command::new(match uid {
+            // Another user may not look into the folder that cargo builds in.
+            Some(_) => {
+                let copy = volumes.path().join("agent-creds-sidecar");
+                std::fs::copy(binary(), &copy).expect("copying the sidecar for another user");
+                copy
+            }
+            None => binary(),
+        });
         command.arg("serve").arg(format!("--store=dir:{}", secrets.path().display())).args(arguments);
         command.args([format!("--port={api}"), format!("--metrics-port={metrics}")]);
         for name in ["shared", "spool"] {

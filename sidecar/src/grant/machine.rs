@@ -294,15 +294,17 @@ fn wanted(document: &Document, view: &View<'_>) -> Timestamp {
     if !seed.proven {
         return now;
     }
-    if access.config_fp != view.login.config_fp {
-        // A person is trying settings: at once where there is nothing to serve, else not at every keystroke.
-        let last = document.last.as_ref().filter(|_| access.expires_at > now);
-        return last.map_or(now, |last| last.redeemed_at.min(now) + SignedDuration::from_mins(5));
-    }
     let life = access.lifetime_s as f64;
     let early = life * (0.75 + 0.1 * view.spread);
     let after = if life >= 900.0 { early.min(life - 300.0 - 0.05 * life * view.spread) } else { early };
-    access.issued_at + SignedDuration::from_millis((after * 1000.0) as i64)
+    let scheduled = access.issued_at + SignedDuration::from_millis((after * 1000.0) as i64);
+    if access.config_fp == view.login.config_fp {
+        return scheduled;
+    }
+    // A person is trying settings: soon, but not at every keystroke while there is something to serve.
+    let last =
+        document.last.as_ref().map_or(now, |last| last.redeemed_at.min(now) + SignedDuration::from_mins(5));
+    scheduled.min(last)
 }
 
 /// How early serving stops before the end, in seconds: clocks differ, and answers travel.

@@ -155,7 +155,12 @@ impl<S: Store> Keeper<S> {
                         matches!(answer, Answer::Granted(_) | Answer::InDoubt { salvaged: Some(_), .. });
                     self.tools.metrics.unpersisted(&self.shelf.secret, received);
                     if error != StoreError::Conflict {
-                        self.shelf.trouble(super::store_trouble(&self.state_name, &error), now);
+                        let mut trouble = super::store_trouble(&self.state_name, &error);
+                        if received {
+                            trouble.message += "; a received refresh token waits to be stored, and no token that came with \
+                                                it is served before";
+                        }
+                        self.shelf.trouble(trouble, now);
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }

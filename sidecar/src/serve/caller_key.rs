@@ -35,6 +35,11 @@ impl CallerKey {
     fn create(path: &Path) -> std::io::Result<Self> {
         let text = hex(&random::<32>());
         let fresh = path.with_extension("new");
+        // What a start left that was cut off here is read-only, and nobody's key yet.
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o444).open(&fresh)?;
         file.write_all(text.as_bytes())?;
         file.set_permissions(Permissions::from_mode(0o444))?;

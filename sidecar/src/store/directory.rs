@@ -51,8 +51,10 @@ impl Directory {
         let labels = strings(manifest.pointer("/metadata/labels"))?;
         let mut data = BTreeMap::new();
         for (key, value) in strings(manifest.get("data"))? {
-            let value =
-                STANDARD.decode(value.trim()).map_err(|_| StoreError::Malformed("data: not base64"))?;
+            // As the API server: line breaks within are no mistake.
+            let compact: String = value.split_ascii_whitespace().collect();
+            let decoded = STANDARD.decode(compact);
+            let value = decoded.map_err(|_| StoreError::Malformed(format!("key {key}: not base64")))?;
             data.insert(key, value);
         }
         // As in the API server, `stringData` wins.
@@ -84,8 +86,7 @@ impl Directory {
         set_document(&mut manifest, document)?;
         // One line per value, so that a shell can read it too.
         let plain = serde_yaml::ser_options! { prefer_block_scalars: false };
-        let text = serde_yaml::to_string_with_options(&manifest, plain)
-            .map_err(|_| StoreError::Malformed("manifest"))?;
+        let text = serde_yaml::to_string_with_options(&manifest, plain).map_err(|_| malformed("manifest"))?;
         self.replace(name, text.as_bytes()).map_err(failure)?;
         object.version = Version(hash(text.as_bytes()));
         object.data.insert(STATE_KEY.to_owned(), document.to_vec());
@@ -147,42 +148,44 @@ fn load(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     };
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failure)?;
-    if bytes.len() as u64 > MAX_FILE {
-        Err(StoreError::Malformed("larger than 2 MiB"))
-    } else {
-        Ok(Some(bytes))
-    }
+    if bytes.len() as u64 > MAX_FILE { Err(malformed("larger than 2 MiB")) } else { Ok(Some(bytes)) }
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, StoreError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| StoreError::Malformed("not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("not UTF-8"))?;
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! { max_nodes: 5_000, max_depth: 16, max_documents: 1 },
     };
     let manifest: Value =
-        serde_yaml::from_str_with_options(text, options).map_err(|_| StoreError::Malformed("not YAML"))?;
+        serde_yaml::from_str_with_options(text, options).map_err(|_| malformed("not YAML"))?;
     if manifest.get("kind").and_then(Value::as_str) == Some("Secret") {
         Ok(manifest)
     } else {
-        Err(StoreError::Malformed("kind: not Secret"))
+        Err(malformed("kind: not Secret"))
     }
 }
 
+/// A mapping of texts. The key is named; the value never.
 fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, StoreError> {
-    let wrong = StoreError::Malformed("a value of labels, data or stringData is not text");
     match value {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(map)) => map
             .iter()
-            .map(|(key, value)| value.as_str().map(|text| (key.clone(), text.to_owned())))
-            .collect::<Option<_>>()
-            .ok_or(wrong),
-        Some(_) => Err(wrong),
+            .map(|(key, value)| match value.as_str() {
+                Some(text) => Ok((key.clone(), text.to_owned())),
+                None => Err(StoreError::Malformed(format!("key {key}: not text"))),
+            })
+            .collect(),
+        Some(_) => Err(malformed("labels, data or stringData: not a mapping of text, so not text")),
     }
 }
 
+fn malformed(problem: &str) -> StoreError {
+    StoreError::Malformed(problem.to_owned())
+}
+
 fn set_document(manifest: &mut Value, document: &[u8]) -> Result<(), StoreError> {
-    let root = manifest.as_object_mut().ok_or(StoreError::Malformed("kind: not Secret"))?;
+    let root = manifest.as_object_mut().ok_or(malformed("kind: not Secret"))?;
     if let Some(Value::Object(plain)) = root.get_mut("stringData") {
         plain.remove(STATE_KEY);
     }
@@ -190,7 +193,7 @@ fn set_document(manifest: &mut Value, document: &[u8]) -> Result<(), StoreError>
     if data.is_null() {
         *data = Value::Object(Map::new());
     }
-    let data = data.as_object_mut().ok_or(StoreError::Malformed("data"))?;
+    let data = data.as_object_mut().ok_or(malformed("data"))?;
     data.insert(STATE_KEY.to_owned(), Value::String(STANDARD.encode(document)));
     Ok(())
 }

@@ -138,7 +138,7 @@ async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Fa
 fn object(secret: Secret) -> Result<Object<Version>, StoreError> {
     let meta = &secret.metadata;
     let (Some(uid), Some(resource_version)) = (meta.uid.clone(), meta.resource_version.clone()) else {
-        return Err(StoreError::Malformed("no uid or resourceVersion"));
+        return Err(StoreError::Malformed("no uid or resourceVersion".to_owned()));
     };
     let labels = meta.labels.clone().unwrap_or_default();
     let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
