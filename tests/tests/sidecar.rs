@@ -126,17 +126,32 @@ fn grant_yaml(token_url: &str) -> String {
     format!("token_url: {token_url}\nclient_auth: post\nallow_private: true\nscopes: [read]\n")
 }
 
-/// Waits until the keeper of this grant has decided anew at least once, though nothing has changed: it is seen to
-/// find a broken grant Secret twice, and turns are taken one after the other. No version of the file comes twice.
+/// Waits until the keeper of this grant has decided anew at least once, though nothing has changed.
 async fn decides_anew(world: &World, sidecar: &Sidecar, name: &str) {
-    let before = sidecar.grant(name).await;
-    let (state, reason) = (before["state"].as_str(), before["reason"].as_str());
-    let bytes = world.secrets.bytes(name);
+    all_decide_anew(world, sidecar, &[name]).await;
+}
+
+/// The same for several at once. Each is seen to find a broken grant Secret twice, and turns are taken one after the
+/// other. No version of a file comes twice.
+async fn all_decide_anew(world: &World, sidecar: &Sidecar, names: &[&str]) {
+    let mut before = Vec::new();
+    for name in names {
+        before.push((*name, sidecar.grant(name).await, world.secrets.bytes(name)));
+    }
     for _ in 0..2 {
-        world.secrets.write_anew(name, b"kind: ConfigMap");
-        sidecar.becomes(name, "misconfigured", "grant_invalid").await;
-        world.secrets.write_anew(name, &bytes);
-        sidecar.becomes(name, state.expect("a state"), reason.expect("a reason")).await;
+        for (name, ..) in &before {
+            world.secrets.write_anew(name, b"kind: ConfigMap");
+        }
+        for (name, ..) in &before {
+            sidecar.becomes(name, "misconfigured", "grant_invalid").await;
+        }
+        for (name, _, bytes) in &before {
+            world.secrets.write_anew(name, bytes);
+        }
+        for (name, grant, _) in &before {
+            let (state, reason) = (grant["state"].as_str(), grant["reason"].as_str());
+            sidecar.becomes(name, state.expect("a state"), reason.expect("a reason")).await;
+        }
     }
 }
 

@@ -201,7 +201,6 @@ async fn a_provider_that_is_not_known_yet_is_null() {
 }
 
 #[tokio::test]
-#[ignore = "known gap: recovery after a store that refused writes takes up to 20 s"]
 async fn a_secret_that_may_not_be_read_or_written_is_told_and_nothing_is_presented() {
     use std::os::unix::fs::PermissionsExt as _;
 

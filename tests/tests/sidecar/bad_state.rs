@@ -48,8 +48,8 @@ async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
     let sidecar = world.sidecar(&names).start().await;
     for name in &names {
         sidecar.becomes(name, "misconfigured", "state_invalid").await;
-        decides_anew(&world, &sidecar, name).await;
     }
+    all_decide_anew(&world, &sidecar, &names).await;
     assert_eq!(files(), before);
 }
 

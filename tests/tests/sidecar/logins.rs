@@ -127,32 +127,39 @@ async fn the_current_head_copied_into_the_grant_secret_is_not_presented_twice() 
 
 #[tokio::test]
 async fn a_live_token_is_never_steered_to_another_server() {
-    let world = World::with(&["one"]).await;
-    let other = World::without_logins(&["one"]).await;
+    let names = ["server", "path", "host", "client"];
+    let world = World::with(&names).await;
+    let other = World::without_logins(&names).await;
     // The other server is trusted, and everything else is as it was.
     let front = Front::before(&other.standin, &world.authority).await;
-    let sidecar = ready(&world).await;
-    let sound = world.secrets.bytes("one");
-    let requests = || presentations(&world.standin.log()).count();
-    for (key, value) in [
-        ("grant.yaml", grant_yaml(&front.token_url())),
-        ("grant.yaml", grant_yaml(&world.token_url().replace("/oauth/token", "/elsewhere"))),
-        ("grant.yaml", grant_yaml(&world.token_url().replace("127.0.0.1", "localhost"))),
-        ("client_id", "another-client".to_owned()),
+    let sidecar = world.sidecar(&names).start().await;
+    let sound = names.map(|name| world.secrets.bytes(name));
+    for (name, key, value) in [
+        ("server", "grant.yaml", grant_yaml(&front.token_url())),
+        ("path", "grant.yaml", grant_yaml(&world.token_url().replace("/oauth/token", "/elsewhere"))),
+        ("host", "grant.yaml", grant_yaml(&world.token_url().replace("127.0.0.1", "localhost"))),
+        ("client", "client_id", "another-client".to_owned()),
     ] {
-        let before = requests();
-        world.secrets.set("one", key, &value);
-        let listed = sidecar.becomes("one", "misconfigured", "binding_changed").await;
+        sidecar.becomes(name, "ready", "ok").await;
+        world.secrets.set(name, key, &value);
+        let listed = sidecar.becomes(name, "misconfigured", "binding_changed").await;
         let message = listed["message"].as_str().expect("a sentence");
-        assert!(message.contains("Secret one") && message.contains("refresh token"), "{message}");
-        world.secrets.age("one");
-        decides_anew(&world, &sidecar, "one").await;
-        assert_eq!(sidecar.token("one").await.status, 200, "the access token is the agent's as before");
-        assert_eq!((presentations(&other.standin.log()).count(), requests()), (0, before));
-        world.secrets.write("one", &sound);
-        world.presented_times("one", before + 1).await;
-        sidecar.becomes("one", "ready", "ok").await;
+        assert!(message.contains("Secret") && message.contains("refresh token"), "{message}");
+        assert!(message.contains(name), "{message}");
+        world.secrets.age(name);
     }
+    all_decide_anew(&world, &sidecar, &names).await;
+    let requests = || presentations(&world.standin.log()).count();
+    assert_eq!((presentations(&other.standin.log()).count(), requests()), (0, 4), "one each, at the start");
+    for (name, manifest) in names.iter().zip(&sound) {
+        assert_eq!(sidecar.token(name).await.status, 200, "the access token is the agent's as before");
+        world.secrets.write(name, manifest);
+    }
+    for name in names {
+        world.presented_times(name, 2).await;
+        sidecar.becomes(name, "ready", "ok").await;
+    }
+    assert_eq!((requests(), world.revoked()), (8, 0));
 }
 
 #[tokio::test]

@@ -97,10 +97,10 @@ async fn tokens_of_a_few_seconds_are_renewed_in_time_without_help() {
     for sidecar in &sidecars {
         sidecar.becomes("one", "ready", "ok").await;
     }
-    eventually("three refreshes", async || {
+    eventually("two refreshes", async || {
         served(&world, &sidecars, "one").await;
         let presented = world.presented("one").len();
-        if presented >= 4 { Ok(()) } else { Err(presented) }
+        if presented >= 3 { Ok(()) } else { Err(presented) }
     })
     .await;
     for sidecar in &sidecars {
