@@ -12,6 +12,8 @@ pub const STATE_SUFFIX: &str = "-state";
 pub const PROVIDER_LABEL: &str = "agent-creds/provider";
 /// Label of a state Secret: the grant Secret that it belongs to. Nothing without it is ever written.
 pub const STATE_LABEL: &str = "agent-creds/state-of";
+/// Annotation of a grant Secret: when a person logged in (RFC 3339). From then the provider's hard limit counts.
+pub const ISSUED_AT_ANNOTATION: &str = "agent-creds/issued-at";
 
 /// What the agent calls a grant: `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?` (an RFC 1123 label).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One provider.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Choice {
 pub struct FlowRules {
     /// What a second presentation of the same refresh token does.
     pub replay: Replay,
+    /// What a 503 means.
+    #[serde(rename = "503", default)]
+    pub unavailable: Unavailable,
     /// Life of an access token in seconds, where the answer has no `expires_in`.
     pub lifetime_s: u32,
     /// The grant dies after so many days without a redemption.
@@ -74,13 +77,28 @@ pub enum ClientAuth {
 }
 
 /// The provider's replay rule: when a refresh token may be presented a second time after an answer was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
     /// Nothing is documented: a replay may revoke the grant, so it waits for the last responsible moment.
     Unknown,
+    /// The same request gets its answer again for so many seconds after the first time.
+    Grace(u32),
+    /// A grace of unknown length: one prompt repeat, then as [`Self::Unknown`].
+    Prompt,
     /// Nothing rotates in this flow: a repeat is harmless.
     None,
+}
+
+/// What a 503 of the token endpoint means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailable {
+    /// As every 5xx: the refresh token may have been replaced.
+    #[default]
+    InDoubt,
+    /// The provider documents that nothing was done.
+    NotCommitted,
 }
 
 /// The flow of a grant.

@@ -85,6 +85,9 @@ pub struct ServeArgs {
     /// Volume of the sidecar alone: the probe socket.
     #[arg(long, default_value = pod::SPOOL_DIR)]
     pub spool_dir: PathBuf,
+    /// Multiplies all times of the refresh protocol, for tests.
+    #[arg(long, default_value_t = 1.0, hide = true)]
+    pub time_scale: f64,
     /// Volume with the sidecar's ServiceAccount token.
     #[arg(long, default_value = pod::IDENTITY_DIR)]
     pub identity_dir: PathBuf,

@@ -1,29 +1,87 @@
-//! The time, passed in wherever it is needed, so that a test decides what time it is.
+//! The time, passed in wherever it is needed, so that a test decides what time it is. What is written into the
+//! document and what is served is timed by the API server's clock, carried on by the machine's boot-time clock: a
+//! node whose wall is wrong neither serves an expired token nor holds others up.
+
+mod offset;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+
+use offset::Offset;
+
+/// All clocks of the machine at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The wall.
+    pub wall: Timestamp,
+    /// Monotonic; stands still while the machine sleeps.
+    pub monotonic: Duration,
+    /// Monotonic; runs on.
+    pub boot: Duration,
+}
 
 /// A source of the time. Cloning shares it.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<Inner>);
+
+struct Inner {
+    read: Box<dyn Fn() -> Reading + Send + Sync>,
+    server: Mutex<Option<Offset>>,
+}
 
 impl Clock {
-    /// The system's wall clock.
+    /// The system's clocks.
     pub fn system() -> Self {
-        Self::new(Timestamp::now)
+        Self::new(|| Reading {
+            wall: Timestamp::now(),
+            monotonic: of(ClockId::Monotonic),
+            boot: of(ClockId::Boottime),
+        })
     }
 
-    /// A clock of one's own.
-    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+    /// Clocks of one's own.
+    pub fn new(read: impl Fn() -> Reading + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner { read: Box::new(read), server: Mutex::default() }))
     }
 
-    /// The time.
+    /// All clocks.
+    pub fn read(&self) -> Reading {
+        (self.0.read)()
+    }
+
+    /// The store's time; the wall where the store has no clock of its own.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        let reading = self.read();
+        self.server().as_ref().map_or(reading.wall, |offset| offset.at(reading.boot))
     }
+
+    /// An answer of the store says `date` (RFC 9110 §6.6.1). It was asked for at the boot time `asked`.
+    pub fn observe(&self, date: Timestamp, asked: Duration) {
+        let answered = self.read().boot;
+        let mut server = self.server();
+        *server = Some(Offset::observed(server.as_ref(), date, asked, answered));
+    }
+
+    /// How far the wall is behind the store's time, in seconds; none where the store has no clock.
+    pub fn offset(&self) -> Option<f64> {
+        let reading = self.read();
+        let at = self.server().as_ref().map(|offset| offset.at(reading.boot))?;
+        Some(SignedDuration::as_secs_f64(&at.duration_since(reading.wall)))
+    }
+
+    fn server(&self) -> std::sync::MutexGuard<'_, Option<Offset>> {
+        self.0.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
 impl fmt::Debug for Clock {

@@ -4,6 +4,14 @@
 pub mod answer;
 pub mod commit;
 pub mod document;
+pub mod doubt;
 pub mod fingerprint;
+pub mod login;
 pub mod machine;
+pub mod memory;
+pub mod replica;
+pub mod rules;
+pub mod schedule;
+pub mod seed;
 pub mod status;
+pub mod token;

@@ -1,7 +1,7 @@
 //! The sidecar: redeems a grant, keeps what lasts, and serves short-lived tokens to the agent beside it.
 //!
 //! [`grant`] is the refresh protocol, pure: Secrets, answers and the time in, steps and documents out. [`keeper`]
-//! acts on it through [`store`] and [`present`]; [`shelf`] is what there is to serve; [`serve`] faces the agent.
+//! acts on it through [`store`], [`spool`] and [`present`]; [`shelf`] is what there is to serve; [`serve`] faces the agent.
 
 pub mod args;
 pub mod clock;
@@ -12,7 +12,9 @@ pub mod metrics;
 pub mod outcome;
 pub mod present;
 pub mod process;
+pub mod random;
 pub mod run;
 pub mod serve;
 pub mod shelf;
+pub mod spool;
 pub mod store;

@@ -157,8 +157,18 @@ impl Collector for Shelves {
         gauge("token_expiry_timestamp_seconds", "End of the access token", &|shelf| {
             shelf.status(now).expires_at
         })?;
-        gauge("reauth_timestamp_seconds", "When a person has to log in again, as far as is known", &|shelf| {
-            shelf.status(now).reauth_at
-        })
+        gauge(
+            "reauth_timestamp_seconds",
+            "When a person has to log in again, as far as is known",
+            &|shelf| shelf.status(now).reauth_at,
+        )?;
+        if let Some(seconds) = self.clock.offset() {
+            let gauge = ConstGauge::new(seconds);
+            let help = "How far the wall clock is behind the API server's";
+            let metric =
+                encoder.encode_descriptor("clock_offset_seconds", help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
     }
 }

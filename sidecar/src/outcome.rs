@@ -2,13 +2,13 @@
 //! that is not here cannot be a label.
 
 use prometheus_client::encoding::EncodeLabelValue;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Declares an enum whose variants have one text each.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
@@ -82,6 +82,10 @@ words! {
         PrivateAddress = "private_address",
         /// The claim could not be followed up in time; nothing was sent.
         GaveUp = "gave_up",
+        /// The spool volume cannot be written; nothing was sent.
+        SpoolFailed = "spool_failed",
+        /// 503 of a provider that documents it as "nothing was done".
+        ServerError = "server_error",
         /// 429.
         RateLimited = "rate_limited",
         /// RFC 6749 §5.2.
@@ -90,6 +94,8 @@ words! {
         InvalidClient = "invalid_client",
         /// RFC 6749 §5.2: the refresh token is dead.
         InvalidGrant = "invalid_grant",
+        /// The refresh token was never presented by us, and is dead: it was used or revoked elsewhere.
+        SpentElsewhere = "spent_elsewhere",
         /// RFC 6749 §5.2.
         UnauthorizedClient = "unauthorized_client",
         /// RFC 6749 §5.2.
@@ -112,12 +118,44 @@ words! {
         StateInvalid = "state_invalid",
         /// The state was written by a newer version that excludes this one.
         StateNewer = "state_newer",
+        /// The state was copied from another cluster.
+        ForeignState = "foreign_state",
+        /// Another grant of this pod has the same login.
+        SharedLogin = "shared_login",
         /// Provider, endpoint or client changed, and the refresh token did not.
         BindingChanged = "binding_changed",
         /// The store refuses us: a right is missing.
         StoreForbidden = "store_forbidden",
         /// The store does not answer.
         StoreUnavailable = "store_unavailable",
+    }
+}
+
+words! {
+    /// What happened instead of an answer.
+    Cause {
+        /// None came in time.
+        Timeout = "timeout",
+        /// The connection broke after the request had left.
+        Reset = "reset",
+        /// 5xx.
+        ServerError = "server_error",
+        /// Neither success nor an OAuth error.
+        UnexpectedStatus = "unexpected_status",
+        /// A success that breaks off, or is larger than any token answer.
+        Truncated = "truncated",
+        /// A success that is no JSON object.
+        NotJson = "not_json",
+        /// A success whose refresh token is no token.
+        BadRefreshToken = "bad_refresh_token",
+        /// A success without an access token.
+        NoAccessToken = "no_access_token",
+        /// The holder of the claim was not heard of for its whole term.
+        Silent = "silent",
+        /// The holder of the claim ended between sending and the answer.
+        Crashed = "crashed",
+        /// It was missing already when a login came that has been refused since.
+        BeforeNewLogin = "before_new_login",
     }
 }
 
@@ -180,6 +218,13 @@ impl Reason {
                 "key grant.yaml: token_url: its host has a private address; write allow_private: true if that is meant"
             }
             Self::GaveUp => "the refresh was not followed up in time and nothing was sent; it is tried again",
+            Self::SpoolFailed => {
+                "the spool volume cannot be written, so nothing is sent; check the space of agent-creds-spool"
+            }
+            Self::ServerError => "the token endpoint answers 503; it is tried again",
+            Self::SpentElsewhere => {
+                "the refresh token was used or revoked outside of agent-creds; log in again, and give this login to no other program"
+            }
             Self::RateLimited => "the token endpoint answers 429; it is tried again when the provider allows",
             Self::InvalidRequest => {
                 "the token endpoint answers invalid_request; check scopes and account in grant.yaml"
@@ -217,6 +262,12 @@ impl Reason {
             Self::StateNewer => "the state was written by a newer version; upgrade this sidecar",
             Self::BindingChanged => {
                 "provider, token endpoint or client_id changed and the refresh token did not; log in again at the new one"
+            }
+            Self::ForeignState => {
+                "the state Secret was copied from another cluster, whose replicas may be using it; log in again here"
+            }
+            Self::SharedLogin => {
+                "two grants of this pod have the same refresh token, and each use replaces it; log in once for each"
             }
             Self::StoreForbidden => {
                 "the store refuses to read or write a Secret; grant the rights to the sidecar's account"

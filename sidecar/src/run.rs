@@ -1,6 +1,7 @@
 //! `serve`: the wiring. Binds first, so that a port that somebody else holds ends the process before anything is
 //! read; then one keeper per grant, and the listeners.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
+use rustix::net::sockopt::set_ipv6_v6only;
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::{Identity, ServeArgs, StoreArg};
 use crate::clock::Clock;
-use crate::grant::fingerprint::hex;
-use crate::grant::machine::Timing;
-use crate::keeper::{Keeper, Tools, random};
+use crate::grant::fingerprint::of_cluster;
+use crate::grant::rules::Timing;
+use crate::keeper::{Keeper, Logins, Tools};
 use crate::lifecycle::{Phase, advance, terminated};
 use crate::metrics::Metrics;
 use crate::present::connect::Connector;
@@ -32,6 +35,7 @@ use crate::serve::caller_key::CallerKey;
 use crate::serve::probe::Probe;
 use crate::serve::serve;
 use crate::shelf::Shelf;
+use crate::spool::Spool;
 use crate::store::Store;
 use crate::store::directory::Directory;
 use crate::store::kubernetes::Kubernetes;
@@ -41,23 +45,30 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Err(sentence) = args.validate() {
         bail!(sentence);
     }
+    let clock = Clock::system();
     match &args.store {
-        StoreArg::Directory(path) => run_with(Directory::new(path.clone()), &args).await,
+        StoreArg::Directory(path) => run_with(Directory::new(path.clone()), None, clock, &args).await,
         StoreArg::Kubernetes => {
             let Identity::Pod = args.identity;
             let roots = certificates("--api-ca-data", args.api_ca_data.as_deref().unwrap_or_default())?;
+            let cluster = of_cluster(&public_keys(&roots).context("--api-ca-data")?);
             let roots = roots.into_iter().map(|root| root.to_vec()).collect();
             let token = args.identity_dir.join(API_TOKEN_FILE);
-            let store = Kubernetes::connect(&args.api_server, roots, &token)
+            let store = Kubernetes::connect(&args.api_server, roots, &token, clock.clone())
                 .with_context(|| format!("the Kubernetes store, with the token in {}", token.display()))?;
-            run_with(store, &args).await
+            run_with(store, Some(cluster), clock, &args).await
         }
     }
 }
 
-async fn run_with<S: Store>(store: S, args: &ServeArgs) -> anyhow::Result<()> {
-    let api_port = bind(([127, 0, 0, 1], args.port)).await?;
-    let metrics_port = bind(([0, 0, 0, 0], args.metrics_port)).await?;
+async fn run_with<S: Store>(
+    store: S,
+    cluster: Option<String>,
+    clock: Clock,
+    args: &ServeArgs,
+) -> anyhow::Result<()> {
+    let api_port = bind((Ipv4Addr::LOCALHOST, args.port))?;
+    let metrics_port = bind_everywhere(args.metrics_port)?;
     let agent_socket = socket(&args.shared_dir.join(AGENT_SOCKET), 0o666)?;
     let probe_socket = socket(&args.spool_dir.join(PROBE_SOCKET), 0o600)?;
     let key_file = args.shared_dir.join(CALLER_KEY_FILE);
@@ -67,7 +78,9 @@ async fn run_with<S: Store>(store: S, args: &ServeArgs) -> anyhow::Result<()> {
     let connector =
         Connector::new(roots.transpose()?.unwrap_or_default()).context("--provider-roots-data")?;
 
-    let clock = Clock::system();
+    let names: Vec<_> = args.grants.iter().map(|grant| grant.name.clone()).collect();
+    let spool = Spool::open(&args.spool_dir, &names);
+    let spool = spool.with_context(|| format!("the spool in {}", args.spool_dir.display()))?;
     let metrics = Metrics::default();
     let (phase, phases) = watch::channel(Phase::Running);
     let shelves: Vec<_> = args
@@ -98,16 +111,19 @@ async fn run_with<S: Store>(store: S, args: &ServeArgs) -> anyhow::Result<()> {
 
     let tools = Tools {
         store,
+        cluster,
         connector,
         clock,
-        holder: hex(&random::<16>()),
-        timing: Timing::default(),
+        spool: Arc::new(spool),
+        logins: Arc::new(Logins::default()),
+        timing: Timing::PRODUCTION.scaled(args.time_scale),
         phase: phases,
         metrics,
     };
     let mut keepers = JoinSet::new();
     for shelf in shelves {
-        keepers.spawn(Keeper::new(tools.clone(), shelf).run());
+        let keeper = Keeper::new(tools.clone(), shelf).context("the spool")?;
+        keepers.spawn(keeper.run());
     }
     terminated().await.context("waiting for SIGTERM")?;
     advance(&phase, Phase::Stopping);
@@ -117,12 +133,23 @@ async fn run_with<S: Store>(store: S, args: &ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn bind(address: impl Into<std::net::SocketAddr>) -> anyhow::Result<TcpListener> {
+/// On all addresses of both families; on IPv4 alone where the node has no other.
+fn bind_everywhere(port: u16) -> anyhow::Result<TcpListener> {
+    match TcpSocket::new_v6() {
+        Ok(_) => bind((Ipv6Addr::UNSPECIFIED, port)),
+        Err(_) => bind((Ipv4Addr::UNSPECIFIED, port)),
+    }
+}
+
+fn bind(address: impl Into<SocketAddr>) -> anyhow::Result<TcpListener> {
     let address = address.into();
     let taken = || format!("binding {address}: another container of the pod has taken it");
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, false)?;
+    }
     // On Linux SO_REUSEADDR never lets two sockets listen on one port (that would be SO_REUSEPORT). It lets a restarted
     // sidecar bind at once, while connections of the one before are in TIME_WAIT.
-    let socket = tokio::net::TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address).with_context(taken)?;
     socket.listen(1024).with_context(taken)
@@ -162,4 +189,13 @@ fn certificates(argument: &str, data: &str) -> anyhow::Result<Vec<CertificateDer
         bail!("{argument}: no certificate in it");
     }
     Ok(found)
+}
+
+/// The keys of CA certificates (SubjectPublicKeyInfo in DER): they stay when a CA renews its certificate.
+fn public_keys(certificates: &[CertificateDer<'static>]) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone())?;
+    }
+    Ok(roots.roots.iter().map(|root| root.subject_public_key_info.to_vec()).collect())
 }

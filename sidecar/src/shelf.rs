@@ -8,7 +8,7 @@ use agent_creds_core::names::LocalName;
 use jiff::Timestamp;
 
 use crate::grant::document::{Document, Token};
-use crate::grant::machine::Login;
+use crate::grant::login::Login;
 use crate::grant::status::{Status, Trouble, is_served};
 use crate::outcome::State;
 use crate::store::ObjectName;
@@ -50,20 +50,20 @@ impl Shelf {
         Self { name, secret, known: Mutex::default() }
     }
 
-    /// The stored document and the login, as they were just read or written.
-    pub fn put(&self, document: &Document, login: Option<&Login>, trouble: Option<Trouble>, now: Timestamp) {
+    /// What is known: the stored document, the login, and what stands in the way.
+    pub fn put(
+        &self,
+        document: &Document,
+        login: Option<&Login>,
+        trouble: Option<Trouble>,
+        read: bool,
+        now: Timestamp,
+    ) {
         self.change(now, |known| {
             known.document = document.clone();
-            if let Some(login) = login {
-                known.login = Some(login.clone());
-            }
-            (known.trouble, known.read) = (trouble, true);
+            known.login = login.cloned();
+            (known.trouble, known.read) = (trouble, read);
         });
-    }
-
-    /// Something stands in the way. What was known before goes on being served.
-    pub fn trouble(&self, trouble: Trouble, now: Timestamp) {
-        self.change(now, |known| known.trouble = Some(trouble));
     }
 
     /// The state.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// Key of the state Secret that holds the document.
@@ -37,8 +38,14 @@ impl fmt::Display for ObjectName {
 pub struct Object<V> {
     /// What a write has to match.
     pub version: V,
+    /// Its uid, where the store has such a thing.
+    pub uid: Option<String>,
+    /// When it was made, where that is known.
+    pub created_at: Option<Timestamp>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
     /// Its data, decoded.
     pub data: BTreeMap<String, Vec<u8>>,
 }
@@ -61,6 +68,9 @@ pub enum StoreError {
     /// Exists, but is no Secret that we can read.
     #[error("unreadable: {0}")]
     Malformed(String),
+    /// A write that will not be taken: too large, or its content is refused.
+    #[error("not accepted: too large, or refused by a policy")]
+    Unacceptable,
     /// No answer, or an answer that says nothing about the object. A write may have taken place.
     #[error("no answer from the store ({0})")]
     Unavailable(&'static str),

@@ -3,18 +3,20 @@
 //! here but tokens, scopes and a life.
 
 use agent_creds_core::grant::MAX_TOKEN;
-use serde::Deserialize;
+use agent_creds_core::provider::Unavailable;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::document::Token;
-use crate::outcome::Reason;
+use super::login::Asked;
+use crate::outcome::{Cause, Reason};
 
 /// What came back over the wire. Not `Debug`: a body holds tokens.
 pub enum Reply {
     /// Nothing was sent.
     NotSent(Reason),
     /// Sent, and no complete head of an answer came: timeout, reset.
-    Lost(&'static str),
+    Lost(Cause),
     /// An answer.
     Http {
         /// Its status.
@@ -29,7 +31,8 @@ pub enum Reply {
 }
 
 /// What it means.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A new access token.
     Granted(Tokens),
@@ -45,7 +48,7 @@ pub enum Answer {
     /// The provider may have replaced the refresh token.
     InDoubt {
         /// What happened instead of an answer.
-        cause: &'static str,
+        cause: Cause,
         /// A complete refresh token in a broken body: saved, since its parent is dead by now.
         salvaged: Option<Token>,
     },
@@ -54,7 +57,7 @@ pub enum Answer {
 }
 
 /// The tokens of RFC 6749 §5.1.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tokens {
     /// `access_token`.
     pub access: Token,
@@ -78,11 +81,13 @@ struct Body {
     expires_in: Option<Value>,
     scope: Option<Value>,
     error: Option<Value>,
+    /// Slack says `false` in a 200.
+    ok: Option<bool>,
 }
 
 impl Answer {
-    /// Reads a reply.
-    pub fn of(reply: Reply) -> Self {
+    /// Reads a reply to what was `asked`.
+    pub fn of(reply: Reply, asked: &Asked) -> Self {
         let (status, retry_after_s, body, complete) = match reply {
             Reply::NotSent(reason) => {
                 return Self::NotCommitted { reason, retry_after_s: None, sent: false };
@@ -93,34 +98,54 @@ impl Answer {
             Reply::Http { status, retry_after_s, body, complete } => (status, retry_after_s, body, complete),
         };
         let parsed = if complete { serde_json::from_slice::<Body>(&body).ok() } else { None };
+        let failed = match status {
+            400..=499 => true,
+            // Slack's way: a failure is a 200 whose body says so.
+            200..=299 => parsed.as_ref().is_some_and(|body| body.ok == Some(false)),
+            _ => false,
+        };
         let error = parsed.as_ref().and_then(|body| body.error.as_ref()).and_then(Value::as_str);
-        match (status, error, parsed.as_ref()) {
-            (429, ..) => Self::NotCommitted { reason: Reason::RateLimited, retry_after_s, sent: true },
-            (400..=499, Some("invalid_grant"), _) => Self::InvalidGrant,
-            (400..=499, Some(error), _) => {
-                Self::NotCommitted { reason: Reason::of_oauth_error(error), retry_after_s, sent: true }
-            }
-            (200..=299, ..) => Self::success(parsed, &body, complete),
-            (500..=599, ..) => Self::InDoubt { cause: "server_error", salvaged: None },
-            _ => Self::InDoubt { cause: "unexpected_status", salvaged: None },
+        let refused = |reason| Self::NotCommitted { reason, retry_after_s, sent: true };
+        match (status, error.filter(|_| failed)) {
+            (429, _) | (_, Some("ratelimited")) => refused(Reason::RateLimited),
+            (503, _) if asked.unavailable == Unavailable::NotCommitted => refused(Reason::ServerError),
+            (_, Some("invalid_grant")) | (200..=299, Some("invalid_refresh_token")) => Self::InvalidGrant,
+            (_, Some(error)) => refused(Reason::of_oauth_error(error)),
+            (200..=299, None) => Self::success(parsed, &body, complete),
+            (500..=599, _) => Self::InDoubt { cause: Cause::ServerError, salvaged: None },
+            _ => Self::InDoubt { cause: Cause::UnexpectedStatus, salvaged: None },
         }
+    }
+
+    /// The refresh token that came with it.
+    pub fn child(&self) -> Option<&Token> {
+        match self {
+            Self::Granted(tokens) => tokens.refresh.as_ref(),
+            Self::InDoubt { salvaged, .. } => salvaged.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether anything came that must not be lost.
+    pub fn brought_a_token(&self) -> bool {
+        matches!(self, Self::Granted(_)) || self.child().is_some()
     }
 
     fn success(parsed: Option<Body>, raw: &[u8], complete: bool) -> Self {
         let doubt = |cause, salvaged| Self::InDoubt { cause, salvaged };
         if !complete {
-            return doubt("truncated", salvage(raw));
+            return doubt(Cause::Truncated, salvage(raw));
         }
         // Complete but not what RFC 6749 §5.1 says: the parent is spent all the same.
         let Some(body) = parsed else {
-            return doubt("not_json", salvage(raw));
+            return doubt(Cause::NotJson, salvage(raw));
         };
         let refresh = match body.refresh_token.filter(|text| !text.is_empty()).map(token) {
-            Some(None) => return doubt("bad_refresh_token", None),
+            Some(None) => return doubt(Cause::BadRefreshToken, None),
             refresh => refresh.flatten(),
         };
         let Some(access) = body.access_token.and_then(token) else {
-            return doubt("no_access_token", refresh);
+            return doubt(Cause::NoAccessToken, refresh);
         };
         Self::Granted(Tokens {
             access,
@@ -176,26 +201,20 @@ fn salvage(raw: &[u8]) -> Option<Token> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
+    use crate::grant::machine::tests::login;
+
+    fn of(reply: Reply) -> Answer {
+        Answer::of(reply, &login("r1").asked())
+    }
 
     fn http(status: u16, body: &str) -> Answer {
-        Answer::of(Reply::Http {
-            status,
-            retry_after_s: None,
-            body: body.as_bytes().to_vec(),
-            complete: true,
-        })
+        of(Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true })
     }
 
     fn cut(body: &str) -> Answer {
-        Answer::of(Reply::Http {
-            status: 200,
-            retry_after_s: None,
-            body: body.as_bytes().to_vec(),
-            complete: false,
-        })
+        let body = body.as_bytes().to_vec();
+        of(Reply::Http { status: 200, retry_after_s: None, body, complete: false })
     }
 
     #[test]
@@ -206,8 +225,8 @@ mod tests {
         ) else {
             panic!("granted")
         };
-        assert_eq!(tokens.access.expose_secret(), "a");
-        assert_eq!(tokens.refresh.unwrap().expose_secret(), "r");
+        assert_eq!(tokens.access.expose(), "a");
+        assert_eq!(tokens.refresh.unwrap().expose(), "r");
         assert_eq!(tokens.expires_in, Some(3600));
         assert_eq!(tokens.scopes.unwrap(), ["x", "y", "z"]);
 
@@ -241,29 +260,29 @@ mod tests {
     #[test]
     fn what_is_neither_a_grant_nor_an_oauth_error_is_doubt() {
         for (status, body, expected) in [
-            (200, "<html>welcome</html>", "not_json"),
-            (200, "", "not_json"),
-            (200, "{}", "no_access_token"),
-            (200, r#"{"access_token":"a\nb"}"#, "no_access_token"),
-            (200, r#"{"error":"invalid_grant"}"#, "no_access_token"),
-            (302, "", "unexpected_status"),
-            (404, "<html>", "unexpected_status"),
-            (400, "invalid_grant", "unexpected_status"),
-            (500, r#"{"error":"invalid_grant"}"#, "server_error"),
-            (503, "", "server_error"),
+            (200, "<html>welcome</html>", Cause::NotJson),
+            (200, "", Cause::NotJson),
+            (200, "{}", Cause::NoAccessToken),
+            (200, r#"{"access_token":"a\nb"}"#, Cause::NoAccessToken),
+            (200, r#"{"error":"invalid_grant"}"#, Cause::NoAccessToken),
+            (302, "", Cause::UnexpectedStatus),
+            (404, "<html>", Cause::UnexpectedStatus),
+            (400, "invalid_grant", Cause::UnexpectedStatus),
+            (500, r#"{"error":"invalid_grant"}"#, Cause::ServerError),
+            (503, "", Cause::ServerError),
         ] {
             let Answer::InDoubt { cause, salvaged: None } = http(status, body) else {
                 panic!("{status} {body}")
             };
             assert_eq!(cause, expected, "{status} {body}");
         }
-        assert!(matches!(Answer::of(Reply::Lost("timeout")), Answer::InDoubt { cause: "timeout", .. }));
+        assert!(matches!(of(Reply::Lost(Cause::Timeout)), Answer::InDoubt { cause: Cause::Timeout, .. }));
     }
 
     #[test]
     fn a_whole_refresh_token_in_a_broken_body_is_saved() {
         let saved = |body| match cut(body) {
-            Answer::InDoubt { salvaged, .. } => salvaged.map(|token| token.expose_secret().to_owned()),
+            Answer::InDoubt { salvaged, .. } => salvaged.map(|token| token.expose().to_owned()),
             _ => panic!("doubt"),
         };
         assert_eq!(saved(r#"{"refresh_token" : "r+1", "access_tok"#).as_deref(), Some("r+1"));
@@ -278,13 +297,13 @@ mod tests {
     #[test]
     fn a_refresh_token_that_cannot_be_kept_is_doubt_and_never_taken_for_none() {
         let answer = http(200, r#"{"access_token":"a","refresh_token":"x\u00e9y"}"#);
-        assert!(matches!(answer, Answer::InDoubt { cause: "bad_refresh_token", .. }));
+        assert!(matches!(answer, Answer::InDoubt { cause: Cause::BadRefreshToken, .. }));
         let huge = format!(r#"{{"access_token":"a","refresh_token":"{}"}}"#, "x".repeat(MAX_TOKEN + 1));
         assert!(matches!(http(200, &huge), Answer::InDoubt { .. }));
         let Answer::Granted(tokens) = http(200, r#"{"access_token":"a","refresh_token":"x y"}"#) else {
             panic!()
         };
-        assert_eq!(tokens.refresh.unwrap().expose_secret(), "x y", "RFC 6749 appendix A.17 has the space");
+        assert_eq!(tokens.refresh.unwrap().expose(), "x y", "RFC 6749 appendix A.17 has the space");
     }
 
     #[test]
@@ -295,7 +314,7 @@ mod tests {
             r#"{"access_token":7,"token_kind":"refresh_token","refresh_token":"r1"}"#,
         ] {
             let Answer::InDoubt { salvaged: Some(token), .. } = http(200, body) else { panic!("{body}") };
-            assert_eq!(token.expose_secret(), "r1");
+            assert_eq!(token.expose(), "r1");
         }
     }
 
@@ -313,12 +332,11 @@ mod tests {
     fn a_429_and_what_was_never_sent_are_tried_again() {
         let reply = Reply::Http { status: 429, retry_after_s: Some(7), body: Vec::new(), complete: true };
         let Answer::NotCommitted { reason: Reason::RateLimited, retry_after_s: Some(7), sent: true } =
-            Answer::of(reply)
+            of(reply)
         else {
             panic!("rate limited")
         };
-        let Answer::NotCommitted { reason: Reason::Dns, sent: false, .. } =
-            Answer::of(Reply::NotSent(Reason::Dns))
+        let Answer::NotCommitted { reason: Reason::Dns, sent: false, .. } = of(Reply::NotSent(Reason::Dns))
         else {
             panic!("not sent")
         };

@@ -5,19 +5,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Answer, Tokens};
 use super::document::{
-    Access, Claim, Document, Doubt, Last, MAX_SPENT, Presented, Refresh, Retry, Spare, Token, Verdict,
+    Access, Claim, Document, Doubt, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed, Spare, Token,
+    Verdict,
 };
+use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
-use super::machine::{Login, MAX_RETRY_AFTER, Timing, doubt, keep_spare, last_responsible_moment, remember};
-use crate::outcome::{Outcome, Reason};
+use super::login::Asked;
+use super::rules::{Rules, Timing};
+use super::schedule::MAX_RETRY_AFTER;
+use super::seed::{keep_spare, next_best, remember};
+use crate::outcome::{Cause, Outcome, Reason};
 
 /// A presentation that took place, or did not.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Presentation<'a> {
     /// The claim under which it was made.
     pub claim: &'a Claim,
     /// What it was made for.
-    pub login: &'a Login,
+    pub asked: &'a Asked,
     /// What came of it.
     pub answer: &'a Answer,
     /// Directly before sending.
@@ -28,22 +33,24 @@ pub struct Presentation<'a> {
     pub random: f64,
     /// The protocol's times.
     pub timing: Timing,
+    /// The protocol's rules.
+    pub rules: Rules,
 }
 
 /// The document to write, and what to count. `None`: somebody else has settled this claim, and nothing that was
 /// received would be lost by leaving it at that.
 pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<Document>, Outcome) {
     let mut next = document.clone();
-    let claim = presentation.claim;
+    let Presentation { claim, asked, answer, sent_at, .. } = *presentation;
     let mine = document.claim.as_ref().is_some_and(|held| held.id == claim.id);
     if mine {
         next.claim = None;
     }
-    if !mine && is_filed(document, presentation) {
+    if !mine && (is_filed(document, presentation) || !presentation.rules.lineage_decides) {
         // The write of which no answer came took place, and others have gone on from it.
         return (None, Outcome::Success);
     }
-    let outcome = match presentation.answer {
+    let outcome = match answer {
         Answer::Granted(tokens) => granted(&mut next, presentation, tokens),
         Answer::NotCommitted { sent, reason, .. } => {
             // Who gave up because it leaves, or was frozen, says nothing about the provider.
@@ -55,18 +62,12 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
         Answer::InDoubt { cause, salvaged } => {
             match salvaged {
                 Some(child) => {
-                    adopt_child(&mut next, claim, child, presentation.sent_at);
+                    adopt_child(&mut next, presentation, child);
                     back_off(&mut next, presentation);
                 }
-                None if mine && presentation.login.grant.rules.rotates() => {
-                    doubt(
-                        &mut next,
-                        claim,
-                        cause,
-                        presentation.sent_at,
-                        presentation.now,
-                        presentation.timing,
-                    );
+                None if mine && asked.rotates() => {
+                    let missing = Missing { claim, cause: cause.as_str(), sent_at, replay: asked.replay };
+                    doubt(&mut next, &missing, presentation.now, &presentation.timing);
                 }
                 None if mine => back_off(&mut next, presentation),
                 None => {}
@@ -80,23 +81,16 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
             Outcome::InvalidGrant
         }
     };
-    let received =
-        matches!(presentation.answer, Answer::Granted(_) | Answer::InDoubt { salvaged: Some(_), .. });
     if mine && outcome != Outcome::NotSent {
-        let by = claim.holder.clone();
-        next.last =
-            Some(Last { redeemed_at: presentation.sent_at, outcome: outcome.as_str().to_owned(), by });
+        let (by, outcome) = (claim.holder.clone(), outcome.as_str().to_owned());
+        next.last = Some(Last { redeemed_at: sent_at, outcome, by, ..Last::default() });
     }
-    ((mine || received).then_some(next), outcome)
+    ((mine || answer.brought_a_token()).then_some(next), outcome)
 }
 
 /// Whether the received refresh token is in the document already, or was and has been replaced.
 fn is_filed(document: &Document, presentation: &Presentation<'_>) -> bool {
-    let (Answer::Granted(Tokens { refresh: Some(child), .. })
-    | Answer::InDoubt { salvaged: Some(child), .. }) = presentation.answer
-    else {
-        return false;
-    };
+    let Some(child) = presentation.answer.child() else { return false };
     let fp = fingerprint::of_token(child);
     fp != presentation.claim.parent_fp
         && (document.refresh.as_ref().is_some_and(|head| head.fp == fp)
@@ -105,10 +99,10 @@ fn is_filed(document: &Document, presentation: &Presentation<'_>) -> bool {
 }
 
 fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &Tokens) -> Outcome {
-    let Presentation { claim, login, sent_at, .. } = presentation;
+    let Presentation { claim, asked, sent_at, .. } = *presentation;
     let in_doubt = document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == claim.parent_fp);
     let was_head = match &tokens.refresh {
-        Some(child) => adopt_child(document, claim, child, *sent_at),
+        Some(child) => adopt_child(document, presentation, child),
         None => {
             let head = document.refresh.as_mut().filter(|head| head.fp == claim.parent_fp);
             head.map(|head| head.presented = Presented::Accepted).is_some()
@@ -121,56 +115,67 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
         seed.proven = true;
     }
     document.spare.retain(|spare| spare.seed.is_none());
-    (document.doubt, document.verdict, document.retry) = (None, None, None);
+    (document.doubt, document.verdict, document.retry, document.seeding) = (None, None, None, None);
+    document.reauth_at = reauth_at(document, asked, sent_at);
     let granted = tokens.scopes.as_deref();
     let lacks = |scope: &String| granted.is_some_and(|granted| !granted.contains(scope));
-    if login.grant.scopes.iter().any(lacks) {
+    if asked.scopes.iter().any(lacks) {
         // The refresh token is stored all the same; the old access token is served to its end. No loop: it is
         // asked again when the configuration or the login changes, or an hour later.
-        document.retry = Some(Retry {
-            attempts: 1,
-            not_before: presentation.now + SignedDuration::from_hours(1),
-            reason: Reason::ScopeDowngraded.as_str().to_owned(),
-            config_fp: login.config_fp.clone(),
-        });
+        let not_before = presentation.now + SignedDuration::from_hours(1);
+        document.retry = Some(retry(1, not_before, Reason::ScopeDowngraded, asked));
         return Outcome::ScopeDenied;
     }
-    let lifetime_s = tokens.expires_in.unwrap_or_else(|| i64::from(login.grant.rules.lifetime_s));
+    let lifetime_s = tokens.expires_in.unwrap_or_else(|| i64::from(asked.lifetime_s));
     document.access = Some(Access {
         fp: fingerprint::of_token(&tokens.access),
         token: tokens.access.clone(),
-        issued_at: *sent_at,
-        expires_at: *sent_at + SignedDuration::from_secs(lifetime_s),
+        issued_at: sent_at,
+        expires_at: sent_at + SignedDuration::from_secs(lifetime_s),
         lifetime_s,
-        scopes: granted.map_or_else(|| login.grant.scopes.clone(), <[String]>::to_vec),
-        config_fp: login.config_fp.clone(),
+        scopes: granted.map_or_else(|| asked.scopes.clone(), <[String]>::to_vec),
+        config_fp: asked.config_fp.clone(),
+        ..Access::default()
     });
-    if in_doubt && tokens.refresh.is_none() && login.grant.rules.rotates() {
-        document.retry = Some(Retry {
-            attempts: 0,
-            not_before: *sent_at,
-            reason: Reason::RotationLost.as_str().to_owned(),
-            config_fp: login.config_fp.clone(),
-        });
+    if in_doubt && tokens.refresh.is_none() && asked.rotates() {
+        document.retry = Some(retry(0, sent_at, Reason::RotationLost, asked));
     }
     Outcome::Success
 }
 
+fn retry(attempts: u32, not_before: Timestamp, reason: Reason, asked: &Asked) -> Retry {
+    let (reason, config_fp) = (reason.as_str().to_owned(), asked.config_fp.clone());
+    Retry { attempts, not_before, reason, config_fp, ..Retry::default() }
+}
+
+/// The earlier of the provider's two limits: life since the login, and life since the last redemption.
+fn reauth_at(document: &Document, asked: &Asked, redeemed_at: Timestamp) -> Option<ReauthAt> {
+    let seed = document.seed.as_ref()?;
+    let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+    let (basis, since) = match seed.issued_at {
+        Some(issued_at) => ("issued_at", issued_at),
+        None => ("adopted_at", seed.adopted_at),
+    };
+    let hard = asked.hard_days.map(|limit| since + days(limit));
+    let idle = asked.idle_days.map(|limit| redeemed_at + days(limit));
+    let at = [hard, idle].into_iter().flatten().min()?;
+    Some(ReauthAt { at, basis: basis.to_owned(), ..ReauthAt::default() })
+}
+
 /// Files a received refresh token where its parent is. Whether it became, or already was, the head.
-fn adopt_child(document: &mut Document, claim: &Claim, child: &Token, at: Timestamp) -> bool {
-    let fp = fingerprint::of_token(child);
-    let parent = &claim.parent_fp;
+fn adopt_child(document: &mut Document, presentation: &Presentation<'_>, child: &Token) -> bool {
+    let (fp, at) = (fingerprint::of_token(child), presentation.sent_at);
+    let parent = &presentation.claim.parent_fp;
     match &mut document.refresh {
         Some(head) if head.fp == fp => {
             head.presented = Presented::Accepted;
             return true;
         }
         Some(head) if head.fp == *parent => {
-            *head = Refresh { token: child.clone(), fp, obtained_at: at, presented: Presented::Never };
+            let (token, presented) = (child.clone(), Presented::Never);
+            *head = Refresh { token, fp, obtained_at: at, presented, ..Refresh::default() };
             document.r#gen += 1;
-            document.spent.push(parent.clone());
-            let excess = document.spent.len().saturating_sub(MAX_SPENT);
-            document.spent.drain(..excess);
+            spend(document, parent);
             document.doubt = None;
             return true;
         }
@@ -180,72 +185,98 @@ fn adopt_child(document: &mut Document, claim: &Claim, child: &Token, at: Timest
     if let Some(spare) = place {
         (spare.token, spare.fp, spare.presented) = (child.clone(), fp, Presented::Never);
         spare.r#gen += 1;
+        spend(document, parent);
     } else {
-        let seed_seq = document.seed.as_ref().map_or(0, |seed| seed.seq);
-        let (r#gen, presented) = (document.r#gen, Presented::Never);
-        keep_spare(document, Spare { token: child.clone(), fp, seed_seq, r#gen, presented, seed: None });
+        let (seed_seq, r#gen) = document.progress();
+        let (token, binding) = (child.clone(), presentation.asked.binding.clone());
+        keep_spare(document, Spare { token, fp, seed_seq, r#gen, binding, ..Spare::default() });
     }
     false
 }
 
-/// Full jitter between 5 s and 5 min, longer where the provider says so (an hour at most).
+/// Adds to what is never presented again.
+fn spend(document: &mut Document, fp: &str) {
+    document.spent.push(fp.to_owned());
+    let excess = document.spent.len().saturating_sub(MAX_SPENT);
+    document.spent.drain(..excess);
+}
+
+/// Full jitter between the shortest and the longest pause, longer where the provider says so (an hour at most).
 fn back_off(document: &mut Document, presentation: &Presentation<'_>) {
     let (reason, retry_after_s) = match presentation.answer {
         Answer::NotCommitted { reason, retry_after_s, .. } => (*reason, *retry_after_s),
         _ => (Reason::InDoubt, None),
     };
     let attempts = document.retry.as_ref().map_or(0, |retry| retry.attempts).saturating_add(1);
-    let ceiling = 300.0_f64.min(5.0 * f64::from(1_u32 << attempts.min(10)));
-    let seconds = (5.0 + presentation.random * (ceiling - 5.0))
-        .max(retry_after_s.unwrap_or(0).min(MAX_RETRY_AFTER.as_secs()) as f64);
-    document.retry = Some(Retry {
-        attempts,
-        not_before: presentation.now + SignedDuration::from_millis((seconds * 1000.0) as i64),
-        reason: reason.as_str().to_owned(),
-        config_fp: presentation.login.config_fp.clone(),
-    });
+    let (shortest, longest) = presentation.timing.backoff;
+    let ceiling = longest.min(shortest * (1 << attempts.min(10)));
+    let asked_for = SignedDuration::from_secs(retry_after_s.unwrap_or(0)).min(MAX_RETRY_AFTER);
+    let pause = (shortest + (ceiling - shortest).mul_f64(presentation.random)).max(asked_for);
+    document.retry = Some(retry(attempts, presentation.now + pause, reason, presentation.asked));
 }
 
-/// `invalid_grant`. It counts only against the token that was presented; where that was a login which had never
-/// worked, the lineage before it comes back.
+/// `invalid_grant`. It counts only against the token that was presented; where another one is left that may be
+/// tried, that is tried first.
 fn refused(document: &mut Document, presentation: &Presentation<'_>) {
-    let Presentation { claim, login, now, .. } = presentation;
-    if document.refresh.as_ref().is_none_or(|head| head.fp != claim.parent_fp) {
-        return;
+    let Presentation { claim, asked, now, timing, .. } = *presentation;
+    let Some(head) = document.refresh.as_ref().filter(|head| head.fp == claim.parent_fp) else { return };
+    let never_presented = head.presented == Presented::Never;
+    if let Some(open) = document.doubt.as_mut().filter(|open| open.parent_fp == claim.parent_fp) {
+        // Whoever got the missing answer may still come back with it.
+        let moment = last_responsible_moment(open.first_sent_at, document.access.as_ref(), &timing);
+        if presentation.rules.refusal_waits_for_doubt && now < moment {
+            (open.replay_not_before, open.replays) = (moment, open.replays + 1);
+            return;
+        }
     }
-    let unproven = document.seed.as_ref().is_some_and(|seed| !seed.proven);
-    let before = document.spare.iter().position(|spare| spare.seed.as_ref().is_some_and(|seed| seed.proven));
-    if let (true, Some(before)) = (unproven, before) {
-        let spare = document.spare.remove(before);
-        remember(document, &claim.parent_fp, "rejected");
-        let (fp, token, presented) = (spare.fp, spare.token, spare.presented);
-        (document.retry, document.verdict) = (None, None);
-        // An answer about the old head that was missing before the new login is still missing.
-        document.doubt = (presented == Presented::InDoubt).then(|| Doubt {
-            parent_fp: fp.clone(),
-            first_sent_at: *now,
-            cause: "before_new_login".to_owned(),
-            replay_not_before: last_responsible_moment(*now, document.access.as_ref(), presentation.timing),
-            replays: 0,
-        });
-        document.refresh = Some(Refresh { token, fp, obtained_at: *now, presented });
-        document.seed = spare.seed;
-        return;
+    if let Some(spare) = next_best(document, &asked.binding) {
+        return go_on_with(document, spare, presentation);
     }
-    let probes = document.verdict.as_ref().filter(|verdict| verdict.fp == claim.parent_fp);
-    let wait = match probes.map(|verdict| now.duration_since(verdict.at)) {
-        None => SignedDuration::from_mins(1),
-        Some(age) if age < SignedDuration::from_hours(1) => SignedDuration::from_hours(1),
-        Some(_) => SignedDuration::from_hours(24),
+    let proven = document.seed.as_ref().is_some_and(|seed| seed.proven);
+    let elsewhere = never_presented && proven && document.doubt.is_none();
+    let said = if elsewhere { Reason::SpentElsewhere } else { Reason::InvalidGrant };
+    let before = document.verdict.take().filter(|verdict| verdict.fp == claim.parent_fp);
+    let wait = match before.as_ref().map(|verdict| now.duration_since(verdict.at)) {
+        None => timing.probe,
+        Some(age) if age < timing.probe * 60 => timing.probe * 60,
+        Some(_) => timing.probe * (24 * 60),
     };
     document.verdict = Some(Verdict {
         fp: claim.parent_fp.clone(),
-        error: Reason::InvalidGrant.as_str().to_owned(),
-        at: probes.map_or(*now, |verdict| verdict.at),
-        next_probe: *now + wait,
-        config_fp: login.config_fp.clone(),
+        error: before.as_ref().map_or_else(|| said.as_str().to_owned(), |verdict| verdict.error.clone()),
+        at: before.map_or(now, |verdict| verdict.at),
+        next_probe: now + wait,
+        config_fp: asked.config_fp.clone(),
+        ..Verdict::default()
     });
     document.doubt = None;
+}
+
+/// The head was refused; a spare takes its place.
+fn go_on_with(document: &mut Document, spare: Spare, presentation: &Presentation<'_>) {
+    let Presentation { claim, now, timing, .. } = *presentation;
+    let Spare { token, fp, presented, seed, .. } = spare;
+    match seed {
+        // A login that never worked goes; the one before comes back, as the next in the count.
+        Some(before) => {
+            remember(document, &claim.parent_fp, "rejected");
+            document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
+        }
+        None => {
+            spend(document, &claim.parent_fp);
+            document.r#gen += 1;
+        }
+    }
+    (document.retry, document.verdict) = (None, None);
+    // An answer about it that was missing before is still missing.
+    document.doubt = (presented == Presented::InDoubt).then(|| Doubt {
+        parent_fp: fp.clone(),
+        first_sent_at: now,
+        cause: Cause::BeforeNewLogin.as_str().to_owned(),
+        replay_not_before: last_responsible_moment(now, document.access.as_ref(), &timing),
+        ..Doubt::default()
+    });
+    document.refresh = Some(Refresh { token, fp, obtained_at: now, presented, ..Refresh::default() });
 }
 
 #[cfg(test)]

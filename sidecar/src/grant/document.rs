@@ -1,11 +1,12 @@
 //! The state document: one JSON value under the key `state` of the state Secret. It is the memory that all
 //! replicas share and the lock between them; every write is a compare-and-swap. Field names are public. Fields
-//! that this version does not know survive a rewrite.
+//! that this version does not know survive a rewrite, at every level.
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use super::token::Token;
 
 /// Schema that this version writes.
 pub const VERSION: u32 = 1;
@@ -18,102 +19,152 @@ pub const MAX_SPARE: usize = 4;
 /// Logins that are remembered.
 pub const MAX_SEEDS_SEEN: usize = 16;
 
-/// A token: redacted in every print, serialised only into the document.
-pub type Token = SecretString;
-
-/// The whole document. `Document::default()` is what an empty state Secret means.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Document {
-    /// Schema of the last writer.
-    #[serde(default)]
-    pub v: u32,
-    /// A sidecar of an older schema than this serves and never claims.
-    #[serde(default)]
-    pub min_writer: u32,
-    /// The login that the lineage comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<Seed>,
-    /// Logins never to adopt again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seeds_seen: Vec<SeenSeed>,
-    /// Grows by one per rotation.
-    #[serde(default)]
-    pub r#gen: u64,
-    /// The head: what the next redemption presents.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh: Option<Refresh>,
-    /// Fingerprints of replaced heads, oldest first. Never presented again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub spent: Vec<String>,
-    /// Received, but not the head.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub spare: Vec<Spare>,
-    /// What is served.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access: Option<Access>,
-    /// Somebody is about to present, or has presented, the head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claim: Option<Claim>,
-    /// An answer went missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub doubt: Option<Doubt>,
-    /// Backoff, shared by all replicas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
-    /// The provider refused a refresh token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
-    /// The last redemption.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Last>,
-    /// Fields of other versions.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
+/// Declares a part of the document: an object in which fields of other versions survive.
+macro_rules! part {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)+
+            /// Fields of other versions.
+            #[serde(flatten)]
+            pub other: Map<String, Value>,
+        }
+    };
 }
 
-/// A login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seed {
-    /// Grows by one per adopted login.
-    pub seq: u64,
-    /// SHA-256 of the login's refresh token.
-    pub token_fp: String,
-    /// SHA-256 of provider, token endpoint and client.
-    pub binding: String,
-    /// When it was adopted.
-    pub adopted_at: Timestamp,
-    /// Whether it has ever been redeemed with success.
-    pub proven: bool,
+part! {
+    /// The whole document. `Document::default()` is what an empty state Secret means.
+    Document {
+        /// Schema of the last writer.
+        #[serde(default)]
+        v: u32,
+        /// A sidecar of an older schema than this serves and never claims.
+        #[serde(default)]
+        min_writer: u32,
+        /// Where the lineage was seeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<Home>,
+        /// Settle marker: the document was repaired from a memory; nobody claims until others had time to object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seeding: Option<Seeding>,
+        /// The login that the lineage comes from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<Seed>,
+        /// Logins never to adopt again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seeds_seen: Vec<SeenSeed>,
+        /// Grows by one per rotation.
+        #[serde(default)]
+        r#gen: u64,
+        /// The head: what the next redemption presents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refresh: Option<Refresh>,
+        /// Fingerprints of replaced heads, oldest first. Never presented again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spent: Vec<String>,
+        /// Received, but not the head.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spare: Vec<Spare>,
+        /// What is served.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        access: Option<Access>,
+        /// Somebody is about to present, or has presented, the head.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<Claim>,
+        /// An answer went missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubt: Option<Doubt>,
+        /// Backoff, shared by all replicas.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Retry>,
+        /// The provider refused a refresh token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Verdict>,
+        /// The last refresh that a refused access token brought about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forced: Option<Forced>,
+        /// A person wants a refresh now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Request>,
+        /// The last redemption.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Last>,
+        /// When a person has to log in again, as far as the provider's limits are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reauth_at: Option<ReauthAt>,
+    }
 }
 
-/// A login that was replaced or refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeenSeed {
-    /// SHA-256 of its refresh token.
-    pub fp: String,
-    /// `replaced` or `rejected`.
-    pub verdict: String,
+part! {
+    /// A state Secret: which one, in which cluster.
+    Home {
+        /// SHA-256 of the keys of the API server's CA.
+        cluster: String,
+        /// uid of the state Secret.
+        uid: String,
+    }
 }
 
-/// The head of the lineage.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Refresh {
-    /// The token; empty in flows that have none.
-    #[serde(serialize_with = "expose")]
-    pub token: Token,
-    /// Its fingerprint.
-    pub fp: String,
-    /// When it was received.
-    pub obtained_at: Timestamp,
-    /// Whether the provider has ever seen it.
-    pub presented: Presented,
+part! {
+    /// A repair from memory.
+    Seeding {
+        /// Random.
+        id: String,
+        /// When.
+        at: Timestamp,
+    }
+}
+
+part! {
+    /// A login.
+    Seed {
+        /// Grows by one per adopted login, and when an earlier one comes back.
+        seq: u64,
+        /// SHA-256 of the login's refresh token.
+        token_fp: String,
+        /// SHA-256 of provider, token endpoint and client.
+        binding: String,
+        /// When it was adopted.
+        adopted_at: Timestamp,
+        /// When a person logged in, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issued_at: Option<Timestamp>,
+        /// Whether it has ever been redeemed with success.
+        proven: bool,
+    }
+}
+
+part! {
+    /// A login that was replaced or refused.
+    SeenSeed {
+        /// SHA-256 of its refresh token.
+        fp: String,
+        /// `replaced` or `rejected`.
+        verdict: String,
+    }
+}
+
+part! {
+    /// The head of the lineage.
+    Refresh {
+        /// The token; empty in flows that have none.
+        token: Token,
+        /// Its fingerprint.
+        fp: String,
+        /// When it was received.
+        obtained_at: Timestamp,
+        /// Whether the provider has ever seen it.
+        presented: Presented,
+    }
 }
 
 /// What is known about a token's presentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presented {
     /// Never sent.
+    #[default]
     Never,
     /// Sent, and the answer went missing.
     InDoubt,
@@ -121,130 +172,173 @@ pub enum Presented {
     Accepted,
 }
 
-/// A token beside the head.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Spare {
-    /// The token.
-    #[serde(serialize_with = "expose")]
-    pub token: Token,
-    /// Its fingerprint.
-    pub fp: String,
-    /// The login that it comes from.
-    pub seed_seq: u64,
-    /// Its generation.
-    pub r#gen: u64,
-    /// Whether the provider has ever seen it.
-    pub presented: Presented,
-    /// The login, where this was the head before a login that is not proven yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<Seed>,
+part! {
+    /// A token beside the head.
+    Spare {
+        /// The token.
+        token: Token,
+        /// Its fingerprint.
+        fp: String,
+        /// The login that it comes from.
+        seed_seq: u64,
+        /// Its generation.
+        r#gen: u64,
+        /// Whether the provider has ever seen it.
+        presented: Presented,
+        /// What it may be presented to: [`Seed::binding`] of the request that brought it.
+        #[serde(default)]
+        binding: String,
+        /// The login, where this was the head before a login that is not proven yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<Seed>,
+    }
 }
 
-/// An access token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Access {
-    /// The token.
-    #[serde(serialize_with = "expose")]
-    pub token: Token,
-    /// Its fingerprint.
-    pub fp: String,
-    /// Directly before the request that it answers was sent.
-    pub issued_at: Timestamp,
-    /// `issued_at` plus the provider's `expires_in`.
-    pub expires_at: Timestamp,
-    /// The life that the provider gave it, in seconds.
-    pub lifetime_s: i64,
-    /// Scopes that it carries.
-    pub scopes: Vec<String>,
-    /// The configuration that it was asked with.
-    pub config_fp: String,
+part! {
+    /// An access token.
+    Access {
+        /// The token.
+        token: Token,
+        /// Its fingerprint.
+        fp: String,
+        /// Directly before the request that it answers was sent.
+        issued_at: Timestamp,
+        /// `issued_at` plus the provider's `expires_in`.
+        expires_at: Timestamp,
+        /// The life that the provider gave it, in seconds.
+        lifetime_s: i64,
+        /// Scopes that it carries.
+        scopes: Vec<String>,
+        /// The configuration that it was asked with.
+        config_fp: String,
+    }
 }
 
-/// Perhaps sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// Random, new for each attempt.
-    pub id: String,
-    /// Pod uid and process nonce.
-    pub holder: String,
-    /// What it presents.
-    pub parent_fp: String,
-    /// Why.
-    pub purpose: Purpose,
-    /// When the PUT began.
-    pub claimed_at: Timestamp,
-    /// How long a silent holder is waited for.
-    pub term_s: i64,
+part! {
+    /// Perhaps sent.
+    Claim {
+        /// Random, new for each attempt.
+        id: String,
+        /// The pod (by a random name that lives as long as its spool volume), `/`, the process.
+        holder: String,
+        /// What it presents.
+        parent_fp: String,
+        /// Why.
+        purpose: Purpose,
+        /// When the PUT began.
+        claimed_at: Timestamp,
+        /// How long a silent holder is waited for.
+        term_s: i64,
+    }
 }
 
 /// Why a refresh token is presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// The usual one.
+    #[default]
     Refresh,
     /// A second presentation that the provider's replay rule licenses.
     Replay,
     /// A look whether a verdict still holds.
     Probe,
+    /// Before its time: the access token was refused, or a person asks.
+    Forced,
 }
 
-/// An open ambiguity: the provider may have replaced the head without our having its child.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Doubt {
-    /// The token that was presented.
-    pub parent_fp: String,
-    /// When it was presented first.
-    pub first_sent_at: Timestamp,
-    /// What happened instead of an answer.
-    pub cause: String,
-    /// Not presented again before.
-    pub replay_not_before: Timestamp,
-    /// Presentations since the first.
-    pub replays: u32,
+part! {
+    /// An open ambiguity: the provider may have replaced the head without our having its child.
+    Doubt {
+        /// The token that was presented.
+        parent_fp: String,
+        /// When it was presented first.
+        first_sent_at: Timestamp,
+        /// What happened instead of an answer.
+        cause: String,
+        /// Not presented again before.
+        replay_not_before: Timestamp,
+        /// Presentations since the first.
+        replays: u32,
+    }
 }
 
-/// Shared backoff.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retry {
-    /// Failures in a row.
-    pub attempts: u32,
-    /// Nobody claims before.
-    pub not_before: Timestamp,
-    /// A [`crate::outcome::Reason`].
-    pub reason: String,
-    /// The configuration that failed; another one is tried at once.
-    pub config_fp: String,
+part! {
+    /// Shared backoff.
+    Retry {
+        /// Failures in a row.
+        attempts: u32,
+        /// Nobody claims before.
+        not_before: Timestamp,
+        /// A [`crate::outcome::Reason`].
+        reason: String,
+        /// The configuration that failed; another one is tried at once.
+        config_fp: String,
+    }
 }
 
-/// The provider said `invalid_grant`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// About this token only.
-    pub fp: String,
-    /// The OAuth error.
-    pub error: String,
-    /// When.
-    pub at: Timestamp,
-    /// When it is looked at again.
-    pub next_probe: Timestamp,
-    /// The configuration that was refused; another one is tried at once.
-    pub config_fp: String,
+part! {
+    /// The provider said `invalid_grant`.
+    Verdict {
+        /// About this token only.
+        fp: String,
+        /// The OAuth error.
+        error: String,
+        /// When.
+        at: Timestamp,
+        /// When it is looked at again.
+        next_probe: Timestamp,
+        /// The configuration that was refused; another one is tried at once.
+        config_fp: String,
+    }
 }
 
-/// The last redemption.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last {
-    /// When it was sent.
-    pub redeemed_at: Timestamp,
-    /// A [`crate::outcome::Outcome`].
-    pub outcome: String,
-    /// Holder of the claim.
-    pub by: String,
+part! {
+    /// A refresh before its time, because a provider's API refused the access token.
+    Forced {
+        /// The refused access token.
+        access_fp: String,
+        /// When.
+        at: Timestamp,
+        /// Whether the token that came instead has worked.
+        proved: bool,
+    }
+}
+
+part! {
+    /// A person wants a refresh now.
+    Request {
+        /// Random.
+        id: String,
+        /// When.
+        at: Timestamp,
+    }
+}
+
+part! {
+    /// The last redemption.
+    Last {
+        /// When it was sent.
+        redeemed_at: Timestamp,
+        /// A [`crate::outcome::Outcome`].
+        outcome: String,
+        /// Holder of the claim.
+        by: String,
+    }
+}
+
+part! {
+    /// The known end of the grant.
+    ReauthAt {
+        /// When.
+        at: Timestamp,
+        /// What it is counted from: `issued_at`, or `adopted_at`, and then it may come earlier.
+        basis: String,
+    }
 }
 
 /// Why a document cannot be used. Its text is not shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DocumentError {
     /// Larger than any that we write.
     #[error("larger than {MAX_DOCUMENT} bytes")]
@@ -252,6 +346,9 @@ pub enum DocumentError {
     /// Not the JSON of this schema.
     #[error("not a state document")]
     Malformed,
+    /// Of a schema that this version does not know: not ours to repair.
+    #[error("written by a newer version")]
+    Newer,
 }
 
 impl Document {
@@ -264,7 +361,10 @@ impl Document {
         if bytes.len() > MAX_DOCUMENT {
             return Err(DocumentError::TooLarge);
         }
-        serde_json::from_slice(bytes).map_err(|_| DocumentError::Malformed)
+        serde_json::from_slice(bytes).map_err(|_| {
+            let newer = serde_json::from_slice::<Schema>(bytes).is_ok_and(|schema| schema.v > VERSION);
+            if newer { DocumentError::Newer } else { DocumentError::Malformed }
+        })
     }
 
     /// The document as JSON, stamped with this version's schema.
@@ -277,8 +377,20 @@ impl Document {
     pub fn may_write(&self) -> bool {
         self.min_writer <= VERSION
     }
+
+    /// How far the lineage has come. It never goes back by our doing.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.seed.as_ref().map_or(0, |seed| seed.seq), self.r#gen)
+    }
+
+    /// Fingerprint of the head.
+    pub fn head_fp(&self) -> Option<&str> {
+        self.refresh.as_ref().map(|head| head.fp.as_str())
+    }
 }
 
-fn expose<S: serde::Serializer>(token: &Token, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(token.expose_secret())
+/// The one field that all schemas share.
+#[derive(Deserialize)]
+struct Schema {
+    v: u32,
 }

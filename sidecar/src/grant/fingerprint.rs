@@ -2,14 +2,14 @@
 //! hex of a secret with enough entropy of its own; fingerprints stay in the state Secret, beside the token.
 
 use agent_creds_core::grant::Grant;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use secrecy::ExposeSecret;
 
 use super::document::Token;
 
 /// SHA-256 of one token, in hex.
 pub fn of_token(token: &Token) -> String {
-    hash(&[token.expose_secret()])
+    hash(&[token.expose()])
 }
 
 /// What a redemption of this grant presents: the refresh token, or the client's own credentials where the flow
@@ -34,6 +34,13 @@ pub fn of_config(grant: &Grant) -> String {
     let parameter = grant.scope_parameter.as_deref().unwrap_or_default();
     let auth = format!("{:?} {}", grant.client_auth, grant.allow_private);
     hash(&[secret, parameter, &grant.scopes.join(" "), grant.flow.as_str(), &auth])
+}
+
+/// The API server that a state belongs to: the keys of its CA. `roots` in DER.
+pub fn of_cluster(keys: &[Vec<u8>]) -> String {
+    let mut keys: Vec<_> = keys.iter().map(|key| hex(digest(&SHA256, key).as_ref())).collect();
+    keys.sort_unstable();
+    hash(&keys.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Parts are separated by a byte that none of them can hold.

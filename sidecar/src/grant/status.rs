@@ -4,7 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::Document;
-use super::machine::{Login, is_stale, margin_s};
+use super::login::Login;
+use super::schedule::margin_s;
+use super::seed::is_stale;
 use crate::outcome::{Reason, State};
 
 /// The state of one grant.
@@ -25,7 +27,7 @@ pub struct Status {
 }
 
 /// Trouble outside the document: a Secret that is missing or wrong, a store that does not answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Trouble {
     /// What.
     pub reason: Reason,
@@ -59,7 +61,7 @@ impl Status {
         };
         let valid = access.is_some_and(|access| is_served(access.expires_at, access.lifetime_s, now));
         let state = match reason {
-            Reason::InvalidGrant => State::ReauthRequired,
+            Reason::InvalidGrant | Reason::SpentElsewhere => State::ReauthRequired,
             Reason::ScopeDowngraded | Reason::InvalidScope => State::ScopeDenied,
             reason if for_a_person(reason) => State::Misconfigured,
             Reason::Ok | Reason::StaleSeed if valid => State::Ready,
@@ -77,7 +79,7 @@ impl Status {
             message,
             expires_at: access.map(|access| access.expires_at),
             scopes: access.map(|access| access.scopes.clone()).unwrap_or_default(),
-            reauth_at: reauth_at(document, login),
+            reauth_at: document.reauth_at.as_ref().map(|end| end.at),
         }
     }
 }
@@ -94,7 +96,7 @@ fn within(document: &Document, login: Option<&Login>) -> Option<Reason> {
     let today = |config_fp: &str| login.is_none_or(|login| login.config_fp == config_fp);
     let verdict = document.verdict.as_ref().filter(|verdict| today(&verdict.config_fp));
     if verdict.is_some_and(|verdict| Some(verdict.fp.as_str()) == head) {
-        return Some(Reason::InvalidGrant);
+        return verdict.map(|verdict| Reason::from_word(&verdict.error).unwrap_or(Reason::InvalidGrant));
     }
     if let Some(retry) = document.retry.as_ref().filter(|retry| today(&retry.config_fp)) {
         return Some(Reason::from_word(&retry.reason).unwrap_or(Reason::OauthError));
@@ -115,6 +117,7 @@ fn for_a_person(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::InvalidGrant
+            | Reason::SpentElsewhere
             | Reason::ScopeDowngraded
             | Reason::InvalidScope
             | Reason::InvalidClient
@@ -128,18 +131,10 @@ fn for_a_person(reason: Reason) -> bool {
             | Reason::StateInvalid
             | Reason::StateNewer
             | Reason::BindingChanged
+            | Reason::ForeignState
+            | Reason::SharedLogin
             | Reason::StoreForbidden
     )
-}
-
-/// The earlier of the provider's two limits: life since the login, and life since the last redemption.
-fn reauth_at(document: &Document, login: Option<&Login>) -> Option<Timestamp> {
-    let (rules, seed) = (login?.grant.rules, document.seed.as_ref()?);
-    let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
-    let hard = rules.hard_days.map(|limit| seed.adopted_at + days(limit));
-    let used = document.access.as_ref().map_or(seed.adopted_at, |access| access.issued_at);
-    let idle = rules.idle_days.map(|limit| used + days(limit));
-    [hard, idle].into_iter().flatten().min()
 }
 
 #[cfg(test)]

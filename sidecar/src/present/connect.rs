@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_user_timeout};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -59,10 +60,17 @@ impl Connector {
         allow_private: bool,
         budget: Duration,
     ) -> Result<Connection, Reason> {
-        tokio::time::timeout(budget, self.dial(endpoint, allow_private)).await.unwrap_or(Err(Reason::Connect))
+        tokio::time::timeout(budget, self.dial(endpoint, allow_private, budget))
+            .await
+            .unwrap_or(Err(Reason::Connect))
     }
 
-    async fn dial(&self, endpoint: &Url, allow_private: bool) -> Result<Connection, Reason> {
+    async fn dial(
+        &self,
+        endpoint: &Url,
+        allow_private: bool,
+        budget: Duration,
+    ) -> Result<Connection, Reason> {
         let port = endpoint.port_or_known_default().unwrap_or(443);
         let (addresses, name) = match endpoint.host() {
             Some(Host::Domain(name)) => {
@@ -81,7 +89,7 @@ impl Connector {
             (false, true) => return Err(Reason::PrivateAddress),
             (false, false) => {}
         }
-        let tcp = any_of(&allowed).await?;
+        let tcp = any_of(&allowed, budget).await?;
         let tls = self.tls.connect(name, tcp).await.map_err(|_| Reason::Tls)?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(64 * 1024)
@@ -97,16 +105,25 @@ impl Connector {
 }
 
 /// The first address that answers, each with its share of the time, so that a dead one does not use it up.
-async fn any_of(addresses: &[SocketAddr]) -> Result<TcpStream, Reason> {
+async fn any_of(addresses: &[SocketAddr], budget: Duration) -> Result<TcpStream, Reason> {
     for address in addresses.iter().take(4) {
-        let attempt = tokio::time::timeout(Duration::from_secs(4), TcpStream::connect(address));
-        if let Ok(Ok(stream)) = attempt.await
-            && stream.set_nodelay(true).is_ok()
+        if let Ok(Ok(stream)) = tokio::time::timeout(budget / 4, TcpStream::connect(address)).await
+            && prepare(&stream, budget).is_ok()
         {
             return Ok(stream);
         }
     }
     Err(Reason::Connect)
+}
+
+/// What is written leaves at once; the kernel gives up a request that is not acknowledged in time, and what is
+/// abandoned is reset, so that nothing of it arrives after we have stopped to wait.
+fn prepare(stream: &TcpStream, budget: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let millis = u32::try_from(budget.as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(stream, millis)?;
+    set_socket_linger(stream, Some(Duration::ZERO))?;
+    Ok(())
 }
 
 /// Whether an address is outside every range that IANA reserves for special use (RFC 6890) and that a pod could

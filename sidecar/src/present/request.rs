@@ -32,7 +32,7 @@ pub fn build(grant: &Grant, token: &Token) -> Result<Request<Full<Bytes>>, Reque
         form.append_pair("client_secret", secret);
     }
     if grant.flow == Flow::RefreshToken {
-        form.append_pair("refresh_token", token.expose_secret());
+        form.append_pair("refresh_token", token.expose());
     }
     if let Some(scope) = &grant.scope_parameter {
         form.append_pair("scope", scope);
@@ -84,7 +84,7 @@ mod tests {
         }
         let grant = Grant::read(Some(provider), &data).unwrap();
         let token = grant.refresh_token.clone().unwrap_or_default();
-        let (parts, body) = build(&grant, &token).unwrap().into_parts();
+        let (parts, body) = build(&grant, &token.into()).unwrap().into_parts();
         (parts, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::connect::Connection;
 use crate::grant::answer::Reply;
-use crate::outcome::Reason;
+use crate::outcome::{Cause, Reason};
 
 /// Longest body that is read. Tokens have at most 32 KiB each.
 const MAX_BODY: usize = 128 * 1024;
@@ -25,9 +25,9 @@ pub async fn send(mut connection: Connection, request: Request<Full<Bytes>>, bud
         // The request comes back where not a byte of it was written: the provider closed an idle connection.
         Ok(Err(mut error)) => {
             let unsent = error.take_message().is_some();
-            return if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost("reset") };
+            return if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost(Cause::Reset) };
         }
-        Err(_) => return Reply::Lost("timeout"),
+        Err(_) => return Reply::Lost(Cause::Timeout),
     };
     let status = response.status().as_u16();
     let retry_after_s = retry_after(response.headers(), SystemTime::now());

@@ -13,7 +13,6 @@ use axum::routing::get;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use prometheus_client::metrics::counter::Counter;
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::caller_key::CallerKey;
@@ -144,7 +143,7 @@ async fn token(State(api): State<Api>, name: Result<Path<String>, PathRejection>
     };
     offer.served.inc();
     let body = json!({
-        "access_token": served.token.expose_secret(),
+        "access_token": served.token.expose(),
         "token_type": "Bearer",
         "expires_in": served.expires_at.as_second() - now.as_second(),
         "expires_at": served.expires_at.as_second(),

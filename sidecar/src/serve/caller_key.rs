@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::grant::fingerprint::hex;
-use crate::keeper::random;
+use crate::random::random;
 
 /// 64 hex characters. Not `Debug`, so that it cannot be printed.
 pub struct CallerKey([u8; 64]);

@@ -49,6 +49,7 @@ impl Directory {
         let manifest = parse(&bytes)?;
         let version = Version(hash(&bytes));
         let labels = strings(manifest.pointer("/metadata/labels"))?;
+        let annotations = strings(manifest.pointer("/metadata/annotations"))?;
         let mut data = BTreeMap::new();
         for (key, value) in strings(manifest.get("data"))? {
             // As the API server: line breaks within are no mistake.
@@ -61,7 +62,7 @@ impl Directory {
         data.extend(
             strings(manifest.get("stringData"))?.into_iter().map(|(key, value)| (key, value.into_bytes())),
         );
-        Ok(Some((Object { version, labels, data }, manifest)))
+        Ok(Some((Object { version, uid: None, created_at: None, labels, annotations, data }, manifest)))
     }
 
     fn write_now(

@@ -4,16 +4,24 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use http::header::DATE;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{PostParams, WatchEvent, WatchParams};
+use kube::api::{GetParams, PostParams, WatchEvent, WatchParams};
 use kube::config::AuthInfo;
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
 use tokio::sync::watch;
 
 use super::{Object, ObjectName, STATE_KEY, Store, StoreError};
+use crate::clock::Clock;
 
+/// Largest answer, in bytes: the API server's limit for a Secret, base64-encoded, and its metadata.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// Longest wait for an answer of the API server.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch is asked to end after so many seconds, below every usual idle limit between us and the API server.
@@ -25,6 +33,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,
+    clock: Clock,
 }
 
 /// Why the client could not be made.
@@ -40,8 +49,13 @@ pub enum ClientError {
 
 impl Kubernetes {
     /// A client for `server`, whose certificates `roots` sign (DER), with the ServiceAccount token in `token_file`,
-    /// which is read again as the kubelet renews it.
-    pub fn connect(server: &str, roots: Vec<Vec<u8>>, token_file: &Path) -> Result<Self, ClientError> {
+    /// which is read again as the kubelet renews it. Each answer tells `clock` the API server's time.
+    pub fn connect(
+        server: &str,
+        roots: Vec<Vec<u8>>,
+        token_file: &Path,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
         let mut config = Config::new(server.parse().map_err(ClientError::Url)?);
         config.root_cert = Some(roots);
         config.connect_timeout = Some(Duration::from_secs(5));
@@ -49,11 +63,48 @@ impl Kubernetes {
         config.default_retry = false;
         config.auth_info =
             AuthInfo { token_file: Some(token_file.display().to_string()), ..AuthInfo::default() };
-        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)? })
+        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)?, clock })
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn request(namespace: &str) -> kube::core::Request {
+        kube::core::Request::new(Secret::url_path(&(), Some(namespace)))
+    }
+
+    /// One request and its answer. Not through [`Api`]: its errors and logs carry bodies, and it hides the `Date`.
+    async fn call(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Secret, StoreError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(request, verb))
+            .await
+            .unwrap_or(Err(StoreError::Unavailable("timeout")))
+    }
+
+    async fn exchange(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Secret, StoreError> {
+        let asked = self.clock.read().boot;
+        let lost = |_| StoreError::Unavailable("connection");
+        let response = self.client.send(request.map(Into::into)).await.map_err(lost)?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        if let Some(date) = date.and_then(|date| Timestamp::try_from(date).ok()) {
+            self.clock.observe(date, asked);
+        }
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body: Bytes = body.map_err(|_| StoreError::Unavailable("body"))?.to_bytes();
+        match status {
+            status if status.is_success() => {
+                serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("no Secret".to_owned()))
+            }
+            StatusCode::CONFLICT => Err(StoreError::Conflict),
+            StatusCode::NOT_FOUND => Err(StoreError::NotFound),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(StoreError::Forbidden { verb }),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(StoreError::Unacceptable)
+            }
+            _ => Err(StoreError::Unavailable("status")),
+        }
     }
 }
 
@@ -76,9 +127,13 @@ impl Store for Kubernetes {
     type Version = Version;
 
     async fn read(&self, name: &ObjectName) -> Result<Option<Object<Version>>, StoreError> {
-        let api = self.secrets(&name.namespace);
-        let secret = bounded(api.get_opt(&name.name)).await.map_err(|error| classify(error, "get"))?;
-        secret.map(object).transpose()
+        let request =
+            Self::request(&name.namespace).get(&name.name, &GetParams::default()).map_err(unasked)?;
+        match self.call(request, "get").await {
+            Ok(secret) => object(secret).map(Some),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn write(
@@ -89,10 +144,9 @@ impl Store for Kubernetes {
     ) -> Result<Object<Version>, StoreError> {
         let mut secret = version.secret.as_ref().clone();
         secret.data.get_or_insert_default().insert(STATE_KEY.to_owned(), ByteString(document));
-        let api = self.secrets(&name.namespace);
-        let params = PostParams::default();
-        let put = api.replace(&name.name, &params, &secret);
-        object(bounded(put).await.map_err(|error| classify(error, "update"))?)
+        let body = serde_json::to_vec(&secret).map_err(|_| StoreError::Unacceptable)?;
+        let request = Self::request(&name.namespace).replace(&name.name, &PostParams::default(), body);
+        object(self.call(request.map_err(unasked)?, "update").await?)
     }
 
     async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
@@ -126,13 +180,9 @@ impl Store for Kubernetes {
     }
 }
 
-enum Failure {
-    Api(kube::Error),
-    TimedOut,
-}
-
-async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    tokio::time::timeout(TIMEOUT, call).await.map_err(|_| Failure::TimedOut)?.map_err(Failure::Api)
+/// A request that cannot be built from names that were checked at the start: a defect.
+fn unasked(_: kube::core::request::Error) -> StoreError {
+    StoreError::Unavailable("request")
 }
 
 fn object(secret: Secret) -> Result<Object<Version>, StoreError> {
@@ -141,19 +191,9 @@ fn object(secret: Secret) -> Result<Object<Version>, StoreError> {
         return Err(StoreError::Malformed("no uid or resourceVersion".to_owned()));
     };
     let labels = meta.labels.clone().unwrap_or_default();
+    let annotations = meta.annotations.clone().unwrap_or_default();
+    let created_at = meta.creation_timestamp.as_ref().map(|time| time.0);
     let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
-    Ok(Object { version: Version { uid, resource_version, secret: Box::new(secret) }, labels, data })
-}
-
-fn classify(failure: Failure, verb: &'static str) -> StoreError {
-    match failure {
-        Failure::TimedOut => StoreError::Unavailable("timeout"),
-        Failure::Api(kube::Error::Api(status)) => match status.code {
-            409 => StoreError::Conflict,
-            404 => StoreError::NotFound,
-            401 | 403 => StoreError::Forbidden { verb },
-            _ => StoreError::Unavailable("status"),
-        },
-        Failure::Api(_) => StoreError::Unavailable("connection"),
-    }
+    let version = Version { uid: uid.clone(), resource_version, secret: Box::new(secret) };
+    Ok(Object { version, uid: Some(uid), created_at, labels, annotations, data })
 }

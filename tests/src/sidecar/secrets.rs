@@ -168,6 +168,7 @@ impl Secrets {
         self.edit_state(name, |document| {
             let waits = [
                 ("retry", "not_before"),
+                ("doubt", "first_sent_at"),
                 ("doubt", "replay_not_before"),
                 ("verdict", "next_probe"),
                 ("last", "redeemed_at"),

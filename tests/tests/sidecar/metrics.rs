@@ -117,7 +117,6 @@ async fn every_family_has_a_help_text_and_no_label_of_another_kind() {
 }
 
 #[tokio::test]
-#[ignore = "known gap: metrics listen on IPv4 alone"]
 async fn a_pod_with_an_address_of_version_six_is_scraped_too() {
     let here = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     if !here.lines().any(|line| line.ends_with(" lo")) {

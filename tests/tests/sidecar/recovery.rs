@@ -121,7 +121,7 @@ async fn a_login_that_dies_serves_its_token_to_the_end() {
     sidecar.becomes("one", "ready", "ok").await;
     world.standin.fail_next(1, &Fault::oauth_error(400, "invalid_grant"));
     world.secrets.age("one");
-    sidecar.becomes("one", "reauth_required", "invalid_grant").await;
+    sidecar.becomes("one", "reauth_required", "spent_elsewhere").await;
     assert_eq!(sidecar.token("one").await.status, 200);
 }
 

@@ -1,8 +1,7 @@
-use secrecy::ExposeSecret;
-
 use super::*;
 use crate::grant::answer::Reply;
-use crate::grant::machine::tests::{at, claim, living, login, login_with, view};
+use crate::grant::login::Login;
+use crate::grant::machine::tests::{at, claim, living, login, login_with, missing, view};
 use crate::grant::machine::{Step, View, next};
 
 fn granted(refresh: Option<&str>, scope: Option<&str>) -> Answer {
@@ -12,13 +11,25 @@ fn granted(refresh: Option<&str>, scope: Option<&str>) -> Answer {
 }
 
 fn http(status: u16, body: &str) -> Answer {
-    Answer::of(Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true })
+    let reply = Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true };
+    Answer::of(reply, &login("r1").asked())
 }
 
 /// Records `answer` to a presentation of the head of `document` under `claim`.
 fn after(document: &Document, claim: &Claim, login: &Login, answer: &Answer) -> (Option<Document>, Outcome) {
-    let (sent_at, now, timing) = (at(100), at(101), Timing::default());
-    record(document, &Presentation { claim, login, answer, sent_at, now, random: 0.5, timing })
+    recorded(document, claim, login, answer, (at(100), at(101), 0.5))
+}
+
+fn recorded(
+    document: &Document,
+    claim: &Claim,
+    login: &Login,
+    answer: &Answer,
+    (sent_at, now, random): (Timestamp, Timestamp, f64),
+) -> (Option<Document>, Outcome) {
+    let (timing, rules) = (Timing::PRODUCTION, Rules::PRODUCTION);
+    let asked = &login.asked();
+    record(document, &Presentation { claim, asked, answer, sent_at, now, random, timing, rules })
 }
 
 fn presented(login: &Login) -> (Document, Claim) {
@@ -29,7 +40,7 @@ fn presented(login: &Login) -> (Document, Claim) {
 }
 
 fn head(document: &Document) -> &str {
-    document.refresh.as_ref().map_or("", |head| head.token.expose_secret())
+    document.refresh.as_ref().map_or("", |head| head.token.expose())
 }
 
 #[test]
@@ -41,7 +52,7 @@ fn a_child_replaces_its_parent() {
     assert_eq!((outcome, head(&next), next.r#gen), (Outcome::Success, "r5", 4));
     assert_eq!(next.spent.last(), Some(&claim.parent_fp));
     let access = next.access.as_ref().unwrap();
-    assert_eq!(access.token.expose_secret(), "a2");
+    assert_eq!(access.token.expose(), "a2");
     assert_eq!((access.issued_at, access.expires_at), (at(100), at(700)), "from before sending");
     assert!(next.claim.is_none() && next.doubt.is_none() && next.retry.is_none());
     assert_eq!(next.last.unwrap().by, "other");
@@ -80,8 +91,8 @@ fn lineage_decides_whoever_holds_the_claim() {
     document.claim = None;
     let next = after(&document, &mine, &login, &granted(Some("r5"), None)).0.unwrap();
     assert_eq!(head(&next), "somebody-elses");
-    assert_eq!(next.spare[0].token.expose_secret(), "r5", "kept: it may be the living one");
-    assert_eq!(next.access.unwrap().token.expose_secret(), "access");
+    assert_eq!(next.spare[0].token.expose(), "r5", "kept: it may be the living one");
+    assert_eq!(next.access.unwrap().token.expose(), "access");
 }
 
 #[test]
@@ -90,10 +101,10 @@ fn without_a_new_refresh_token_the_old_one_stays() {
     let (mut document, claim) = presented(&login);
     let next = after(&document, &claim, &login, &granted(None, None)).0.unwrap();
     assert_eq!((head(&next), next.r#gen), ("r4", 3));
-    assert_eq!(next.access.as_ref().unwrap().token.expose_secret(), "a2");
+    assert_eq!(next.access.as_ref().unwrap().token.expose(), "a2");
     assert!(next.retry.is_none());
 
-    doubt(&mut document, &claim, "timeout", at(0), at(0), Timing::default());
+    missing(&mut document, &claim, 0);
     let next = after(&document, &claim, &login, &granted(None, None)).0.unwrap();
     assert_eq!(
         next.retry.unwrap().reason,
@@ -110,7 +121,7 @@ fn a_downgraded_token_is_not_served_but_its_refresh_token_is_kept() {
     let (next, outcome) = after(&document, &claim, &login, &granted(Some("r5"), Some("openid")));
     let next = next.unwrap();
     assert_eq!((outcome, head(&next)), (Outcome::ScopeDenied, "r5"));
-    assert_eq!(next.access.as_ref().unwrap().token.expose_secret(), "access", "the old one goes on");
+    assert_eq!(next.access.as_ref().unwrap().token.expose(), "access", "the old one goes on");
     assert_eq!(next.retry.as_ref().unwrap().not_before, at(101 + 3600), "no loop");
     let (next, outcome) = after(&document, &claim, &login, &granted(Some("r5"), Some("incidents.read more")));
     assert_eq!(outcome, Outcome::Success);
@@ -122,7 +133,8 @@ fn what_was_not_committed_backs_off_for_all() {
     let login = login("r1");
     let (mut document, claim) = presented(&login);
     let busy = |retry_after_s| {
-        Answer::of(Reply::Http { status: 429, retry_after_s, body: Vec::new(), complete: true })
+        let reply = Reply::Http { status: 429, retry_after_s, body: Vec::new(), complete: true };
+        Answer::of(reply, &login.asked())
     };
     for (attempts, expected) in [(1, 7.5), (2, 12.5), (3, 22.5)] {
         let (next, outcome) = after(&document, &claim, &login, &busy(None));
@@ -147,7 +159,7 @@ fn what_was_not_committed_backs_off_for_all() {
 fn a_missing_answer_is_doubt_where_tokens_rotate() {
     let login = login("r1");
     let (document, claim) = presented(&login);
-    let lost = Answer::of(Reply::Lost("timeout"));
+    let lost = Answer::of(Reply::Lost(Cause::Timeout), &login.asked());
     let (next, outcome) = after(&document, &claim, &login, &lost);
     let next = next.unwrap();
     assert_eq!(outcome, Outcome::InDoubt);
@@ -156,9 +168,8 @@ fn a_missing_answer_is_doubt_where_tokens_rotate() {
 
     let plain = login_with("", "token_url: https://id.example.com/token\nflow: client_credentials");
     let Step::Claim(attempt) = next_step(&plain) else { panic!("claim") };
-    let mut document = attempt.claimed("c1", "other", at(0), Timing::default());
-    let claim = document.claim.clone().unwrap();
-    document = after(&document, &claim, &plain, &lost).0.unwrap();
+    let (document, claim) = attempt.claimed("c1", "other", at(0), &Timing::PRODUCTION);
+    let document = after(&document, &claim, &plain, &lost).0.unwrap();
     assert!(document.doubt.is_none() && document.retry.is_some(), "a repeat is harmless there");
 }
 
@@ -195,11 +206,14 @@ fn a_rejected_new_login_brings_the_old_lineage_back() {
     let (old, new) = (login("r1"), login("n1"));
     let before = living(&old, "r4");
     let Step::Claim(attempt) = next(&View { now: at(60), ..view(&new, &before) }) else { panic!("claim") };
-    let document = attempt.claimed("c1", "me", at(99), Timing::default());
-    let claim = document.claim.clone().unwrap();
+    let (document, claim) = attempt.claimed("c1", "me", at(99), &Timing::PRODUCTION);
     let back = after(&document, &claim, &new, &http(400, r#"{"error":"invalid_grant"}"#)).0.unwrap();
     assert_eq!(head(&back), "r4");
-    assert_eq!(back.seed.as_ref().map(|seed| (seed.seq, &seed.token_fp)), Some((1, &old.token_fp)));
+    assert_eq!(
+        back.seed.as_ref().map(|seed| (seed.seq, &seed.token_fp)),
+        Some((3, &old.token_fp)),
+        "it never counts back"
+    );
     assert!(back.verdict.is_none());
     assert!(back.seeds_seen.iter().any(|seen| seen.fp == new.token_fp && seen.verdict == "rejected"));
 
@@ -207,7 +221,7 @@ fn a_rejected_new_login_brings_the_old_lineage_back() {
     let mut living = before.clone();
     living.refresh.as_mut().unwrap().presented = Presented::InDoubt;
     let Step::Claim(attempt) = next(&View { now: at(60), ..view(&new, &living) }) else { panic!("claim") };
-    let doubtful = attempt.claimed("c1", "me", at(99), Timing::default());
+    let (doubtful, _) = attempt.claimed("c1", "me", at(99), &Timing::PRODUCTION);
     let back = after(&doubtful, &claim, &new, &http(400, r#"{"error":"invalid_grant"}"#)).0.unwrap();
     assert_eq!(back.doubt.map(|doubt| doubt.replay_not_before), Some(at(3420)), "not before the last moment");
 
@@ -223,11 +237,7 @@ fn a_verdict_is_probed_more_and_more_rarely() {
     let dead = http(400, r#"{"error":"invalid_grant"}"#);
     let probe = |document: &Document, now: i64| {
         let document = Document { claim: Some(claim.clone()), ..document.clone() };
-        let (sent_at, now, timing) = (at(now), at(now), Timing::default());
-        let (login, claim, answer) = (&login, &claim, &dead);
-        record(&document, &Presentation { claim, login, answer, sent_at, now, random: 0.0, timing })
-            .0
-            .unwrap()
+        recorded(&document, &claim, &login, &dead, (at(now), at(now), 0.0)).0.unwrap()
     };
     let mut document = document;
     for (now, wait) in [(0, 60), (60, 3600), (3700, 86_400), (90_000, 86_400)] {

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret;
+use agent_creds_core::grant::Grant;
 
 use super::*;
-use crate::grant::document::{Last, Retry, Verdict};
+use crate::grant::document::{Access, Last, Presented, Refresh, Retry, Seed, Verdict};
+use crate::grant::fingerprint;
+use crate::grant::seed::{is_stale, remember};
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 
@@ -28,8 +30,20 @@ pub(crate) fn login(token: &str) -> Login {
 }
 
 pub(crate) fn view<'a>(login: &'a Login, document: &'a Document) -> View<'a> {
-    let timing = Timing::default();
-    View { login, document, now: at(0), silent_claim: None, spread: 0.5, draining: false, timing }
+    View {
+        login,
+        document,
+        home: None,
+        now: at(0),
+        silent_claim: None,
+        settles_until: at(0),
+        rejected: None,
+        rarely: None,
+        spread: 0.5,
+        draining: false,
+        timing: Timing::PRODUCTION,
+        rules: Rules::PRODUCTION,
+    }
 }
 
 /// A document in the middle of its life: login `seed`, head `head`, an access token of an hour issued at `NOW`.
@@ -42,6 +56,7 @@ pub(crate) fn living(login: &Login, head: &str) -> Document {
             binding: login.binding.clone(),
             adopted_at: at(-7200),
             proven: true,
+            ..Seed::default()
         }),
         r#gen: 3,
         refresh: Some(Refresh {
@@ -49,6 +64,7 @@ pub(crate) fn living(login: &Login, head: &str) -> Document {
             token: head,
             obtained_at: at(0),
             presented: Presented::Never,
+            ..Refresh::default()
         }),
         spent: vec![login.token_fp.clone()],
         access: Some(Access {
@@ -59,8 +75,9 @@ pub(crate) fn living(login: &Login, head: &str) -> Document {
             lifetime_s: 3600,
             scopes: Vec::new(),
             config_fp: login.config_fp.clone(),
+            ..Access::default()
         }),
-        last: Some(Last { redeemed_at: at(0), outcome: "success".to_owned(), by: "x".to_owned() }),
+        last: Some(Last { redeemed_at: at(0), outcome: "success".to_owned(), ..Last::default() }),
         ..Document::default()
     }
 }
@@ -87,20 +104,28 @@ pub(crate) fn claim(parent: &str, seconds: i64) -> Claim {
         purpose: Purpose::Refresh,
         claimed_at: at(seconds),
         term_s: 60,
+        ..Claim::default()
     }
+}
+
+/// An answer went missing.
+pub(crate) fn missing(document: &mut Document, claim: &Claim, seconds: i64) {
+    let missing = Missing { claim, cause: "timeout", sent_at: at(seconds), replay: Replay::Unknown };
+    doubt(document, &missing, at(seconds), &Timing::PRODUCTION);
 }
 
 #[test]
 fn an_empty_state_adopts_the_login_and_claims() {
     let login = login("r1");
     let attempt = claimed(next(&view(&login, &Document::default())));
-    assert_eq!(attempt.token.expose_secret(), "r1");
+    assert_eq!(attempt.token.expose(), "r1");
     assert_eq!(attempt.parent_fp, login.token_fp);
     let seed = attempt.document.seed.as_ref().unwrap();
     assert_eq!((seed.seq, seed.proven, &seed.binding), (1, false, &login.binding));
 
-    let written = attempt.claimed("c9", "me", at(0), Timing::default());
-    let claim = written.claim.unwrap();
+    let written = attempt.claimed("c9", "me", at(0), &Timing::PRODUCTION);
+    assert_eq!(written.0.claim.as_ref(), Some(&written.1));
+    let claim = written.1;
     assert_eq!((claim.id.as_str(), claim.holder.as_str(), claim.term_s), ("c9", "me", 60));
     assert_eq!(claim.parent_fp, login.token_fp);
 }
@@ -114,7 +139,7 @@ fn waits_until_a_spread_eighty_percent_of_life() {
         assert_eq!(until, Some(at(expected)));
     }
     let attempt = claimed(next(&View { now: at(2880), ..view(&login, &document) }));
-    assert_eq!(attempt.token.expose_secret(), "r4", "the head, not the login");
+    assert_eq!(attempt.token.expose(), "r4", "the head, not the login");
     assert_eq!(attempt.purpose, Purpose::Refresh);
 }
 
@@ -179,7 +204,7 @@ fn a_second_doubt_waits_longer() {
     let mut document = living(&login, "r4");
     let head = document.refresh.as_ref().unwrap().fp.clone();
     for (replays, backoff) in [(0, 60), (1, 120), (2, 240)] {
-        doubt(&mut document, &claim(&head, 4000), "timeout", at(4000), at(4000), Timing::default());
+        missing(&mut document, &claim(&head, 4000), 4000);
         let noted = document.doubt.as_ref().unwrap();
         assert_eq!((noted.replays, noted.first_sent_at), (replays, at(4000)));
         assert_eq!(noted.replay_not_before, at(4000 + backoff));
@@ -196,6 +221,7 @@ fn shared_backoff_holds_everybody_until_the_settings_change() {
         not_before: at(100),
         reason: "rate_limited".to_owned(),
         config_fp: login.config_fp.clone(),
+        ..Retry::default()
     });
     assert_eq!(waits(next(&view(&login, &document))), Some(at(105)), "spread");
     let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
@@ -213,6 +239,7 @@ fn a_verdict_is_probed_at_its_time_and_falls_with_new_settings() {
         at: at(0),
         next_probe: at(60),
         config_fp: login.config_fp.clone(),
+        ..Verdict::default()
     };
     document.access = None;
     document.verdict = Some(verdict(fp));
@@ -228,10 +255,10 @@ fn a_new_login_keeps_the_old_head_aside_and_goes_first() {
     let document = living(&old, "r4");
     assert_eq!(waits(next(&view(&new, &document))), Some(at(60)), "redemptions keep their distance");
     let attempt = claimed(next(&View { now: at(60), ..view(&new, &document) }));
-    assert_eq!(attempt.token.expose_secret(), "n1");
+    assert_eq!(attempt.token.expose(), "n1");
     let after = &attempt.document;
     assert_eq!(after.seed.as_ref().map(|seed| (seed.seq, seed.proven)), Some((2, false)));
-    assert_eq!(after.spare[0].token.expose_secret(), "r4");
+    assert_eq!(after.spare[0].token.expose(), "r4");
     assert_eq!(after.seeds_seen[0].fp, old.token_fp);
     assert!(after.access.is_some(), "served to its end");
 }
@@ -264,7 +291,7 @@ fn a_live_token_never_goes_to_another_server_or_client() {
         "not by way of an old login either"
     );
     let fresh = login_with("n1", "token_url: https://other.example.com/token");
-    assert_eq!(claimed(next(&view(&fresh, &document))).token.expose_secret(), "n1", "a new login may move");
+    assert_eq!(claimed(next(&view(&fresh, &document))).token.expose(), "n1", "a new login may move");
 }
 
 #[test]
@@ -299,7 +326,9 @@ fn who_leaves_or_is_too_old_claims_nothing() {
 fn fields_of_other_versions_survive_and_tokens_are_not_printed() {
     let login = login("r1");
     let mut json: serde_json::Value = serde_json::from_slice(&living(&login, "r4").to_json()).unwrap();
-    json["home"] = serde_json::json!({"cluster": "x"});
+    json["future"] = serde_json::json!({"x": [1]});
+    json["access"]["future"] = "y".into();
+    json["seed"]["future"] = 7.into();
     json["v"] = 7.into();
     let document = Document::parse(Some(json.to_string().as_bytes())).unwrap();
     let again: serde_json::Value = serde_json::from_slice(&document.to_json()).unwrap();
@@ -330,12 +359,19 @@ fn a_probe_under_a_verdict_waits_for_backoff_and_doubt_like_everything_else() {
         at: at(-600),
         next_probe: at(-10),
         config_fp: login.config_fp.clone(),
+        ..Verdict::default()
     });
     let config_fp = login.config_fp.clone();
-    document.retry = Some(Retry { attempts: 1, not_before: at(30), reason: "dns".to_owned(), config_fp });
+    document.retry = Some(Retry {
+        attempts: 1,
+        not_before: at(30),
+        reason: "dns".to_owned(),
+        config_fp,
+        ..Retry::default()
+    });
     assert_eq!(waits(next(&view(&login, &document))), Some(at(35)));
     document.retry = None;
-    doubt(&mut document, &claim(&fp, 0), "timeout", at(0), at(0), Timing::default());
+    missing(&mut document, &claim(&fp, 0), 0);
     assert_eq!(waits(next(&view(&login, &document))), Some(at(65)));
 }
 
@@ -347,7 +383,7 @@ fn a_login_that_never_worked_does_not_push_the_living_one_out() {
         let typo = login(&format!("typo{n}"));
         document = claimed(next(&View { now: at(100), ..view(&typo, &document) })).document;
     }
-    let kept: Vec<_> = document.spare.iter().map(|spare| spare.token.expose_secret()).collect();
+    let kept: Vec<_> = document.spare.iter().map(|spare| spare.token.expose()).collect();
     assert_eq!(kept, ["r4"]);
 }
 
@@ -356,7 +392,13 @@ fn a_writer_whose_clock_is_ahead_holds_nobody_for_long() {
     let login = login("r1");
     let mut document = Document { access: None, ..living(&login, "r4") };
     let config_fp = login.config_fp.clone();
-    document.retry = Some(Retry { attempts: 1, not_before: at(86_400), reason: "dns".to_owned(), config_fp });
+    document.retry = Some(Retry {
+        attempts: 1,
+        not_before: at(86_400),
+        reason: "dns".to_owned(),
+        config_fp,
+        ..Retry::default()
+    });
     document.last.as_mut().unwrap().redeemed_at = at(86_400);
     assert_eq!(waits(next(&view(&login, &document))), Some(at(3605)));
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::grant::document::{Doubt, Retry, Verdict};
-use crate::grant::machine::remember;
 use crate::grant::machine::tests::{at, living, login};
+use crate::grant::seed::remember;
 
 fn state(document: &Document, trouble: Option<Reason>, now: i64) -> (State, Reason) {
     let trouble = trouble.map(|reason| Trouble { reason, message: "Secret ops/x: wrong".to_owned() });
@@ -11,7 +11,7 @@ fn state(document: &Document, trouble: Option<Reason>, now: i64) -> (State, Reas
 
 fn retry(reason: &str) -> Option<Retry> {
     let config_fp = login("r1").config_fp;
-    Some(Retry { attempts: 1, not_before: at(0), reason: reason.to_owned(), config_fp })
+    Some(Retry { attempts: 1, not_before: at(0), reason: reason.to_owned(), config_fp, ..Retry::default() })
 }
 
 #[test]
@@ -46,6 +46,7 @@ fn trouble_degrades_while_the_token_lives() {
         cause: "timeout".to_owned(),
         replay_not_before: at(0),
         replays: 0,
+        ..Doubt::default()
     });
     assert_eq!(state(&document, None, 0), (State::Degraded, Reason::InDoubt));
     assert_eq!(state(&living(&login("r1"), "r4"), Some(Reason::StoreUnavailable), 0).0, State::Degraded);
@@ -70,6 +71,7 @@ fn what_a_person_must_mend_wins() {
         at: at(0),
         next_probe: at(60),
         config_fp: login("r1").config_fp,
+        ..Verdict::default()
     });
     assert_eq!(state(&document, None, 0), (State::ReauthRequired, Reason::InvalidGrant));
     document.verdict.as_mut().unwrap().fp = "of an older head".to_owned();

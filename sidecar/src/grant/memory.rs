@@ -1,0 +1,62 @@
+//! Memory is a second copy: every replica keeps the furthest document that it saw, and writes it back where the state
+//! Secret was emptied, rolled back or overwritten with what is no document.
+
+use jiff::Timestamp;
+
+use super::document::{Document, DocumentError, Seeding};
+
+/// Whether what was found is an earlier state of what is remembered, or no document at all. A login that memory has
+/// never heard of is no earlier state, however low it counts.
+pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> bool {
+    let knows = |fp: &String| {
+        memory.seed.as_ref().is_some_and(|seed| seed.token_fp == *fp)
+            || memory.seeds_seen.iter().any(|seen| seen.fp == *fp)
+            || memory.spent.contains(fp)
+    };
+    match found {
+        Ok(found) if !found.may_write() => false,
+        Ok(found) => {
+            found.seed.as_ref().is_none_or(|seed| knows(&seed.token_fp))
+                && found.progress() < memory.progress()
+        }
+        Err(DocumentError::Newer) => false,
+        Err(DocumentError::Malformed | DocumentError::TooLarge) => true,
+    }
+}
+
+/// The memory, to be written back. Who remembers even more is given time to say so before anything is presented.
+pub fn repaired(memory: &Document, id: String, now: Timestamp) -> Document {
+    Document { seeding: Some(Seeding { id, at: now, ..Seeding::default() }), ..memory.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grant::machine::tests::{at, living, login};
+
+    #[test]
+    fn what_was_emptied_or_rolled_back_is_repaired_and_what_went_on_is_not() {
+        let memory = living(&login("r1"), "r4");
+        let behind = |found: Document| is_behind(Ok(&found), &memory);
+        assert!(behind(Document::default()), "emptied");
+        assert!(behind(Document { r#gen: 2, ..memory.clone() }), "rolled back");
+        assert!(is_behind(Err(DocumentError::Malformed), &memory), "garbage");
+        assert!(!is_behind(Err(DocumentError::Newer), &memory), "another version's");
+        assert!(!behind(Document { min_writer: 9, ..Document::default() }), "closed to this version");
+        assert!(!behind(memory.clone()));
+        assert!(!behind(Document { r#gen: 4, ..memory.clone() }), "went on");
+        let other = Document { r#gen: 0, ..living(&login("n1"), "n1") };
+        assert!(!behind(other), "a login that memory does not know is newer");
+
+        let repair = repaired(&memory, "m".to_owned(), at(5));
+        assert_eq!((repair.progress(), repair.seeding.unwrap().at), ((1, 3), at(5)));
+    }
+
+    #[test]
+    fn an_open_claim_is_remembered_too() {
+        let mut memory = living(&login("r1"), "r4");
+        memory.claim = Some(crate::grant::machine::tests::claim("r4", 0));
+        let repair = repaired(&memory, String::new(), at(0));
+        assert!(repair.claim.is_some(), "who made it has perhaps sent");
+    }
+}

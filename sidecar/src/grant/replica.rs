@@ -1,0 +1,315 @@
+//! One replica of a grant: the protocol as a machine that is fed what happened and says what to do next. It does no
+//! I/O and has no clock; [`crate::keeper`] carries out its effects, and the model in the tests explores it.
+
+mod exchange;
+mod look;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::answer::{Answer, Reply};
+use super::document::{Claim, Document, DocumentError, Home, Token};
+use super::login::{Asked, Login};
+use super::machine::Attempt;
+use super::rules::{Rules, Timing};
+use super::status::Trouble;
+use crate::outcome::{Outcome, Reason};
+
+/// What happened. Not `Debug`: a reply holds tokens.
+pub enum Event {
+    /// The time has come, or a Secret changed, or the process has just started.
+    Woke,
+    /// Both Secrets were read.
+    Read(Box<Seen>),
+    /// There is a connection to the token endpoint, or there is none.
+    Connected(Result<(), Reason>),
+    /// A write was answered, or not.
+    Written(Result<(), WriteError>),
+    /// The spool was written or emptied, or could not be.
+    Spooled(bool),
+    /// The token endpoint replied, or did not.
+    Replied(Reply),
+}
+
+/// One look at both Secrets.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The grant Secret.
+    pub login: Result<Login, Trouble>,
+    /// The state Secret; the document in it may be none.
+    pub state: Result<Found, Trouble>,
+}
+
+/// A state Secret.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its document.
+    pub document: Result<Document, Unusable>,
+    /// Which one it is, where its place is known.
+    pub home: Option<Home>,
+}
+
+/// Content that is no document of this version.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// Why.
+    pub error: DocumentError,
+    /// The sentence for a person.
+    pub trouble: Trouble,
+}
+
+/// Why a write did not take place.
+#[derive(Clone, Debug)]
+pub enum WriteError {
+    /// The object changed since it was read.
+    Conflict,
+    /// No answer: it took place, or not.
+    Unclear(Trouble),
+    /// Not allowed.
+    Refused(Trouble),
+    /// Refused for its size or content.
+    Unacceptable(Trouble),
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Wait until then or until a Secret changes.
+    Wait(Timestamp),
+    /// Read both Secrets, from the store itself.
+    Read,
+    /// Connect to the login's token endpoint, up to and including TLS.
+    Connect(Box<Login>),
+    /// Write this document over the one that was last read or written.
+    Write(Box<Document>),
+    /// Put this into the spool.
+    Spool(Box<Owed>),
+    /// Empty the spool.
+    Unspool,
+    /// Present the token on the connection, once.
+    Send(Box<Login>, Token),
+}
+
+/// A presentation that is to be recorded in the document. It is in the spool from before the request leaves until the
+/// document shows what came of it, so that a process that ends in between leaves nothing untold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Owed {
+    /// The claim under which it was made.
+    pub claim: Claim,
+    /// What was asked.
+    pub asked: Asked,
+    /// Directly before sending.
+    pub sent_at: Timestamp,
+    /// What came of it; `None`: it was sent, and no answer has come yet.
+    pub answer: Option<Answer>,
+    /// The store does not take the access token: what lasts is stored without it.
+    #[serde(default)]
+    pub without_access: bool,
+    /// A write of it was answered with success; a look has to confirm it.
+    #[serde(default)]
+    pub stored: bool,
+}
+
+/// The clocks, read directly before a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The API server's time.
+    pub now: Timestamp,
+    /// Monotonic.
+    pub monotonic: Duration,
+    /// Monotonic, and runs on while the machine sleeps.
+    pub boot: Duration,
+    /// The wall.
+    pub wall: Timestamp,
+    /// Random bits, new for each step.
+    pub random: u128,
+    /// Whether this replica is going away.
+    pub draining: bool,
+}
+
+/// What a replica is made of that does not change.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The pod, by a random name that lives as long as its spool volume.
+    pub pod: String,
+    /// The process.
+    pub process: String,
+    /// This replica's place in the spread of refreshes, in 65536ths.
+    pub spread: u16,
+    /// Redeem only when the access token has ended, or after a quarter of the provider's idle limit.
+    pub rarely: bool,
+    /// The protocol's times.
+    pub timing: Timing,
+    /// The protocol's rules.
+    pub rules: Rules,
+}
+
+/// A claimed or claimable presentation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Exchange {
+    login: Login,
+    attempt: Attempt,
+    claim: Claim,
+    began: Began,
+}
+
+/// When the PUT of a claim began, on three clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Began {
+    monotonic: Duration,
+    boot: Duration,
+    wall: Timestamp,
+}
+
+/// What is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Idle,
+    Connecting(Box<(Login, Attempt)>),
+    /// A write that is no claim: repair, doubt, backoff.
+    Writing(Box<Document>),
+    /// The write of what is owed.
+    Committing(Box<Document>),
+    Claiming(Box<Exchange>),
+    /// The claim's PUT had no answer: a read tells.
+    Checking(Box<Exchange>),
+    Marking(Box<Exchange>),
+    Sending,
+    Spooling,
+    Unspooling,
+}
+
+/// What on-call counts: one refresh of which this replica held the claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    settings: Settings,
+    phase: Phase,
+    /// What the store holds, as far as was read or written.
+    stored: Document,
+    home: Option<Home>,
+    login: Option<Login>,
+    trouble: Option<Trouble>,
+    /// The furthest document that was seen: a second copy of the state Secret.
+    memory: Option<Document>,
+    /// When the state was first read.
+    known_since: Option<Duration>,
+    /// A claim, and since when it was read unchanged with no failed read between.
+    watched: Option<(String, Duration)>,
+    owed: Option<Owed>,
+    blocked: Option<Blocked>,
+    /// An access token that a provider's API refused.
+    rejected: Option<String>,
+    /// What is counted once it is stored.
+    outcome: Option<Report>,
+    report: Option<Report>,
+}
+
+/// The store refused a write: none is tried for a while, and no provider is bothered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Blocked {
+    until: Timestamp,
+    pause: SignedDuration,
+    trouble: Trouble,
+}
+
+impl Replica {
+    /// A process that has just started, with what it found in its spool.
+    pub fn new(settings: Settings, spool: Option<Owed>) -> Self {
+        Self {
+            settings,
+            phase: Phase::Idle,
+            stored: Document::default(),
+            home: None,
+            login: None,
+            trouble: None,
+            memory: None,
+            known_since: None,
+            watched: None,
+            owed: spool,
+            blocked: None,
+            rejected: None,
+            outcome: None,
+            report: None,
+        }
+    }
+
+    /// The protocol: what happened in, what to do next out.
+    pub fn step(&mut self, event: Event, moment: &Moment) -> Effect {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        match (phase, event) {
+            (Phase::Idle, Event::Read(seen)) => self.look(*seen, moment),
+            (Phase::Checking(exchange), Event::Read(seen)) => self.check(*exchange, *seen, moment),
+            (Phase::Connecting(planned), Event::Connected(result)) => {
+                self.connected(*planned, result, moment)
+            }
+            (Phase::Claiming(exchange), Event::Written(result)) => self.claimed(*exchange, result, moment),
+            (Phase::Marking(exchange), Event::Spooled(done)) => self.marked(*exchange, done, moment),
+            (Phase::Sending, Event::Replied(reply)) => self.replied(reply),
+            (Phase::Spooling, Event::Spooled(_)) => self.settle_owed(moment),
+            (Phase::Unspooling, Event::Spooled(_)) => {
+                self.owed = None;
+                self.decide(moment)
+            }
+            (Phase::Writing(document), Event::Written(result)) => self.written(*document, result, moment),
+            (Phase::Committing(document), Event::Written(result)) => {
+                self.committed(*document, result, moment)
+            }
+            _ => Effect::Read,
+        }
+    }
+
+    /// What may be shown and served: what is stored, or was before the store fell behind.
+    pub fn known(&self) -> &Document {
+        if let (false, Phase::Committing(unstored)) = (self.settings.rules.stored_before_served, &self.phase)
+        {
+            return unstored;
+        }
+        let further = self.memory.as_ref().filter(|memory| memory.progress() > self.stored.progress());
+        further.unwrap_or(&self.stored)
+    }
+
+    /// The grant Secret as it was last read with success.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    /// What stands in the way now.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref().or(self.blocked.as_ref().map(|blocked| &blocked.trouble))
+    }
+
+    /// Whether the state was ever read.
+    pub fn has_read(&self) -> bool {
+        self.known_since.is_some()
+    }
+
+    /// Whether a received refresh token waits to be stored.
+    pub fn owes_a_token(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.answer.as_ref().is_some_and(Answer::brought_a_token))
+    }
+
+    /// Whether the process must not end now: something was sent, and what came of it is not recorded.
+    pub fn is_busy(&self) -> bool {
+        self.owed.is_some() || !matches!(self.phase, Phase::Idle)
+    }
+
+    /// A provider's API refused this access token (its fingerprint).
+    pub fn reject(&mut self, access_fp: String) {
+        self.rejected = Some(access_fp);
+    }
+
+    /// What is to be counted, once.
+    pub fn take_report(&mut self) -> Option<Report> {
+        self.report.take()
+    }
+}

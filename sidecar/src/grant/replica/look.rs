@@ -1,0 +1,239 @@
+//! After a look at both Secrets: what was left over is settled first, then it is decided.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
+use crate::grant::document::Document;
+use crate::grant::machine::{Step, View, next};
+use crate::grant::memory::{is_behind, repaired};
+use crate::grant::status::Trouble;
+use crate::outcome::Reason;
+
+/// Both Secrets are read again at least so often, besides the watch.
+const REREAD: SignedDuration = SignedDuration::from_mins(10);
+/// Pause after a Secret that a person has to mend.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// Longest pause between two writes that the store refuses.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(20);
+/// Pause after a lost race, so that what the winner wrote is there to be read.
+const RACE: SignedDuration = SignedDuration::from_millis(200);
+/// Longest idle limit that [`Replica`] waits for a quarter of, in days.
+const RARELY: i64 = 7;
+
+impl Replica {
+    /// Takes in what was read, and decides.
+    pub(super) fn look(&mut self, seen: Seen, moment: &Moment) -> Effect {
+        match self.take_in(seen, moment) {
+            Ok(()) => self.decide(moment),
+            Err(wait) => Effect::Wait(wait),
+        }
+    }
+
+    /// What can be read is shown even when the other cannot.
+    pub(super) fn take_in(&mut self, seen: Seen, moment: &Moment) -> Result<(), Timestamp> {
+        self.trouble = None;
+        match seen.login {
+            Ok(login) => self.login = Some(login),
+            Err(trouble) => self.trouble = Some(trouble),
+        }
+        let missing_login = self.trouble.is_some();
+        let found = match seen.state {
+            Ok(found) => found,
+            Err(trouble) => {
+                // An outage of the store is no silence of a claim's holder.
+                if self.settings.rules.outage_is_no_silence {
+                    self.watched = None;
+                }
+                let pause = self.pause(trouble.reason, moment);
+                self.trouble = self.trouble.take().or(Some(trouble));
+                return Err(moment.now + pause);
+            }
+        };
+        if missing_login && self.settings.rules.outage_is_no_silence {
+            self.watched = None;
+        }
+        self.known_since.get_or_insert(moment.boot);
+        self.home.clone_from(&found.home);
+        self.remember(found, moment)
+    }
+
+    /// Keeps the furthest document, and plans its return where the store has fallen behind it.
+    fn remember(&mut self, found: Found, moment: &Moment) -> Result<(), Timestamp> {
+        let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs);
+        let readable = found.document.as_ref().map_err(|unusable| unusable.error);
+        let behind = memory.is_some_and(|memory| is_behind(readable, memory));
+        match found.document {
+            Ok(document) => {
+                if document.seed.is_some() && !behind {
+                    self.memory = Some(document.clone());
+                }
+                self.stored = document;
+            }
+            Err(_) if behind => self.stored = Document::default(),
+            Err(unusable) => {
+                self.trouble = self.trouble.take().or(Some(unusable.trouble));
+                return Err(moment.now + PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// What to do, as things stand in `stored`. Each line is a question of the protocol.
+    pub(super) fn decide(&mut self, moment: &Moment) -> Effect {
+        if let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.until > moment.now) {
+            return Effect::Wait(blocked.until);
+        }
+        if let Some(repair) = self.repair(moment) {
+            return self.write(repair);
+        }
+        if self.owed.is_some() {
+            return self.settle_owed(moment);
+        }
+        // A claim of this pod of which the spool knows nothing: nothing was sent under it.
+        let prefix = format!("{}/", self.settings.pod);
+        if self.stored.claim.as_ref().is_some_and(|claim| claim.holder.starts_with(&prefix)) {
+            return self.write(Document { claim: None, ..self.stored.clone() });
+        }
+        let Some(login) = self.login.clone().filter(|_| self.trouble.is_none()) else {
+            return Effect::Wait(moment.now + PAUSE);
+        };
+        let silent = self.silent_claim(moment.boot);
+        let settled = self.known_since.unwrap_or(moment.boot) + unsigned(self.settings.timing.settle);
+        let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
+        let view = View {
+            login: &login,
+            document: &self.stored,
+            home: self.home.as_ref(),
+            now: moment.now,
+            silent_claim: silent.as_deref(),
+            settles_until: moment.now + signed(settled.saturating_sub(moment.boot)),
+            rejected: self.rejected.as_deref(),
+            rarely: self
+                .settings
+                .rarely
+                .then(|| SignedDuration::from_hours((idle_days * 6).min(RARELY * 24))),
+            spread: f64::from(self.settings.spread) / f64::from(u16::MAX),
+            draining: moment.draining,
+            timing: self.settings.timing,
+            rules: self.settings.rules,
+        };
+        let reread = moment.now + REREAD.mul_f64(0.9 + 0.2 * fraction(moment.random));
+        match next(&view) {
+            Step::Wait(Some(at)) => Effect::Wait(at.min(reread)),
+            Step::Wait(None) if self.stored.claim.is_some() => {
+                Effect::Wait(moment.now + self.settings.timing.term)
+            }
+            Step::Wait(None) => Effect::Wait(reread),
+            Step::Refuse(reason) => {
+                self.trouble = Some(Trouble { reason, message: reason.sentence().to_owned() });
+                Effect::Wait(reread)
+            }
+            Step::Write(document) => self.write(*document),
+            Step::Claim(attempt) => {
+                self.phase = Phase::Connecting(Box::new((login.clone(), *attempt)));
+                Effect::Connect(Box::new(login))
+            }
+        }
+    }
+
+    /// The memory, to be written over a state that has fallen behind it.
+    fn repair(&self, moment: &Moment) -> Option<Document> {
+        let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
+        is_behind(Ok(&self.stored), memory)
+            .then(|| repaired(memory, format!("{:032x}", moment.random), moment.now))
+    }
+
+    pub(super) fn write(&mut self, document: Document) -> Effect {
+        self.phase = Phase::Writing(Box::new(document.clone()));
+        Effect::Write(Box::new(document))
+    }
+
+    /// A write that is no claim was answered. Whatever came, a look tells how things stand.
+    pub(super) fn written(
+        &mut self,
+        document: Document,
+        result: Result<(), WriteError>,
+        moment: &Moment,
+    ) -> Effect {
+        match result {
+            Ok(()) => {
+                self.blocked = None;
+                if document.seed.is_some() {
+                    self.memory = Some(document.clone());
+                }
+                self.stored = document;
+                Effect::Read
+            }
+            Err(WriteError::Conflict) => Effect::Wait(moment.now + RACE),
+            Err(WriteError::Unclear(trouble) | WriteError::Refused(trouble)) => self.block(trouble, moment),
+            Err(WriteError::Unacceptable(trouble)) => match &mut self.owed {
+                Some(owed) if !owed.without_access => {
+                    owed.without_access = true;
+                    Effect::Read
+                }
+                _ => self.block(trouble, moment),
+            },
+        }
+    }
+
+    pub(super) fn conflict(moment: &Moment) -> Effect {
+        Effect::Wait(moment.now + RACE)
+    }
+
+    /// The store refused a write: no other is tried for a while, and no provider is bothered.
+    pub(super) fn block(&mut self, mut trouble: Trouble, moment: &Moment) -> Effect {
+        if self.owes_a_token() {
+            trouble.message += "; a received refresh token waits to be stored, and no token that came with it is served before";
+        }
+        let outage = trouble.reason == Reason::StoreUnavailable;
+        let first = self.pause(trouble.reason, moment);
+        let pause = match &self.blocked {
+            Some(before) if !outage => (before.pause * 2).min(LONGEST_PAUSE),
+            _ => first,
+        };
+        let until = moment.now + pause;
+        self.blocked = Some(Blocked { until, pause, trouble });
+        Effect::Wait(until)
+    }
+
+    /// A store that does not answer is asked again soon, so that who remembers is there before who has only just come.
+    fn pause(&self, reason: Reason, moment: &Moment) -> SignedDuration {
+        if reason == Reason::StoreUnavailable {
+            self.settings.timing.settle.mul_f64(0.15 + 0.5 * fraction(moment.random))
+        } else {
+            PAUSE
+        }
+    }
+
+    /// The id of the claim, once it was read unchanged for a whole term with no failed read in between.
+    fn silent_claim(&mut self, boot: Duration) -> Option<String> {
+        let Some(claim) = &self.stored.claim else {
+            self.watched = None;
+            return None;
+        };
+        let since = match &self.watched {
+            Some((id, since)) if *id == claim.id => *since,
+            _ => boot,
+        };
+        self.watched = Some((claim.id.clone(), since));
+        // A holder of another version may have said that it takes longer.
+        let said = SignedDuration::from_secs(claim.term_s.clamp(0, 3600));
+        let term = unsigned(self.settings.timing.term.max(said));
+        (boot.saturating_sub(since) >= term).then(|| claim.id.clone())
+    }
+}
+
+/// 0 to 1.
+pub(super) fn fraction(random: u128) -> f64 {
+    f64::from((random >> 112) as u16) / f64::from(u16::MAX)
+}
+
+fn unsigned(duration: SignedDuration) -> Duration {
+    Duration::try_from(duration).unwrap_or_default()
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,102 @@
+//! When the head is presented, and as what. What all replicas share (backoff, doubt, verdict) is spread, or they would
+//! all connect in the same second.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::document::{Access, Document, Forced, Purpose, Refresh};
+use super::machine::View;
+use super::rules::Timing;
+
+/// Longest time that a provider's `Retry-After` is believed.
+pub const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
+/// When the head may and should be presented, and as what.
+pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, Purpose) {
+    let View { now, timing, rules, .. } = view;
+    let config_fp = &view.login.config_fp;
+    let shared = |at: Timestamp| at + timing.spread.mul_f64(view.spread);
+    let verdict = document.verdict.as_ref().filter(|v| v.fp == head.fp && v.config_fp == *config_fp);
+    let (mut at, mut purpose) = match verdict {
+        Some(verdict) => (shared(verdict.next_probe), Purpose::Probe),
+        None if is_forced(document, view) => (*now, Purpose::Forced),
+        None => (wanted(document, view), Purpose::Refresh),
+    };
+    let doubt = document.doubt.as_ref().filter(|doubt| doubt.parent_fp == head.fp);
+    if let Some(doubt) = doubt.filter(|_| rules.doubt_waits) {
+        (at, purpose) = (at.max(shared(doubt.replay_not_before)), Purpose::Replay);
+    }
+    let retry = document.retry.as_ref().filter(|retry| retry.config_fp == *config_fp);
+    if let Some(retry) = retry.filter(|_| rules.backoff_is_shared) {
+        // A writer whose clock was ahead holds nobody for longer than a provider could.
+        at = at.max(shared(retry.not_before.min(*now + MAX_RETRY_AFTER)));
+    }
+    if let Some(seeding) = document.seeding.as_ref().filter(|_| rules.repairs_settle) {
+        at = at.max(seeding.at.min(*now) + timing.settle);
+    }
+    // Two redemptions of a grant are never close together, whoever asks and for whatever reason.
+    if let (Some(last), Some(access)) = (&document.last, &document.access) {
+        let tenth = SignedDuration::from_millis(access.lifetime_s.saturating_mul(100));
+        at = at.max(last.redeemed_at.min(*now) + tenth.min(timing.distance));
+    }
+    (at, purpose)
+}
+
+/// Whether a refresh is wanted before its time: a person asks, or a provider's API refused the access token.
+fn is_forced(document: &Document, view: &View<'_>) -> bool {
+    document.request.is_some()
+        || view.rejected.is_some_and(|fp| may_force(document, fp, view.now, &view.timing))
+}
+
+/// One forced refresh per access token, far apart for all replicas together, and none where the last one did not help.
+pub fn may_force(document: &Document, rejected: &str, now: Timestamp, timing: &Timing) -> bool {
+    let Some(access) = document.access.as_ref().filter(|access| access.fp == rejected) else {
+        return false;
+    };
+    document.forced.as_ref().is_none_or(|forced| {
+        // What was issued long after is no longer the token that the forced refresh brought.
+        let helped = forced.proved || access.issued_at > forced.at + timing.term;
+        forced.access_fp != rejected && helped && now >= forced.at + timing.forced_distance
+    })
+}
+
+/// Notes that the refresh which is about to be claimed was forced.
+pub fn note_forced(document: &mut Document, rejected: Option<&str>, now: Timestamp) {
+    if document.request.take().is_none() {
+        let access_fp = rejected.unwrap_or_default().to_owned();
+        document.forced = Some(Forced { access_fp, at: now, proved: false, ..Forced::default() });
+    }
+}
+
+/// When a new access token is wanted: now if there is none of this login, else around 80 % of its life and, where
+/// life allows, five minutes before its end; spread, so that replicas do not race each other.
+fn wanted(document: &Document, view: &View<'_>) -> Timestamp {
+    let now = view.now;
+    let (Some(access), Some(seed)) = (&document.access, &document.seed) else { return now };
+    if !seed.proven {
+        return now;
+    }
+    if let Some(rarely) = view.rarely {
+        let last = document.last.as_ref().map_or(access.issued_at, |last| last.redeemed_at);
+        return access.expires_at.min(last + rarely);
+    }
+    let scheduled = scheduled(access, view.spread);
+    if access.config_fp == view.login.config_fp {
+        return scheduled;
+    }
+    // A person is trying settings: soon, but not at every keystroke while there is something to serve.
+    let last =
+        document.last.as_ref().map_or(now, |last| last.redeemed_at.min(now) + view.timing.config_distance);
+    scheduled.min(last)
+}
+
+fn scheduled(access: &Access, spread: f64) -> Timestamp {
+    let life = access.lifetime_s as f64;
+    let early = life * (0.75 + 0.1 * spread);
+    let after = if life >= 900.0 { early.min(life - 300.0 - 0.05 * life * spread) } else { early };
+    access.issued_at + SignedDuration::from_millis((after * 1000.0) as i64)
+}
+
+/// How early serving stops before the end, in seconds: clocks differ, and answers travel.
+pub fn margin_s(lifetime_s: i64) -> i64 {
+    (lifetime_s / 20).min(30)
+}

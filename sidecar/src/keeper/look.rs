@@ -1,0 +1,129 @@
+//! One look at both Secrets: what is read, and the sentence for what cannot be.
+
+use agent_creds_core::grant::Grant;
+use agent_creds_core::names::{ISSUED_AT_ANNOTATION, PROVIDER_LABEL, STATE_LABEL, STATE_SUFFIX};
+
+use super::Keeper;
+use crate::grant::document::{Document, DocumentError, Home};
+use crate::grant::login::Login;
+use crate::grant::replica::{Found, Seen, Unusable};
+use crate::grant::seed::is_stale;
+use crate::grant::status::Trouble;
+use crate::outcome::Reason;
+use crate::store::{ObjectName, STATE_KEY, Store, StoreError};
+
+impl<S: Store> Keeper<S> {
+    /// Reads both Secrets.
+    pub(super) async fn look(&mut self) -> Seen {
+        let state = self.look_at_state().await;
+        let login = self.look_at_grant().await;
+        if let (Ok(login), Ok(Found { document: Ok(document), .. })) = (&login, &state) {
+            self.notice(login, document);
+        }
+        Seen { login, state }
+    }
+
+    async fn look_at_grant(&self) -> Result<Login, Trouble> {
+        let name = &self.shelf.secret;
+        let found = self.tools.store.read(name).await.map_err(|error| store_trouble(name, &error))?;
+        let object =
+            found.ok_or_else(|| trouble(name, Reason::GrantMissing, Reason::GrantMissing.sentence()))?;
+        let provider = object.labels.get(PROVIDER_LABEL).map(String::as_str);
+        let invalid = |problem: &str| trouble(name, Reason::GrantInvalid, problem);
+        let grant = Grant::read(provider, &object.data).map_err(|error| invalid(&error.to_string()))?;
+        let rotates = grant.rules.rotates();
+        let mut login = Login::new(grant);
+        login.created_at = object.created_at;
+        if let Some(text) = object.annotations.get(ISSUED_AT_ANNOTATION) {
+            let at = text.parse().map_err(|_| {
+                invalid(&format!(
+                    "annotation {ISSUED_AT_ANNOTATION}: no time; write RFC 3339, such as 2026-01-31T12:00:00Z"
+                ))
+            })?;
+            login.issued_at = Some(at);
+        }
+        let other = self.tools.logins.note(name, &login.token_fp).filter(|_| rotates);
+        if let Some(other) = other {
+            let sentence = Reason::SharedLogin.sentence();
+            return Err(trouble(
+                name,
+                Reason::SharedLogin,
+                &format!("key refresh_token: the same as in Secret {other}; {sentence}"),
+            ));
+        }
+        Ok(login)
+    }
+
+    async fn look_at_state(&mut self) -> Result<Found, Trouble> {
+        let name = &self.state_name;
+        let found = self.tools.store.read(name).await.map_err(|error| store_trouble(name, &error))?;
+        let object = found.ok_or_else(|| {
+            let (secret, state) = (&self.shelf.secret.name, &name.name);
+            let namespace = if name.namespace.is_empty() { "" } else { &format!(" -n {}", name.namespace) };
+            let command = format!(
+                "does not exist; run: kubectl create secret generic {state}{namespace} && \
+                 kubectl label secret {state}{namespace} {STATE_LABEL}={secret}"
+            );
+            trouble(name, Reason::StateMissing, &command)
+        })?;
+        let label = object.labels.get(STATE_LABEL);
+        if label != Some(&self.shelf.secret.name) {
+            let problem = format!(
+                "label {STATE_LABEL}: found {}; write {}",
+                if label.is_some() { "another value" } else { "no such label" },
+                self.shelf.secret.name
+            );
+            return Err(trouble(name, Reason::StateInvalid, &problem));
+        }
+        let document = Document::parse(object.data.get(STATE_KEY).map(Vec::as_slice)).map_err(|error| {
+            let newer = error == DocumentError::Newer;
+            let reason = if newer { Reason::StateNewer } else { Reason::StateInvalid };
+            let mend =
+                if newer { "upgrade this sidecar" } else { "restore it, or remove the key and log in again" };
+            Unusable { error, trouble: trouble(name, reason, &format!("key {STATE_KEY}: {error}; {mend}")) }
+        });
+        let cluster = self.tools.cluster.clone();
+        let home =
+            cluster.zip(object.uid.clone()).map(|(cluster, uid)| Home { cluster, uid, ..Home::default() });
+        self.state = Some(object);
+        Ok(Found { document, home })
+    }
+
+    /// Logs what is odd about the settings, once.
+    fn notice(&mut self, login: &Login, document: &Document) {
+        let settings = format!("{} {}", login.token_fp, login.config_fp);
+        if self.noticed == settings {
+            return;
+        }
+        self.noticed = settings;
+        let secret = &self.shelf.secret;
+        if is_stale(document, login) {
+            tracing::warn!(grant = %secret, "{}", Reason::StaleSeed.sentence());
+        }
+        if !login.grant.unknown_scopes.is_empty() {
+            let scopes = login.grant.unknown_scopes.join(" ");
+            tracing::warn!(grant = %secret, scopes, "scopes that this version does not know; check their spelling");
+        }
+    }
+}
+
+fn trouble(name: &ObjectName, reason: Reason, problem: &str) -> Trouble {
+    Trouble { reason, message: format!("Secret {name}: {problem}") }
+}
+
+/// The sentence for a store that did not do what was asked.
+pub(super) fn store_trouble(name: &ObjectName, error: &StoreError) -> Trouble {
+    match error {
+        StoreError::Forbidden { .. } => {
+            trouble(name, Reason::StoreForbidden, &format!("{error}; {}", Reason::StoreForbidden.sentence()))
+        }
+        StoreError::Malformed(_) | StoreError::Unacceptable => {
+            let state = name.name.ends_with(STATE_SUFFIX);
+            trouble(name, if state { Reason::StateInvalid } else { Reason::GrantInvalid }, &error.to_string())
+        }
+        StoreError::NotFound => trouble(name, Reason::StateMissing, Reason::StateMissing.sentence()),
+        StoreError::Conflict | StoreError::Unavailable(_) => {
+            trouble(name, Reason::StoreUnavailable, &error.to_string())
+        }
+    }
+}
