@@ -79,7 +79,7 @@ pub enum StoreError {
 /// A place for Secrets.
 pub trait Store: Clone + Send + Sync + 'static {
     /// What identifies the content of an object for compare-and-swap. An opaque value: it has no order.
-    type Version: Clone + PartialEq + Send + Sync;
+    type Version: Clone + PartialEq + fmt::Display + Send + Sync;
 
     /// Reads a Secret as it is now, not from a cache. `None`: it does not exist.
     fn read(

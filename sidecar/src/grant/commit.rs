@@ -115,7 +115,7 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
         seed.proven = true;
     }
     document.spare.retain(|spare| spare.seed.is_none());
-    (document.doubt, document.verdict, document.retry, document.seeding) = (None, None, None, None);
+    (document.doubt, document.verdict, document.retry) = (None, None, None);
     document.reauth_at = reauth_at(document, asked, sent_at);
     let granted = tokens.scopes.as_deref();
     let lacks = |scope: &String| granted.is_some_and(|granted| !granted.contains(scope));
@@ -260,6 +260,7 @@ fn go_on_with(document: &mut Document, spare: Spare, presentation: &Presentation
         // A login that never worked goes; the one before comes back, as the next in the count.
         Some(before) => {
             remember(document, &claim.parent_fp, "rejected");
+            document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }
         None => {

@@ -45,9 +45,6 @@ part! {
         /// Where the lineage was seeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         home: Option<Home>,
-        /// Settle marker: the document was repaired from a memory; nobody claims until others had time to object.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        seeding: Option<Seeding>,
         /// The login that the lineage comes from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<Seed>,
@@ -103,16 +100,6 @@ part! {
         cluster: String,
         /// uid of the state Secret.
         uid: String,
-    }
-}
-
-part! {
-    /// A repair from memory.
-    Seeding {
-        /// Random.
-        id: String,
-        /// When.
-        at: Timestamp,
     }
 }
 

@@ -26,7 +26,7 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// The id of a claim that was seen unchanged for its whole term.
     pub silent_claim: Option<&'a str>,
-    /// Until when this replica is too new to claim.
+    /// Until when the state is too new to claim on.
     pub settles_until: Timestamp,
     /// An access token that a provider's API refused.
     pub rejected: Option<&'a str>,
@@ -107,7 +107,7 @@ pub fn next(view: &View<'_>) -> Step {
         return Step::Wait(None);
     };
     let (mut due, purpose) = due(&adopted, head, view);
-    if rules.newcomers_settle && login.grant.rules.rotates() {
+    if rules.changes_settle && login.grant.rules.rotates() {
         due = due.max(view.settles_until);
     }
     if due > view.now {

@@ -1,9 +1,8 @@
 //! Memory is a second copy: every replica keeps the furthest document that it saw, and writes it back where the state
-//! Secret was emptied, rolled back or overwritten with what is no document.
+//! Secret was emptied, rolled back or overwritten with what is no document. An open claim is part of it: who made it has
+//! perhaps sent. That whoever remembers is in time is the settling's part: nobody claims on what has only just changed.
 
-use jiff::Timestamp;
-
-use super::document::{Document, DocumentError, Seeding};
+use super::document::{Document, DocumentError};
 
 /// Whether what was found is an earlier state of what is remembered, or no document at all. A login that memory has
 /// never heard of is no earlier state, however low it counts.
@@ -24,15 +23,10 @@ pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> 
     }
 }
 
-/// The memory, to be written back. Who remembers even more is given time to say so before anything is presented.
-pub fn repaired(memory: &Document, id: String, now: Timestamp) -> Document {
-    Document { seeding: Some(Seeding { id, at: now, ..Seeding::default() }), ..memory.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::machine::tests::{at, living, login};
+    use crate::grant::machine::tests::{living, login};
 
     #[test]
     fn what_was_emptied_or_rolled_back_is_repaired_and_what_went_on_is_not() {
@@ -47,16 +41,5 @@ mod tests {
         assert!(!behind(Document { r#gen: 4, ..memory.clone() }), "went on");
         let other = Document { r#gen: 0, ..living(&login("n1"), "n1") };
         assert!(!behind(other), "a login that memory does not know is newer");
-
-        let repair = repaired(&memory, "m".to_owned(), at(5));
-        assert_eq!((repair.progress(), repair.seeding.unwrap().at), ((1, 3), at(5)));
-    }
-
-    #[test]
-    fn an_open_claim_is_remembered_too() {
-        let mut memory = living(&login("r1"), "r4");
-        memory.claim = Some(crate::grant::machine::tests::claim("r4", 0));
-        let repair = repaired(&memory, String::new(), at(0));
-        assert!(repair.claim.is_some(), "who made it has perhaps sent");
     }
 }

@@ -46,6 +46,8 @@ pub struct Seen {
 pub struct Found {
     /// Its document.
     pub document: Result<Document, Unusable>,
+    /// What tells it from every other content that this Secret has had.
+    pub version: String,
     /// Which one it is, where its place is known.
     pub home: Option<Home>,
 }
@@ -201,8 +203,8 @@ pub struct Replica {
     trouble: Option<Trouble>,
     /// The furthest document that was seen: a second copy of the state Secret.
     memory: Option<Document>,
-    /// When the state was first read.
-    known_since: Option<Duration>,
+    /// The version that was read last, and since when it was read unchanged.
+    version: Option<(String, Duration)>,
     /// A claim, and since when it was read unchanged with no failed read between.
     watched: Option<(String, Duration)>,
     owed: Option<Owed>,
@@ -233,7 +235,7 @@ impl Replica {
             login: None,
             trouble: None,
             memory: None,
-            known_since: None,
+            version: None,
             watched: None,
             owed: spool,
             blocked: None,
@@ -278,6 +280,16 @@ impl Replica {
         further.unwrap_or(&self.stored)
     }
 
+    /// What does not change.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The furthest document that this replica has seen.
+    pub fn memory(&self) -> Option<&Document> {
+        self.memory.as_ref()
+    }
+
     /// The grant Secret as it was last read with success.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()
@@ -290,7 +302,7 @@ impl Replica {
 
     /// Whether the state was ever read.
     pub fn has_read(&self) -> bool {
-        self.known_since.is_some()
+        self.version.is_some()
     }
 
     /// Whether a received refresh token waits to be stored.

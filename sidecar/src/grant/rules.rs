@@ -11,7 +11,7 @@ pub struct Timing {
     pub budget: SignedDuration,
     /// A request leaves at most so long after its claim began, or never.
     pub window: SignedDuration,
-    /// How long those who remember more are given to object.
+    /// How long a state is looked at before it is claimed on: those who remember more are given time to object.
     pub settle: SignedDuration,
     /// Room before the end of an access token in which a doubtful refresh token is tried again.
     pub last_moment: SignedDuration,
@@ -101,10 +101,8 @@ pub struct Rules {
     pub refusal_waits_for_doubt: bool,
     /// A state that was emptied or rolled back is repaired from memory.
     pub memory_repairs: bool,
-    /// Who has only just come waits for those who remember more.
-    pub newcomers_settle: bool,
-    /// After a repair all wait for those who remember even more.
-    pub repairs_settle: bool,
+    /// A claim goes on top of a state that was looked at for a while: those who remember more had time to object.
+    pub changes_settle: bool,
     /// Backoff is shared.
     pub backoff_is_shared: bool,
 }
@@ -125,8 +123,7 @@ impl Rules {
         login_keeps_spare: true,
         refusal_waits_for_doubt: true,
         memory_repairs: true,
-        newcomers_settle: true,
-        repairs_settle: true,
+        changes_settle: true,
         backoff_is_shared: true,
     };
 }

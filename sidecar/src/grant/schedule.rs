@@ -30,9 +30,6 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
         // A writer whose clock was ahead holds nobody for longer than a provider could.
         at = at.max(shared(retry.not_before.min(*now + MAX_RETRY_AFTER)));
     }
-    if let Some(seeding) = document.seeding.as_ref().filter(|_| rules.repairs_settle) {
-        at = at.max(seeding.at.min(*now) + timing.settle);
-    }
     // Two redemptions of a grant are never close together, whoever asks and for whatever reason.
     if let (Some(last), Some(access)) = (&document.last, &document.access) {
         let tenth = SignedDuration::from_millis(access.lifetime_s.saturating_mul(100));

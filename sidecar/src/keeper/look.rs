@@ -85,8 +85,9 @@ impl<S: Store> Keeper<S> {
         let cluster = self.tools.cluster.clone();
         let home =
             cluster.zip(object.uid.clone()).map(|(cluster, uid)| Home { cluster, uid, ..Home::default() });
+        let version = object.version.to_string();
         self.state = Some(object);
-        Ok(Found { document, home })
+        Ok(Found { document, version, home })
     }
 
     /// Logs what is odd about the settings, once.

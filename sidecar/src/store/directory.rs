@@ -3,6 +3,7 @@
 //! by hand), and a rename as the write, so that a reader never sees half a file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::{Object, ObjectName, STATE_KEY, Store, StoreError};
+use crate::grant::fingerprint::hex;
 
 /// How often a manifest is looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -31,6 +33,12 @@ pub struct Directory {
 /// SHA-256 of the file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Version([u8; 32]);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
 
 impl Directory {
     /// Uses the directory at `path`.

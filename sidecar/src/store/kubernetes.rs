@@ -1,6 +1,7 @@
 //! Secrets in the Kubernetes API, by name only: GET, a watch of one name, and PUT with uid and resourceVersion.
 //! Never a list: RBAC gives the sidecar no right to it, and cost must not grow with the namespace.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -120,6 +121,12 @@ pub struct Version {
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
         self.uid == other.uid && self.resource_version == other.resource_version
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.uid, self.resource_version)
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
 use crate::grant::machine::{Step, View, next};
-use crate::grant::memory::{is_behind, repaired};
+use crate::grant::memory::is_behind;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
 
@@ -54,7 +54,10 @@ impl Replica {
         if missing_login && self.settings.rules.outage_is_no_silence {
             self.watched = None;
         }
-        self.known_since.get_or_insert(moment.boot);
+        // A restored store may count its versions anew: the content tells, too.
+        let same = found.document.as_ref().is_ok_and(|document| *document == self.stored);
+        let since = self.version.take().filter(|(version, _)| same && *version == found.version);
+        self.version = Some((found.version.clone(), since.map_or(moment.boot, |(_, since)| since)));
         self.home.clone_from(&found.home);
         self.remember(found, moment)
     }
@@ -85,7 +88,7 @@ impl Replica {
         if let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.until > moment.now) {
             return Effect::Wait(blocked.until);
         }
-        if let Some(repair) = self.repair(moment) {
+        if let Some(repair) = self.repair() {
             return self.write(repair);
         }
         if self.owed.is_some() {
@@ -100,7 +103,8 @@ impl Replica {
             return Effect::Wait(moment.now + PAUSE);
         };
         let silent = self.silent_claim(moment.boot);
-        let settled = self.known_since.unwrap_or(moment.boot) + unsigned(self.settings.timing.settle);
+        let since = self.version.as_ref().map_or(moment.boot, |(_, since)| *since);
+        let settled = since + unsigned(self.settings.timing.settle);
         let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
         let view = View {
             login: &login,
@@ -139,10 +143,9 @@ impl Replica {
     }
 
     /// The memory, to be written over a state that has fallen behind it.
-    fn repair(&self, moment: &Moment) -> Option<Document> {
+    fn repair(&self) -> Option<Document> {
         let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
-        is_behind(Ok(&self.stored), memory)
-            .then(|| repaired(memory, format!("{:032x}", moment.random), moment.now))
+        is_behind(Ok(&self.stored), memory).then(|| memory.clone())
     }
 
     pub(super) fn write(&mut self, document: Document) -> Effect {

@@ -1,0 +1,317 @@
+//! The refresh protocol, explored: the machine that ships, three replicas of it, a store, a provider, and everything
+//! that may go wrong between them, up to two faults a trace. The predicates are the promises of the README.
+
+mod predicates;
+mod provider;
+mod step;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_creds_core::grant::Grant;
+use agent_creds_core::provider::FlowRules;
+use agent_creds_sidecar::grant::document::{Access, Document, Last, Refresh, Seed};
+use agent_creds_sidecar::grant::fingerprint::of_token;
+use agent_creds_sidecar::grant::login::Login;
+use agent_creds_sidecar::grant::replica::{Effect, Settings};
+use agent_creds_sidecar::grant::rules::{Rules, Timing};
+use jiff::Timestamp;
+use stateright::{Checker, Model, Property};
+
+use self::predicates::{Class, at_the_end, is_alive};
+use self::provider::{Provider, Variant};
+use self::step::{Action, Failure};
+use self::world::{Actor, EPOCH, History, Store, World};
+
+/// Nothing goes wrong after this many milliseconds.
+const QUIET: i64 = 200_000;
+/// And the judgement falls here.
+const HORIZON: i64 = 1_000_000;
+
+/// What is explored.
+#[derive(Clone, Debug)]
+pub(crate) struct Protocol {
+    rules: Rules,
+    variant: Variant,
+    replicas: u8,
+    faults: u8,
+    cold: bool,
+    logins: Vec<Login>,
+}
+
+impl Protocol {
+    fn new(rules: Rules, variant: Variant, replicas: u8, faults: u8, cold: bool) -> Self {
+        let logins = ["0.0", "1.0", "never-issued"].iter().map(|token| login(token, variant)).collect();
+        Self { rules, variant, replicas, faults, cold, logins }
+    }
+
+    fn may_fail(&self, world: &World) -> bool {
+        world.faults < self.faults && world.now <= QUIET
+    }
+
+    fn settings(&self, index: u8, pod: String, incarnation: u8) -> Settings {
+        Settings {
+            pod,
+            process: incarnation.to_string(),
+            spread: u16::from(index / 2) * 30_000,
+            rarely: false,
+            timing: Timing::PRODUCTION,
+            rules: self.rules,
+        }
+    }
+}
+
+fn login(token: &str, variant: Variant) -> Login {
+    let data = BTreeMap::from(
+        [
+            ("client_id", "id"),
+            ("client_secret", "hush"),
+            ("refresh_token", token),
+            ("grant.yaml", "token_url: https://id.example.com/token"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())),
+    );
+    let mut grant = Grant::read(Some("oauth2"), &data).expect("a grant");
+    // A provider definition lives as long as the program.
+    let rules = FlowRules { replay: variant.replay(), ..grant.rules.clone() };
+    grant.rules = Box::leak(Box::new(rules));
+    Login::new(grant)
+}
+
+/// In the middle of its life: an access token of 600 s, 420 of which have gone.
+fn living(login: &Login, provider: &mut Provider) -> Document {
+    let _ = provider.present("0.0", 0);
+    let token = "0.1".to_owned();
+    let at = |seconds: i64| Timestamp::from_millisecond(EPOCH + seconds * 1000).expect("a time");
+    let head = if provider.is_alive("0.1") { token } else { "0.0".to_owned() };
+    Document {
+        seed: Some(Seed {
+            seq: 1,
+            token_fp: login.token_fp.clone(),
+            binding: login.binding.clone(),
+            adopted_at: at(-420),
+            proven: true,
+            ..Seed::default()
+        }),
+        r#gen: 1,
+        spent: vec![login.token_fp.clone()].into_iter().filter(|_| head != "0.0").collect(),
+        refresh: Some(Refresh {
+            fp: of_token(&head.clone().into()),
+            token: head.into(),
+            ..Refresh::default()
+        }),
+        access: Some(Access {
+            token: "a1".to_owned().into(),
+            fp: of_token(&"a1".to_owned().into()),
+            issued_at: at(-420),
+            expires_at: at(180),
+            lifetime_s: 600,
+            config_fp: login.config_fp.clone(),
+            ..Access::default()
+        }),
+        last: Some(Last { redeemed_at: at(-420), outcome: "success".to_owned(), ..Last::default() }),
+        ..Document::default()
+    }
+}
+
+/// How an effect can go wrong.
+fn failures(actor: &Actor) -> &'static [Failure] {
+    match &actor.effect {
+        _ if actor.hangs_until.is_some() => &[],
+        Effect::Write(_) if actor.cut_until.is_none() => &[Failure::AnswerOfWrite, Failure::Write],
+        Effect::Send(..) => &[
+            Failure::Answer,
+            Failure::Request,
+            Failure::Late(20),
+            Failure::Late(90),
+            Failure::Unavailable,
+            Failure::Busy,
+        ],
+        _ => &[],
+    }
+}
+
+/// What can strike a process.
+fn strikes_at(actor: &Actor, actions: &mut Vec<Action>) {
+    let who = actor.index;
+    let crash = |spool, seconds| Action::Crash { who, spool, seconds };
+    actions.extend([crash(true, 1), crash(true, 200)]);
+    if actor.spool.is_some() {
+        actions.push(crash(false, 1));
+    }
+    actions.extend([30, 130].map(|seconds| Action::Freeze(who, seconds)));
+    if actor.cut_until.is_none() {
+        actions.extend([30, 130].map(|seconds| Action::Cut(who, seconds)));
+    }
+}
+
+impl Model for Protocol {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let mut provider = Provider::new(self.variant, 2);
+        let document = if self.cold { Document::default() } else { living(&self.logins[0], &mut provider) };
+        let accesses: BTreeSet<_> = document.access.iter().map(|access| access.fp.clone()).collect();
+        let peak = document.progress();
+        let actors = (0..self.replicas)
+            .map(|index| {
+                Arc::new(Actor::start(self.settings(index, format!("p{index}"), 0), index, 0, None, 0))
+            })
+            .collect();
+        vec![World {
+            now: 0,
+            store: Store { document: Arc::new(document), version: 1, backup: None, login: 0, accesses },
+            provider,
+            actors,
+            late: Vec::new(),
+            faults: 0,
+            history: History { peak, ..History::default() },
+            broken: None,
+        }]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.now >= HORIZON || world.broken.is_some() {
+            return;
+        }
+        let runs = |actor: &Actor| actor.is_up() && actor.wakes_at(world) <= world.now;
+        let runnable = || world.actors.iter().filter(|actor| runs(actor));
+        // What touches nobody else commutes with all that others do: one order stands for all.
+        let private = runnable().find(|actor| actor.is_private());
+        if let Some(actor) = private {
+            actions.push(Action::Go(actor.index));
+            if self.may_fail(world) && !matches!(actor.effect, Effect::Wait(_)) {
+                strikes_at(actor, actions);
+            }
+            return;
+        }
+        actions.extend(runnable().map(|actor| Action::Go(actor.index)));
+        if actions.is_empty() {
+            actions.push(Action::Tick);
+        }
+        if !self.may_fail(world) {
+            return;
+        }
+        for actor in runnable() {
+            actions.extend(failures(actor).iter().map(|failure| Action::Fail(actor.index, *failure)));
+        }
+        for actor in world.actors.iter().filter(|actor| actor.is_up()) {
+            strikes_at(actor, actions);
+        }
+        actions.push(Action::Wipe);
+        if world.store.backup.is_some() {
+            actions.push(Action::Restore);
+        }
+        actions.extend((0..self.logins.len()).filter(|login| *login != world.store.login).map(Action::Login));
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        let mut world = world.clone();
+        match action {
+            Action::Go(who) => self.go(&mut world, usize::from(who), None),
+            Action::Fail(who, failure) => self.go(&mut world, usize::from(who), Some(failure)),
+            Action::Tick => {
+                self.tick(&mut world);
+                if world.now >= HORIZON {
+                    at_the_end(&mut world);
+                }
+            }
+            fault => self.strike(&mut world, fault),
+        }
+        if !matches!(action, Action::Go(_) | Action::Tick) {
+            world.faults += 1;
+        }
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        fn lost_by(world: &World, class: Class) -> bool {
+            world.now >= HORIZON && !is_alive(world) && world.history.classes == class.bit()
+        }
+        macro_rules! promises {
+            ($($name:literal),+) => { vec![$(Property::always($name, |_, world: &World| world.broken != Some($name)),)+] };
+        }
+        let mut all = promises!("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P10", "P11", "P12");
+        all.extend([
+            Property::sometimes("L1", |_, world| lost_by(world, Class::AnswerLost)),
+            Property::sometimes("L2", |_, world| lost_by(world, Class::Killed)),
+            Property::sometimes("L3", |_, world| lost_by(world, Class::SpoolGone)),
+            Property::sometimes("L4", |_, world| lost_by(world, Class::CutOff)),
+            Property::sometimes("L5", |_, world| lost_by(world, Class::FrozenSend)),
+            Property::sometimes("L6", |_, world| lost_by(world, Class::Forgotten)),
+        ]);
+        all
+    }
+}
+
+fn explore(protocol: Protocol) -> (usize, Vec<String>) {
+    let name = format!(
+        "{:?} {} replicas {} faults cold {}",
+        protocol.variant, protocol.replicas, protocol.faults, protocol.cold
+    );
+    let started = std::time::Instant::now();
+    let checker = protocol.checker().threads(2).spawn_dfs().join();
+    let found: Vec<_> = checker.discoveries().keys().map(|name| (*name).to_owned()).collect();
+    println!("{name}: {} states, {:?}, {found:?}", checker.unique_state_count(), started.elapsed());
+    for (name, path) in checker.discoveries() {
+        if name.starts_with('P') {
+            println!("--- {name}");
+            for (world, action) in path.into_vec() {
+                let Some(action) = action else { continue };
+                println!(
+                    "{:>8.3} {:<40} {}",
+                    world.now as f64 / 1000.0,
+                    told(&world, action),
+                    stored(&world)
+                );
+            }
+        }
+    }
+    (checker.unique_state_count(), found)
+}
+
+/// An action, with what the replica wants.
+fn told(world: &World, action: Action) -> String {
+    let want = |who: u8| match &world.actors[usize::from(who)].effect {
+        Effect::Wait(_) => "wake",
+        Effect::Read => "read",
+        Effect::Connect(_) => "connect",
+        Effect::Write(_) => "write",
+        Effect::Spool(_) => "spool",
+        Effect::Unspool => "unspool",
+        Effect::Send(..) => "send",
+    };
+    match action {
+        Action::Go(who) => format!("{who} {}", want(who)),
+        Action::Fail(who, failure) => format!("{who} {} FAILS {failure:?}", want(who)),
+        Action::Crash { who, .. } | Action::Freeze(who, _) | Action::Cut(who, _) => {
+            format!("{action:?} at {}", want(who))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// The document in one line.
+fn stored(world: &World) -> String {
+    let document = &world.store.document;
+    let head = document.refresh.as_ref().map_or("-", |head| head.token.expose());
+    let spare: Vec<_> = document.spare.iter().map(|spare| spare.token.expose()).collect();
+    let claim = document.claim.as_ref().map(|claim| format!("claim of {} {:?}", claim.holder, claim.purpose));
+    let doubt = document.doubt.as_ref().map(|doubt| format!("doubt until {}", doubt.replay_not_before));
+    let verdict = document.verdict.as_ref().map(|verdict| verdict.error.clone());
+    format!(
+        "v{} {:?} {head} spare {spare:?} {claim:?} {doubt:?} {verdict:?}",
+        world.store.version,
+        document.progress()
+    )
+}
+
+#[test]
+fn quick() {
+    let faults = std::env::var("FAULTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let replicas = std::env::var("REPLICAS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
+    explore(Protocol::new(Rules::PRODUCTION, Variant::Strict, replicas, faults, false));
+    explore(Protocol::new(Rules::PRODUCTION, Variant::Strict, replicas, faults, true));
+}

@@ -1,0 +1,257 @@
+//! The promises, as predicates over what happens. The first that falls is noted in the world. They are judged from
+//! the outside: by what the provider saw, what was stored, and when.
+
+use agent_creds_core::provider::Replay;
+use agent_creds_sidecar::grant::answer::{Answer, Reply};
+use agent_creds_sidecar::grant::document::{Document, Purpose};
+use agent_creds_sidecar::grant::fingerprint::of_token;
+use agent_creds_sidecar::grant::replica::Effect;
+use agent_creds_sidecar::grant::status::is_served;
+use jiff::Timestamp;
+
+use super::world::{Actor, EPOCH, History, World};
+
+/// Term of a claim, window of a send, room before the end of an access token, least pause: the protocol's figures,
+/// written down once more, in milliseconds.
+const TERM: i64 = 60_000;
+const WINDOW: i64 = 3_000;
+const LAST_MOMENT: i64 = 120_000;
+const PAUSE: i64 = 5_000;
+/// Freezes of at least so many seconds can make two sends overlap: term less window and budget.
+const LONG: i64 = 42;
+
+/// What cannot be saved, and nothing else (classes L1 to L6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// L1: an answer lost on the wire.
+    AnswerLost,
+    /// L2: killed between the provider's commit and the spool.
+    Killed,
+    /// L3: the memory volume gone between spool and commit.
+    SpoolGone,
+    /// L4: the holder cut off or frozen past the last responsible moment.
+    CutOff,
+    /// L5: all clocks stood still between the check and the send.
+    FrozenSend,
+    /// L6: rolled back or wiped with nobody alive who remembers.
+    Forgotten,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::AnswerLost, Self::Killed, Self::SpoolGone, Self::CutOff, Self::FrozenSend, Self::Forgotten];
+
+    pub(crate) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl History {
+    /// This trace belongs to a class.
+    pub(crate) fn add(&mut self, class: Class) {
+        self.classes |= class.bit();
+    }
+}
+
+fn breaks(world: &mut World, predicate: &'static str) {
+    world.broken.get_or_insert(predicate);
+}
+
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond() - EPOCH
+}
+
+fn fp(token: &str) -> String {
+    of_token(&token.to_owned().into())
+}
+
+/// P2: what is served was stored before.
+pub(crate) fn served(world: &mut World, actor: &Actor) {
+    let access = actor.replica.known().access.as_ref();
+    if access.is_some_and(|access| !world.store.accesses.contains(&access.fp)) {
+        breaks(world, "P2");
+    }
+}
+
+/// P4 and P5, at a write.
+pub(crate) fn written(world: &mut World, next: &Document) {
+    let before = world.store.document.clone();
+    if next.progress() < before.progress() {
+        breaks(world, "P4");
+    }
+    world.history.peak = world.history.peak.max(next.progress());
+    let news = next
+        .verdict
+        .as_ref()
+        .filter(|verdict| before.verdict.as_ref().is_none_or(|old| old.fp != verdict.fp));
+    if let Some(verdict) = news {
+        let refused = world.history.refused.contains(&verdict.fp);
+        let open = before.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == verdict.fp);
+        let licensed = world.history.presented.iter().find(|(token, ..)| fp(token) == verdict.fp);
+        if !refused
+            || (open && licensed.is_some_and(|(_, first, _)| world.now < last_moment(&before, *first)))
+        {
+            breaks(world, "P5");
+        }
+    }
+}
+
+fn last_moment(document: &Document, claimed_at: i64) -> i64 {
+    let access = document.access.as_ref().map_or(0, |access| millis(access.expires_at) - LAST_MOMENT);
+    access.max(claimed_at + TERM)
+}
+
+/// P1, P4, P6, P7 and P11, at a presentation.
+pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
+    let stored = world.store.document.clone();
+    let owed = actor.owed().map(|owed| &owed.claim);
+    let claim = stored.claim.as_ref().filter(|claim| owed.is_none_or(|owed| owed.id == claim.id));
+    if actor.sends_late {
+        world.history.add(Class::FrozenSend);
+        return;
+    }
+    let fingerprint = fp(token);
+    let rotates = actor.replica.login().is_some_and(|login| login.grant.rules.replay != Replay::None);
+    let others: Vec<_> = world.actors.iter().filter(|other| other.index != actor.index).cloned().collect();
+    // P7
+    let claimed_at = owed.or(claim).map(|claim| millis(claim.claimed_at));
+    if claimed_at.is_none_or(|at| world.now - at > WINDOW) {
+        breaks(world, "P7");
+    }
+    if rotates && !world.history.froze_long && others.iter().any(|other| other.hangs_until.is_some()) {
+        breaks(world, "P7");
+    }
+    if let Some(claim) = claim {
+        // P4: who remembers more would have had its turn.
+        let further = |other: &Actor| {
+            other.is_live()
+                && other.replica.memory().is_some_and(|memory| memory.progress() > stored.progress())
+        };
+        if rotates && others.iter().any(|other| further(other)) {
+            breaks(world, "P4");
+        }
+        // P6
+        let seen = stored.seeds_seen.iter().any(|seen| seen.fp == fingerprint);
+        if rotates && (seen || stored.spent.contains(&fingerprint)) {
+            breaks(world, "P6");
+        }
+        // P1
+        let before = world.history.presented.iter().find(|(other, ..)| other == token);
+        if let Some((_, _, licensed)) = before.filter(|_| rotates) {
+            let probe = claim.purpose == Purpose::Probe;
+            let replay = claim.purpose == Purpose::Replay && world.now >= *licensed;
+            if !probe && !replay {
+                breaks(world, "P1");
+            }
+        }
+    }
+    // P11
+    let soon = world.history.last_send.as_ref();
+    if soon.is_some_and(|(other, at)| other == token && world.now - at < PAUSE) {
+        breaks(world, "P11");
+    }
+    world.history.last_send = Some((token.to_owned(), world.now));
+    let holds_child = |other: &Actor| other.owed().is_some_and(|owed| owed.claim.parent_fp == fingerprint);
+    if others.iter().any(|other| holds_child(other) && !other.is_live()) {
+        world.history.add(Class::CutOff);
+    }
+    if !world.history.presented.iter().any(|(other, ..)| other == token) {
+        let claimed_at = claimed_at.unwrap_or(world.now);
+        let replay = actor.replica.login().map(|login| login.grant.rules.replay);
+        let grace = matches!(replay, Some(Replay::Grace(_) | Replay::Prompt));
+        let licensed = if grace { claimed_at + TERM } else { last_moment(&stored, claimed_at) };
+        world.history.presented.push((token.to_owned(), claimed_at, licensed));
+    }
+}
+
+/// What the provider said.
+pub(crate) fn replied(world: &mut World, actor: &Actor, reply: &Reply) {
+    let Effect::Send(login, token) = &actor.effect else { return };
+    let Reply::Http { status, body, complete, .. } = reply else { return };
+    let copy = Reply::Http { status: *status, retry_after_s: None, body: body.clone(), complete: *complete };
+    let forget = |world: &mut World| world.history.presented.retain(|(other, ..)| other != token.expose());
+    match Answer::of(copy, &login.asked()) {
+        Answer::Granted(tokens) => match tokens.refresh {
+            Some(child) => world.history.received.push((of_token(&child), actor.index)),
+            // It stays in use, and will be presented again.
+            None => forget(world),
+        },
+        Answer::InvalidGrant => world.history.refused.push(fp(token.expose())),
+        Answer::NotCommitted { .. } => forget(world),
+        Answer::InDoubt { .. } => {}
+    }
+}
+
+/// A process ends.
+pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
+    let actor = world.actors[who].clone();
+    let child = |owed: &agent_creds_sidecar::grant::replica::Owed| {
+        owed.answer.as_ref().and_then(Answer::child).map(of_token)
+    };
+    let stored = world.store.document.clone();
+    let unsaved = |fp: &String| !is_known(&stored, fp);
+    if let Effect::Spool(owed) = &actor.effect
+        && let Some(fp) = child(owed).filter(unsaved)
+    {
+        world.history.add(Class::Killed);
+        world.history.received.retain(|(other, _)| *other != fp);
+    }
+    if let Some(fp) = actor.spool.as_ref().and_then(child).filter(unsaved).filter(|_| !spool) {
+        world.history.add(Class::SpoolGone);
+        world.history.received.retain(|(other, _)| *other != fp);
+    }
+}
+
+/// A process stops.
+pub(crate) fn frozen(world: &mut World, seconds: i64) {
+    world.history.froze_long |= seconds >= LONG;
+}
+
+/// After whatever went wrong: whether anybody is left who remembers as much as there was.
+pub(crate) fn remembered(world: &mut World) {
+    let peak = world.history.peak;
+    let further = |actor: &Actor| {
+        actor.is_live() && actor.replica.memory().is_some_and(|memory| memory.progress() >= peak)
+    };
+    if world.store.document.progress() < peak && !world.actors.iter().any(|actor| further(actor)) {
+        world.history.add(Class::Forgotten);
+    }
+}
+
+fn is_known(document: &Document, fp: &String) -> bool {
+    document.refresh.as_ref().is_some_and(|head| head.fp == *fp)
+        || document.spent.contains(fp)
+        || document.spare.iter().any(|spare| spare.fp == *fp)
+}
+
+/// Whether the grant can still be used by what is stored or remembered.
+pub(crate) fn is_alive(world: &World) -> bool {
+    let document = &world.store.document;
+    let head = document.refresh.iter().map(|head| head.token.expose());
+    let spare = document.spare.iter().map(|spare| spare.token.expose());
+    head.chain(spare).any(|token| world.provider.is_alive(token))
+}
+
+/// P3, P10 and P12, when everything that went wrong has been over for long.
+pub(crate) fn at_the_end(world: &mut World) {
+    let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
+    let stored = world.store.document.clone();
+    // A login that has proved itself takes the place of the lineage before it.
+    let replaced = stored.seed.as_ref().is_some_and(|seed| seed.proven && seed.seq > 1);
+    if !forgotten && !replaced && world.history.received.iter().any(|(fp, _)| !is_known(&stored, fp)) {
+        breaks(world, "P3");
+    }
+    let now = Timestamp::from_millisecond(EPOCH + world.now).unwrap_or_default();
+    let served = |actor: &Actor| {
+        let access = actor.replica.known().access.as_ref();
+        access.is_some_and(|access| is_served(access.expires_at, access.lifetime_s, now))
+    };
+    if is_alive(world) {
+        if !world.actors.iter().all(|actor| served(actor)) {
+            breaks(world, "P10");
+        }
+    } else if world.history.classes == 0 && stored.seed.as_ref().is_some_and(|seed| seed.proven) {
+        // A first login that never worked is nothing that was lost.
+        breaks(world, "P12");
+    }
+}

@@ -1,0 +1,125 @@
+//! The provider of the model: tokens in families, and what a second presentation does.
+
+use std::collections::BTreeMap;
+
+use agent_creds_core::provider::Replay;
+use agent_creds_sidecar::grant::answer::Reply;
+
+/// How a provider treats a token that was presented before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Variant {
+    /// The whole family is revoked.
+    Strict,
+    /// For half an hour the same child comes again.
+    SameAgain,
+    /// For half an hour another child comes.
+    Another,
+    /// For half an hour an access token comes, and no refresh token.
+    AccessOnly,
+    /// Nothing rotates.
+    Fixed,
+}
+
+/// The grace of those that have one, in seconds.
+const GRACE: u32 = 1800;
+
+impl Variant {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Fixed];
+
+    /// What the provider's definition would say.
+    pub(crate) fn replay(self) -> Replay {
+        match self {
+            Self::Strict => Replay::Unknown,
+            Self::SameAgain | Self::Another | Self::AccessOnly => Replay::Grace(GRACE),
+            Self::Fixed => Replay::None,
+        }
+    }
+}
+
+/// One refresh token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Token {
+    family: u8,
+    used: Option<(i64, String)>,
+}
+
+/// The provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Provider {
+    variant: Variant,
+    tokens: BTreeMap<String, Token>,
+    revoked: Vec<u8>,
+    issued: u16,
+}
+
+impl Provider {
+    /// With one login for each family, named `n.0`.
+    pub(crate) fn new(variant: Variant, families: u8) -> Self {
+        let tokens =
+            (0..families).map(|family| (format!("{family}.0"), Token { family, used: None })).collect();
+        Self { variant, tokens, revoked: Vec::new(), issued: 0 }
+    }
+
+    /// Whether this token can be redeemed, or was replaced and a descendant can be.
+    pub(crate) fn is_alive(&self, token: &str) -> bool {
+        let found = self.tokens.get(token);
+        found.is_some_and(|found| found.used.is_none() && !self.revoked.contains(&found.family))
+    }
+
+    /// The token endpoint. `now` in milliseconds.
+    pub(crate) fn present(&mut self, token: &str, now: i64) -> Reply {
+        let Some(found) = self.tokens.get(token).cloned() else { return refused() };
+        if self.revoked.contains(&found.family) {
+            return refused();
+        }
+        if self.variant == Variant::Fixed {
+            return self.granted(None);
+        }
+        match &found.used {
+            None => self.rotate(token, found.family, now),
+            Some((at, child)) => {
+                let fresh = self.tokens.get(child).is_some_and(|child| child.used.is_none());
+                match self.variant {
+                    _ if now - at > i64::from(GRACE) * 1000 => self.revoke(found.family),
+                    Variant::SameAgain if fresh => {
+                        let child = child.clone();
+                        self.granted(Some(&child))
+                    }
+                    Variant::Another => self.rotate(token, found.family, now),
+                    Variant::AccessOnly => self.granted(None),
+                    _ => self.revoke(found.family),
+                }
+            }
+        }
+    }
+
+    fn rotate(&mut self, token: &str, family: u8, now: i64) -> Reply {
+        let child = format!("{family}.{}", self.issued + 1);
+        if let Some(parent) = self.tokens.get_mut(token) {
+            parent.used.get_or_insert((now, child.clone()));
+        }
+        self.tokens.insert(child.clone(), Token { family, used: None });
+        self.granted(Some(&child))
+    }
+
+    fn granted(&mut self, refresh: Option<&str>) -> Reply {
+        self.issued += 1;
+        let refresh = refresh.map(|token| format!(r#","refresh_token":"{token}""#)).unwrap_or_default();
+        http(200, &format!(r#"{{"access_token":"a{}","expires_in":600{refresh}}}"#, self.issued))
+    }
+
+    fn revoke(&mut self, family: u8) -> Reply {
+        self.revoked.push(family);
+        refused()
+    }
+}
+
+fn refused() -> Reply {
+    http(400, r#"{"error":"invalid_grant"}"#)
+}
+
+/// An answer.
+pub(crate) fn http(status: u16, body: &str) -> Reply {
+    Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true }
+}

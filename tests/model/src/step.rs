@@ -1,0 +1,263 @@
+//! What can happen: a replica carries out what it wants, time passes, or something goes wrong.
+
+use std::sync::Arc;
+
+use agent_creds_sidecar::grant::answer::Reply;
+use agent_creds_sidecar::grant::document::Document;
+use agent_creds_sidecar::grant::replica::{Effect, Event, Found, Seen, WriteError};
+use agent_creds_sidecar::grant::status::Trouble;
+use agent_creds_sidecar::outcome::{Cause, Reason};
+
+use super::Protocol;
+use super::predicates::{self, Class};
+use super::provider::http;
+use super::world::{Actor, Late, World, moment};
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    /// A replica carries out what it wants.
+    Go(u8),
+    /// Time passes until somebody wakes.
+    Tick,
+    /// A replica's next effect goes wrong.
+    Fail(u8, Failure),
+    /// A process ends, and starts again in the same pod after so many seconds, with or without its spool.
+    Crash { who: u8, spool: bool, seconds: i64 },
+    /// A process stops for so many seconds.
+    Freeze(u8, i64),
+    /// A replica loses the store for so many seconds, and nothing else.
+    Cut(u8, i64),
+    /// The state Secret is emptied.
+    Wipe,
+    /// The state Secret is restored from a backup.
+    Restore,
+    /// Somebody writes another login into the grant Secret.
+    Login(usize),
+}
+
+/// How an effect goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Failure {
+    /// The write takes place, its answer is lost.
+    AnswerOfWrite,
+    /// The write is lost.
+    Write,
+    /// The provider acts, its answer is lost.
+    Answer,
+    /// The request is lost.
+    Request,
+    /// The request arrives so many seconds later, when nobody waits for an answer any more.
+    Late(i64),
+    /// 503 before anything was done.
+    Unavailable,
+    /// 429.
+    Busy,
+}
+
+impl Protocol {
+    /// The world after a replica carried out its effect.
+    pub(crate) fn go(&self, world: &mut World, who: usize, failure: Option<Failure>) {
+        let mut actor = (*world.actors[who]).clone();
+        if let Some(event) = self.happen(world, &mut actor, failure) {
+            let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
+            actor.effect = actor.replica.step(event, &moment);
+            predicates::served(world, &actor);
+        }
+        world.actors[who] = Arc::new(actor);
+    }
+
+    fn happen(&self, world: &mut World, actor: &mut Actor, failure: Option<Failure>) -> Option<Event> {
+        if actor.hangs_until.take().is_some() {
+            return Some(Event::Replied(Reply::Lost(Cause::Timeout)));
+        }
+        Some(match actor.effect.clone() {
+            Effect::Wait(_) => Event::Woke,
+            Effect::Connect(_) => Event::Connected(Ok(())),
+            Effect::Spool(owed) => {
+                actor.spool = Some(*owed);
+                Event::Spooled(true)
+            }
+            Effect::Unspool => {
+                actor.spool = None;
+                Event::Spooled(true)
+            }
+            Effect::Read => Event::Read(Box::new(self.look(world, actor))),
+            Effect::Write(document) => Event::Written(self.write(world, actor, &document, failure)),
+            Effect::Send(_, token) => {
+                predicates::sent(world, actor, token.expose());
+                actor.sends_late = false;
+                return self.present(world, actor, token.expose(), failure);
+            }
+        })
+    }
+
+    fn look(&self, world: &World, actor: &mut Actor) -> Seen {
+        if actor.cut_until.is_some() {
+            actor.noticed_cut = true;
+            return Seen { login: Err(outage()), state: Err(outage()) };
+        }
+        actor.seen = world.store.version;
+        actor.looked = (world.store.version, world.store.login);
+        let document = Ok((*world.store.document).clone());
+        Seen {
+            login: Ok(self.logins[world.store.login].clone()),
+            state: Ok(Found { document, version: world.store.version.to_string(), home: None }),
+        }
+    }
+
+    fn write(
+        &self,
+        world: &mut World,
+        actor: &mut Actor,
+        document: &Document,
+        failure: Option<Failure>,
+    ) -> Result<(), WriteError> {
+        if actor.cut_until.is_some() {
+            actor.noticed_cut = true;
+            return Err(WriteError::Unclear(outage()));
+        }
+        if failure == Some(Failure::Write) {
+            return Err(WriteError::Unclear(outage()));
+        }
+        if actor.seen != world.store.version {
+            return Err(WriteError::Conflict);
+        }
+        predicates::written(world, document);
+        if document.r#gen > world.store.document.r#gen {
+            world.store.backup = Some(world.store.document.clone());
+        }
+        world.store.accesses.extend(document.access.as_ref().map(|access| access.fp.clone()));
+        world.store.document = Arc::new(document.clone());
+        world.store.version += 1;
+        if failure == Some(Failure::AnswerOfWrite) {
+            return Err(WriteError::Unclear(outage()));
+        }
+        // Its own write is no news.
+        (actor.seen, actor.looked.0) = (world.store.version, world.store.version);
+        Ok(())
+    }
+
+    fn present(
+        &self,
+        world: &mut World,
+        actor: &mut Actor,
+        token: &str,
+        failure: Option<Failure>,
+    ) -> Option<Event> {
+        let reply = match failure {
+            Some(Failure::Unavailable) => http(503, "{}"),
+            Some(Failure::Busy) => http(429, "{}"),
+            Some(Failure::Request | Failure::Answer | Failure::Late(_)) => {
+                match failure {
+                    Some(Failure::Late(seconds)) => {
+                        world.late.push(Late { at: world.now + seconds * 1000, token: token.to_owned() });
+                    }
+                    Some(Failure::Answer) => {
+                        let _ = world.provider.present(token, world.now);
+                        world.history.add(Class::AnswerLost);
+                    }
+                    _ => {}
+                }
+                actor.hangs_until = Some(world.now + 15_000);
+                return None;
+            }
+            _ => world.provider.present(token, world.now),
+        };
+        predicates::replied(world, actor, &reply);
+        Some(Event::Replied(reply))
+    }
+
+    /// Time passes until somebody wakes, and whatever was to end by then ends.
+    pub(crate) fn tick(&self, world: &mut World) {
+        let next = world.actors.iter().map(|actor| actor.wakes_at(world));
+        let ends = world.actors.iter().filter_map(|actor| actor.cut_until);
+        let late = world.late.iter().map(|late| late.at);
+        let Some(at) = next.chain(ends).chain(late).min() else { return };
+        world.now = at.max(world.now);
+        for late in std::mem::take(&mut world.late) {
+            if late.at > world.now {
+                world.late.push(late);
+            } else {
+                let _ = world.provider.present(&late.token, world.now);
+                world.history.add(Class::AnswerLost);
+            }
+        }
+        for who in 0..world.actors.len() {
+            let now = world.now;
+            let over = |until: Option<i64>| until.is_some_and(|until| until <= now);
+            let actor = &world.actors[who];
+            if over(actor.down_until) {
+                let (index, incarnation) = (actor.index, actor.incarnation + 1);
+                let pod = if actor.spool_lost { format!("p{index}.{incarnation}") } else { actor.pod() };
+                let started = Actor::start(
+                    self.settings(index, pod, incarnation),
+                    index,
+                    incarnation,
+                    actor.spool.clone(),
+                    now,
+                );
+                world.actors[who] = Arc::new(started);
+            } else if over(actor.frozen_until) || over(actor.cut_until) {
+                let mut actor = (**actor).clone();
+                if over(actor.frozen_until) {
+                    actor.frozen_until = None;
+                }
+                if over(actor.cut_until) {
+                    (actor.cut_until, actor.noticed_cut) = (None, false);
+                }
+                world.actors[who] = Arc::new(actor);
+            }
+        }
+    }
+
+    /// Something goes wrong that is nobody's effect.
+    pub(crate) fn strike(&self, world: &mut World, action: Action) {
+        let now = world.now;
+        let change = |world: &mut World, who: u8, how: &dyn Fn(&mut Actor)| {
+            let mut actor = (*world.actors[usize::from(who)]).clone();
+            how(&mut actor);
+            world.actors[usize::from(who)] = Arc::new(actor);
+        };
+        match action {
+            Action::Crash { who, spool, seconds } => {
+                predicates::crashed(world, usize::from(who), spool);
+                change(world, who, &|actor| {
+                    actor.down_until = Some(now + seconds * 1000);
+                    if !spool {
+                        (actor.spool, actor.spool_lost) = (None, true);
+                    }
+                    (actor.frozen_until, actor.hangs_until, actor.cut_until) = (None, None, None);
+                });
+            }
+            Action::Freeze(who, seconds) => {
+                predicates::frozen(world, seconds);
+                change(world, who, &|actor| {
+                    actor.frozen_until = Some(now + seconds * 1000);
+                    actor.sends_late =
+                        matches!(actor.effect, Effect::Send(..)) && actor.hangs_until.is_none();
+                });
+            }
+            Action::Cut(who, seconds) => {
+                change(world, who, &|actor| actor.cut_until = Some(now + seconds * 1000));
+            }
+            Action::Wipe => {
+                world.store.document = Arc::new(Document::default());
+                world.store.version += 1;
+            }
+            Action::Restore => {
+                if let Some(backup) = world.store.backup.take() {
+                    world.store.document = backup;
+                    world.store.version += 1;
+                }
+            }
+            Action::Login(login) => world.store.login = login,
+            Action::Go(_) | Action::Tick | Action::Fail(..) => {}
+        }
+        predicates::remembered(world);
+    }
+}
+
+fn outage() -> Trouble {
+    Trouble { reason: Reason::StoreUnavailable, message: String::new() }
+}

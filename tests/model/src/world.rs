@@ -1,0 +1,178 @@
+//! The world that the model explores: the store, the provider, and replicas, each the shipped machine with what it
+//! wants to do next. Time stands still while anybody has something to do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agent_creds_sidecar::grant::document::Document;
+use agent_creds_sidecar::grant::replica::{Effect, Event, Moment, Owed, Replica, Settings};
+use jiff::Timestamp;
+
+use super::provider::Provider;
+
+/// Start of the model's time.
+pub(crate) const EPOCH: i64 = 1_800_000_000_000;
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Store {
+    pub(crate) document: Arc<Document>,
+    pub(crate) version: u32,
+    /// The last document before the latest rotation: what a restored backup would bring.
+    pub(crate) backup: Option<Arc<Document>>,
+    /// Which login the grant Secret holds.
+    pub(crate) login: usize,
+    /// Access tokens that were ever stored.
+    pub(crate) accesses: BTreeSet<String>,
+}
+
+/// One replica, and the process and pod around it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Actor {
+    pub(crate) index: u8,
+    pub(crate) incarnation: u8,
+    pub(crate) replica: Replica,
+    pub(crate) effect: Effect,
+    pub(crate) spool: Option<Owed>,
+    /// Version that its next write goes on top of, and what it saw at its last look: that, and the login.
+    pub(crate) seen: u32,
+    pub(crate) looked: (u32, usize),
+    /// Ended until then.
+    pub(crate) down_until: Option<i64>,
+    /// Stopped until then.
+    pub(crate) frozen_until: Option<i64>,
+    /// Without the store until then; and whether it has noticed.
+    pub(crate) cut_until: Option<i64>,
+    pub(crate) noticed_cut: bool,
+    /// A reply that never comes is waited for until then.
+    pub(crate) hangs_until: Option<i64>,
+    /// Its spool was lost with it.
+    pub(crate) spool_lost: bool,
+    /// Frozen between the last look at the clocks and the first byte.
+    pub(crate) sends_late: bool,
+}
+
+/// A request that arrives after its sender gave up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Late {
+    pub(crate) at: i64,
+    pub(crate) token: String,
+}
+
+/// What the predicates look at besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct History {
+    /// Each presented token: when first, and from when a replay is licensed.
+    pub(crate) presented: Vec<(String, i64, i64)>,
+    /// The last presentation: token and time.
+    pub(crate) last_send: Option<(String, i64)>,
+    /// Children that a process has received and may not lose.
+    pub(crate) received: Vec<(String, u8)>,
+    /// Refresh tokens that the provider refused, by fingerprint.
+    pub(crate) refused: Vec<String>,
+    /// How far the lineage had come.
+    pub(crate) peak: (u64, u64),
+    /// Classes of what cannot be saved, that this trace belongs to; a bit each.
+    pub(crate) classes: u8,
+    /// Whether any freeze was too long for two sends never to overlap.
+    pub(crate) froze_long: bool,
+}
+
+/// The world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) now: i64,
+    pub(crate) store: Store,
+    pub(crate) provider: Provider,
+    pub(crate) actors: Vec<Arc<Actor>>,
+    pub(crate) late: Vec<Late>,
+    pub(crate) faults: u8,
+    pub(crate) history: History,
+    /// The first predicate that fell.
+    pub(crate) broken: Option<&'static str>,
+}
+
+impl Actor {
+    /// A process that has just started, with what is in its spool.
+    pub(crate) fn start(
+        settings: Settings,
+        index: u8,
+        incarnation: u8,
+        spool: Option<Owed>,
+        now: i64,
+    ) -> Self {
+        let mut replica = Replica::new(settings, spool.clone());
+        let effect = replica.step(Event::Woke, &moment(index, incarnation, 0, now));
+        Self {
+            index,
+            incarnation,
+            replica,
+            effect,
+            spool,
+            seen: 0,
+            looked: (0, 0),
+            down_until: None,
+            frozen_until: None,
+            cut_until: None,
+            noticed_cut: false,
+            hangs_until: None,
+            spool_lost: false,
+            sends_late: false,
+        }
+    }
+
+    /// The name of its pod.
+    pub(crate) fn pod(&self) -> String {
+        self.replica.settings().pod.clone()
+    }
+
+    /// What it would have to tell the store.
+    pub(crate) fn owed(&self) -> Option<&Owed> {
+        match &self.effect {
+            Effect::Spool(owed) => Some(owed),
+            _ => self.spool.as_ref(),
+        }
+    }
+
+    /// When it would act by itself.
+    pub(crate) fn wakes_at(&self, world: &World) -> i64 {
+        if let Some(until) = self.down_until.or(self.frozen_until) {
+            return until;
+        }
+        if let Some(until) = self.hangs_until {
+            return until;
+        }
+        match (&self.effect, self.cut_until) {
+            // Without the store it asks in vain until that is over; once is enough to explore.
+            (Effect::Wait(_) | Effect::Read, Some(until)) if self.noticed_cut => until,
+            (Effect::Wait(_), None) if self.looked != (world.store.version, world.store.login) => world.now,
+            (Effect::Wait(until), _) => until.as_millisecond() - EPOCH,
+            _ => world.now,
+        }
+    }
+
+    /// Whether it runs at all.
+    pub(crate) fn is_up(&self) -> bool {
+        self.down_until.is_none() && self.frozen_until.is_none()
+    }
+
+    /// Whether its next effect touches nobody else.
+    pub(crate) fn is_private(&self) -> bool {
+        matches!(self.effect, Effect::Wait(_) | Effect::Connect(_) | Effect::Spool(_) | Effect::Unspool)
+    }
+
+    /// Whether it can remember more than the store right now.
+    pub(crate) fn is_live(&self) -> bool {
+        self.down_until.is_none() && self.frozen_until.is_none() && self.cut_until.is_none()
+    }
+}
+
+/// The clocks: all of them right.
+pub(crate) fn moment(index: u8, incarnation: u8, version: u32, now: i64) -> Moment {
+    let since = std::time::Duration::from_millis(u64::try_from(now + 1_000_000).unwrap_or_default());
+    let at = Timestamp::from_millisecond(EPOCH + now).unwrap_or_default();
+    let jitter = u128::from(index) * 20_000;
+    let unique = u128::from(version) << 64 | u128::from(now.unsigned_abs()) << 16;
+    let random = jitter << 112 | unique | u128::from(index) << 8 | u128::from(incarnation);
+    Moment { now: at, monotonic: since, boot: since, wall: at, random, draining: false }
+}
