@@ -5,16 +5,20 @@ pub mod api;
 pub mod caller_key;
 pub mod probe;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 /// Most connections at once, per listener.
 const MAX_CONNECTIONS: usize = 256;
@@ -52,10 +56,16 @@ impl Accept for UnixListener {
     }
 }
 
-/// Serves `router` on `listener` for ever.
-pub async fn serve<L: Accept>(listener: L, router: Router) {
+/// Serves `service` on `listener` for ever.
+pub async fn serve<L, S, B>(listener: L, service: S)
+where
+    L: Accept,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(service);
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
@@ -72,6 +82,8 @@ pub async fn serve<L: Accept>(listener: L, router: Router) {
         tokio::spawn(async move {
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+            // Answers are small: copying one behind its head is cheaper than handing the kernel a list of both.
+            builder.writev(false);
             // A peer that breaks off is no news.
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
             drop(permit);

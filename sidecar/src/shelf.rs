@@ -34,14 +34,14 @@ struct Known {
 }
 
 /// A token that may be served.
-#[derive(Clone, Debug)]
-pub struct Served {
+#[derive(Clone, Copy, Debug)]
+pub struct Served<'a> {
     /// The access token.
-    pub token: Token,
+    pub token: &'a Token,
     /// Its end.
     pub expires_at: Timestamp,
     /// Its scopes.
-    pub scopes: Vec<String>,
+    pub scopes: &'a [String],
 }
 
 impl Shelf {
@@ -76,14 +76,12 @@ impl Shelf {
         self.look(|known| known.login.as_ref().map(|login| login.grant.provider.name.as_str()))
     }
 
-    /// The access token, while it is valid.
-    pub fn token(&self, now: Timestamp) -> Option<Served> {
+    /// Shows the access token to `serve`, while it is valid. It is not copied for that.
+    pub fn token<T>(&self, now: Timestamp, serve: impl FnOnce(Served<'_>) -> T) -> Option<T> {
         self.look(|known| {
             let access = known.document.access.as_ref()?;
-            is_served(access.expires_at, access.lifetime_s, now).then(|| Served {
-                token: access.token.clone(),
-                expires_at: access.expires_at,
-                scopes: access.scopes.clone(),
+            is_served(access.expires_at, access.lifetime_s, now).then(|| {
+                serve(Served { token: &access.token, expires_at: access.expires_at, scopes: &access.scopes })
             })
         })
     }

@@ -1,25 +1,28 @@
 //! The local API. On loopback a caller proves itself with the caller key and names a loopback host (a page that
 //! rebinds its DNS name can't); on the socket the mount is the proof.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use agent_creds_core::names::LocalName;
-use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::Full;
 use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
 use serde_json::{Value, json};
+use tower_service::Service;
 
 use super::caller_key::CallerKey;
 use crate::clock::Clock;
 use crate::grant::status::Status;
 use crate::metrics::Metrics;
-use crate::shelf::Shelf;
+use crate::shelf::{Served, Shelf};
+
+type Response = http::Response<Full<Bytes>>;
 
 /// What the API serves.
 #[derive(Clone)]
@@ -47,38 +50,90 @@ impl Api {
     }
 
     /// For the Unix socket.
-    pub fn on_socket(&self) -> Router {
-        Router::new()
-            .route("/v1/grants", get(grants))
-            .route("/v1/token/{grant}", get(token))
-            .fallback(no_such_path)
-            .method_not_allowed_fallback(only_get)
-            .with_state(self.clone())
+    pub fn on_socket(&self) -> Endpoint {
+        Endpoint { api: self.clone(), key: None }
     }
 
     /// For the loopback port.
-    pub fn on_loopback(&self, key: CallerKey) -> Router {
-        self.on_socket().layer(middleware::from_fn_with_state(Arc::new(key), guard))
+    pub fn on_loopback(&self, key: CallerKey) -> Endpoint {
+        Endpoint { api: self.clone(), key: Some(Arc::new(key)) }
     }
 }
 
-/// Host first: a foreign page must not learn even whether its key was right.
-async fn guard(State(key): State<Arc<CallerKey>>, request: Request, next: Next) -> Response {
-    let mut hosts = request.headers().get_all(HOST).iter();
+/// The API on one listener. Two paths that are answered without waiting for anything need no router: it would take
+/// longer than the answer.
+#[derive(Clone)]
+pub struct Endpoint {
+    api: Api,
+    /// What callers prove themselves with, where reaching the listener is no proof.
+    key: Option<Arc<CallerKey>>,
+}
+
+impl<B> Service<Request<B>> for Endpoint {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(request.method(), request.uri(), request.headers())))
+    }
+}
+
+impl Endpoint {
+    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
+        if let Some(refused) = self.key.as_deref().and_then(|key| guard(key, uri, headers)) {
+            return refused;
+        }
+        match Asked::parse(uri.path()) {
+            None => refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants"),
+            Some(_) if !matches!(*method, Method::GET | Method::HEAD) => only_get(),
+            Some(Asked::Grants) => self.api.grants(),
+            Some(Asked::Token(grant)) => self.api.token(grant),
+        }
+    }
+}
+
+/// What a path asks for.
+#[derive(Debug, PartialEq)]
+enum Asked<'a> {
+    Grants,
+    /// Of the grant with this name, if it is one. No name needs percent-encoding, so none is decoded.
+    Token(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        match path.strip_prefix("/v1/")? {
+            "grants" => Some(Self::Grants),
+            rest => {
+                let grant = rest.strip_prefix("token/")?;
+                (!grant.is_empty() && !grant.contains('/')).then_some(Self::Token(grant))
+            }
+        }
+    }
+}
+
+/// The refusal of who may not ask. Host first: a foreign page must not learn even whether its key was right.
+fn guard(key: &CallerKey, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    let mut hosts = headers.get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().is_ok_and(is_loopback),
         _ => false,
     };
-    let absolute = request.uri().authority().is_none_or(|authority| is_loopback(authority.as_str()));
+    let absolute = uri.authority().is_none_or(|authority| is_loopback(authority.as_str()));
     if !named || !absolute {
         let text = "the Host header must be one loopback name: localhost, 127.0.0.1 or [::1]";
-        return refusal(StatusCode::MISDIRECTED_REQUEST, "bad_host", text);
+        return Some(refusal(StatusCode::MISDIRECTED_REQUEST, "bad_host", text));
     }
-    if !key.admits(request.headers()) {
+    if !key.admits(headers) {
         let text = "send the caller key once, as Authorization: Bearer <content of $AGENT_CREDS_KEY_FILE>";
-        return refusal(StatusCode::UNAUTHORIZED, "invalid_client", text);
+        return Some(refusal(StatusCode::UNAUTHORIZED, "invalid_client", text));
     }
-    next.run(request).await
+    None
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -90,66 +145,84 @@ fn is_loopback(host: &str) -> bool {
     port && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]")
 }
 
-async fn no_such_path() -> Response {
-    refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants")
+impl Api {
+    fn grants(&self) -> Response {
+        let now = self.clock.now();
+        let grants: Vec<Value> = self
+            .grants
+            .iter()
+            .map(|offer| {
+                let Status { state, reason, message, expires_at, scopes, reauth_at } =
+                    offer.shelf.status(now);
+                json!({
+                    "name": offer.shelf.name.as_str(),
+                    "provider": offer.shelf.provider(),
+                    "state": state,
+                    "reason": reason,
+                    "message": message,
+                    "expires_at": expires_at.map(jiff::Timestamp::as_second),
+                    "scopes": scopes,
+                    "expose": ["token"],
+                    "reauth_at": reauth_at.map(jiff::Timestamp::as_second),
+                })
+            })
+            .collect();
+        answer(StatusCode::OK, &json!({ "grants": grants }))
+    }
+
+    fn token(&self, grant: &str) -> Response {
+        let Some(offer) = self.grants.iter().find(|offer| offer.shelf.name.as_str() == grant) else {
+            return self.unknown(grant);
+        };
+        let now = self.clock.now();
+        let served = offer.shelf.token(now, |Served { token, expires_at, scopes }| {
+            let token = TokenAnswer {
+                access_token: token.expose(),
+                expires_at: expires_at.as_second(),
+                expires_in: expires_at.as_second() - now.as_second(),
+                scope: scopes.join(" "),
+                token_type: "Bearer",
+            };
+            answer(StatusCode::OK, &token)
+        });
+        match served {
+            Some(response) => {
+                offer.served.inc();
+                response
+            }
+            None => {
+                offer.unavailable.inc();
+                unavailable(offer, now)
+            }
+        }
+    }
+
+    /// Named only where it is a name: nothing of a caller's path comes back as it was.
+    fn unknown(&self, grant: &str) -> Response {
+        let known: Vec<_> = self.grants.iter().map(|offer| offer.shelf.name.as_str()).collect();
+        let text = match LocalName::parse(grant) {
+            Ok(name) => format!("this pod has no grant {name}; it has {}", known.join(", ")),
+            Err(_) => format!("this pod has no such grant; it has {}", known.join(", ")),
+        };
+        refusal(StatusCode::NOT_FOUND, "unknown_grant", &text)
+    }
 }
 
-async fn only_get() -> Response {
+/// RFC 6749 §5.1, and the end of the token in Unix seconds.
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    expires_at: i64,
+    expires_in: i64,
+    scope: String,
+    token_type: &'static str,
+}
+
+fn only_get() -> Response {
     let mut response =
         refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "this path answers GET alone");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
-}
-
-async fn grants(State(api): State<Api>) -> Response {
-    let now = api.clock.now();
-    let grants: Vec<Value> = api
-        .grants
-        .iter()
-        .map(|offer| {
-            let Status { state, reason, message, expires_at, scopes, reauth_at } = offer.shelf.status(now);
-            json!({
-                "name": offer.shelf.name.as_str(),
-                "provider": offer.shelf.provider(),
-                "state": state,
-                "reason": reason,
-                "message": message,
-                "expires_at": expires_at.map(jiff::Timestamp::as_second),
-                "scopes": scopes,
-                "expose": ["token"],
-                "reauth_at": reauth_at.map(jiff::Timestamp::as_second),
-            })
-        })
-        .collect();
-    answer(StatusCode::OK, json!({ "grants": grants }).to_string())
-}
-
-/// A path that is no text is no grant's name either.
-async fn token(State(api): State<Api>, name: Result<Path<String>, PathRejection>) -> Response {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
-    let Some(offer) = api.grants.iter().find(|offer| offer.shelf.name.as_str() == name) else {
-        // Named only where it is a name: nothing of a caller's path comes back as it was.
-        let known: Vec<_> = api.grants.iter().map(|offer| offer.shelf.name.as_str()).collect();
-        let text = match LocalName::parse(&name) {
-            Ok(name) => format!("this pod has no grant {name}; it has {}", known.join(", ")),
-            Err(_) => format!("this pod has no such grant; it has {}", known.join(", ")),
-        };
-        return refusal(StatusCode::NOT_FOUND, "unknown_grant", &text);
-    };
-    let now = api.clock.now();
-    let Some(served) = offer.shelf.token(now) else {
-        offer.unavailable.inc();
-        return unavailable(offer, now);
-    };
-    offer.served.inc();
-    let body = json!({
-        "access_token": served.token.expose(),
-        "token_type": "Bearer",
-        "expires_in": served.expires_at.as_second() - now.as_second(),
-        "expires_at": served.expires_at.as_second(),
-        "scope": served.scopes.join(" "),
-    });
-    answer(StatusCode::OK, body.to_string())
 }
 
 fn unavailable(offer: &Offer, now: jiff::Timestamp) -> Response {
@@ -160,24 +233,42 @@ fn unavailable(offer: &Offer, now: jiff::Timestamp) -> Response {
         "grant": offer.shelf.name.as_str(),
         "state": status.state,
     });
-    let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, body.to_string());
+    let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &body);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 
 /// RFC 6749 §5.2.
 fn refusal(status: StatusCode, error: &str, description: &str) -> Response {
-    answer(status, json!({ "error": error, "error_description": description }).to_string())
+    answer(status, &json!({ "error": error, "error_description": description }))
 }
 
-fn answer(status: StatusCode, body: String) -> Response {
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-    (status, headers, body).into_response()
+fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body)
+        .unwrap_or_else(|_| unreachable!("text keys and plain values always serialise"));
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_whole_paths_ask_for_something() {
+        assert_eq!(Asked::parse("/v1/grants"), Some(Asked::Grants));
+        assert_eq!(Asked::parse("/v1/token/one"), Some(Asked::Token("one")));
+        assert_eq!(Asked::parse("/v1/token/%6fne"), Some(Asked::Token("%6fne")));
+        let others =
+            ["", "*", "/", "/v1/", "/v1/grants/", "//v1/grants", "/v1/token", "/v1/token/", "/v1/token/one/"];
+        for path in others {
+            assert_eq!(Asked::parse(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn only_loopback_names_are_hosts() {

@@ -84,7 +84,7 @@ fn inject(
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let patch = Patch::new(pod, &fragment, present);
+    let patch = Patch::new(pod, fragment, present);
     Ok(match (patch.is_empty(), present) {
         (true, _) => Decision::Unchanged(Reason::AlreadyInjected),
         (false, true) => Decision::Injected { reason: Reason::Completed, patch, warnings: Vec::new() },

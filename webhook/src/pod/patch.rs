@@ -32,17 +32,19 @@ pub struct Misfit(String);
 impl Patch {
     /// What a pod still lacks of the fragment: everything, or where the sidecar is `present`, what containers
     /// that came later lack. Empty where nothing is missing.
-    pub fn new(pod: &Value, fragment: &Fragment, present: bool) -> Self {
+    pub fn new(pod: &Value, fragment: Fragment, present: bool) -> Self {
         let mut patch = Self::default();
         // Before the sidecar goes in: that moves the other init containers by one.
         for container in view::containers(pod).filter(|container| fragment.is_agent(container.name())) {
             patch.share(container, &fragment.share);
         }
         if !present {
-            patch.extend_list(&pod["spec"], "/spec", "volumes", &fragment.volumes);
+            patch.extend_list(&pod["spec"], "/spec", "volumes", fragment.volumes);
             match view::field(&pod["spec"], "initContainers") {
-                Some(_) => patch.add("/spec/initContainers/0".to_owned(), fragment.container.clone()),
-                None => patch.add("/spec/initContainers".to_owned(), json!([fragment.container])),
+                Some(_) => patch.add("/spec/initContainers/0".to_owned(), fragment.container),
+                None => {
+                    patch.add("/spec/initContainers".to_owned(), Value::Array(vec![fragment.container]));
+                }
             }
             patch.set(&pod["metadata"], "labels", INJECTED_LABEL, "true");
             patch.set(&pod["metadata"], "annotations", STATUS, &fragment.status);
@@ -91,17 +93,17 @@ impl Patch {
             }
         }
         if !named("volumeMounts", &share.mount["name"]) {
-            self.extend_list(container.value, &path, "volumeMounts", std::slice::from_ref(&share.mount));
+            self.extend_list(container.value, &path, "volumeMounts", vec![share.mount.clone()]);
         }
     }
 
-    fn extend_list(&mut self, parent: &Value, path: &str, list: &str, items: &[Value]) {
+    fn extend_list(&mut self, parent: &Value, path: &str, list: &str, items: Vec<Value>) {
         if view::field(parent, list).is_some() {
             for item in items {
-                self.add(format!("{path}/{list}/-"), item.clone());
+                self.add(format!("{path}/{list}/-"), item);
             }
         } else {
-            self.add(format!("{path}/{list}"), Value::Array(items.to_vec()));
+            self.add(format!("{path}/{list}"), Value::Array(items));
         }
     }
 

@@ -10,6 +10,8 @@ use crate::pod::patch::Patch;
 
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 pub(super) const KIND: &str = "AdmissionReview";
+/// Most answers fit in, so that they need not grow while they are written.
+const USUAL_SIZE: usize = 8 * 1024;
 
 /// A review, as far as we read it.
 #[derive(Deserialize)]
@@ -118,5 +120,8 @@ impl<'a> Reply<'a> {
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("text keys and plain values always serialise"))
+    let mut text = Vec::with_capacity(USUAL_SIZE);
+    serde_json::to_writer(&mut text, value)
+        .unwrap_or_else(|_| unreachable!("text keys and plain values always serialise"));
+    text
 }
