@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use agent_creds_core::names::STATE_SUFFIX;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, Wr
 use crate::grant::rules::{Rules, Timing};
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::{Cause, Outcome, Reason};
 use crate::present::connect::{Connection, Connector};
 use crate::present::request;
 use crate::present::send::send;
@@ -63,6 +64,8 @@ pub struct Keeper<S: Store> {
     /// The state Secret as it was last read or written: what a write goes on top of.
     state: Option<Object<S::Version>>,
     connection: Option<Connection>,
+    /// A presentation whose reply has not come yet.
+    sending: Option<JoinHandle<Reply>>,
     started: Instant,
     /// The settings whose oddities were logged.
     noticed: String,
@@ -85,7 +88,18 @@ impl<S: Store> Keeper<S> {
         };
         let replica = Replica::new(settings, slot.load()?);
         let (started, noticed) = (Instant::now(), String::new());
-        Ok(Self { tools, shelf, state_name, replica, slot, state: None, connection: None, started, noticed })
+        Ok(Self {
+            tools,
+            shelf,
+            state_name,
+            replica,
+            slot,
+            state: None,
+            connection: None,
+            sending: None,
+            started,
+            noticed,
+        })
     }
 
     /// Runs until the pod goes away and nothing is under way.
@@ -111,12 +125,12 @@ impl<S: Store> Keeper<S> {
                     Effect::Wait(until) => {
                         let wait = Duration::try_from(until.duration_since(moment.now)).unwrap_or_default();
                         tokio::select! {
-                            () = tokio::time::sleep(wait) => {}
-                            _ = grant_news.changed() => {}
-                            _ = state_news.changed() => {}
-                            _ = phase.changed() => {}
+                            () = tokio::time::sleep(wait) => Event::Woke,
+                            _ = grant_news.changed() => Event::Woke,
+                            _ = state_news.changed() => Event::Woke,
+                            _ = phase.changed() => Event::Woke,
+                            reply = replied(&mut self.sending) => Event::Replied(reply),
                         }
-                        Event::Woke
                     }
                     Effect::Read => {
                         grant_news.mark_unchanged();
@@ -127,7 +141,7 @@ impl<S: Store> Keeper<S> {
                     Effect::Write(document) => Event::Written(self.write(&document).await),
                     Effect::Spool(owed) => Event::Spooled(self.slot.put(&owed).is_ok()),
                     Effect::Unspool => Event::Spooled(self.slot.clear().is_ok()),
-                    Effect::Send(login, token) => Event::Replied(self.send(&login, &token).await),
+                    Effect::Send(login, token) => self.send(&login, &token),
                 };
             }
         };
@@ -157,12 +171,14 @@ impl<S: Store> Keeper<S> {
         connection.map(|connection| self.connection = Some(connection))
     }
 
-    async fn send(&mut self, login: &Login, token: &Token) -> Reply {
+    fn send(&mut self, login: &Login, token: &Token) -> Event {
         let (Some(connection), Ok(request)) = (self.connection.take(), request::build(&login.grant, token))
         else {
-            return Reply::NotSent(Reason::GrantInvalid);
+            return Event::Replied(Reply::NotSent(Reason::GrantInvalid));
         };
-        send(connection, request, Duration::try_from(self.tools.timing.budget).unwrap_or_default()).await
+        let budget = Duration::try_from(self.tools.timing.budget).unwrap_or_default();
+        self.sending = Some(tokio::spawn(send(connection, request, budget)));
+        Event::Sent
     }
 
     async fn write(&mut self, document: &Document) -> Result<(), WriteError> {
@@ -210,4 +226,12 @@ impl<S: Store> Keeper<S> {
         let (outcome, reason) = (outcome.as_str(), reason.map_or("", Reason::as_str));
         tracing::info!(grant = %self.shelf.secret, provider, outcome, reason, cause, "refresh");
     }
+}
+
+/// The reply that is waited for; for ever where none is.
+async fn replied(sending: &mut Option<JoinHandle<Reply>>) -> Reply {
+    let Some(task) = sending else { return std::future::pending().await };
+    let reply = task.await;
+    *sending = None;
+    reply.unwrap_or(Reply::Lost(Cause::Reset))
 }

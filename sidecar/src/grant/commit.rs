@@ -65,7 +65,8 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
                     adopt_child(&mut next, presentation, child);
                     back_off(&mut next, presentation);
                 }
-                None if mine && asked.rotates() => {
+                // Also where the claim was wiped away: nobody else knows that the head was perhaps presented.
+                None if asked.rotates() && (mine || is_unnoticed(&next, claim)) => {
                     let missing = Missing { claim, cause: cause.as_str(), sent_at, replay: asked.replay };
                     doubt(&mut next, &missing, presentation.now, &presentation.timing);
                 }
@@ -81,11 +82,26 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
             Outcome::InvalidGrant
         }
     };
+    // A token that came too late for the head may be what is left when the head has been refused.
+    if let Some(fp) = next.verdict.as_ref().map(|verdict| verdict.fp.clone())
+        && next.head_fp() == Some(&fp)
+        && answer.brought_a_token()
+        && let Some(spare) = next_best(&mut next, &asked.binding)
+    {
+        go_on_with(&mut next, spare, &fp, presentation);
+    }
     if mine && outcome != Outcome::NotSent {
         let (by, outcome) = (claim.holder.clone(), outcome.as_str().to_owned());
         next.last = Some(Last { redeemed_at: sent_at, outcome, by, ..Last::default() });
     }
-    ((mine || answer.brought_a_token()).then_some(next), outcome)
+    let noticed = next.doubt != document.doubt;
+    ((mine || noticed || answer.brought_a_token()).then_some(next), outcome)
+}
+
+/// Whether the head is the parent of a claim that the document knows nothing of.
+fn is_unnoticed(document: &Document, claim: &Claim) -> bool {
+    let open = document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == claim.parent_fp);
+    document.head_fp() == Some(&claim.parent_fp) && !open && document.verdict.is_none()
 }
 
 /// Whether the received refresh token is in the document already, or was and has been replaced.
@@ -230,7 +246,7 @@ fn refused(document: &mut Document, presentation: &Presentation<'_>) {
         }
     }
     if let Some(spare) = next_best(document, &asked.binding) {
-        return go_on_with(document, spare, presentation);
+        return go_on_with(document, spare, &claim.parent_fp, presentation);
     }
     let proven = document.seed.as_ref().is_some_and(|seed| seed.proven);
     let elsewhere = never_presented && proven && document.doubt.is_none();
@@ -253,18 +269,18 @@ fn refused(document: &mut Document, presentation: &Presentation<'_>) {
 }
 
 /// The head was refused; a spare takes its place.
-fn go_on_with(document: &mut Document, spare: Spare, presentation: &Presentation<'_>) {
-    let Presentation { claim, now, timing, .. } = *presentation;
+fn go_on_with(document: &mut Document, spare: Spare, refused: &str, presentation: &Presentation<'_>) {
+    let Presentation { now, timing, .. } = *presentation;
     let Spare { token, fp, presented, seed, .. } = spare;
     match seed {
         // A login that never worked goes; the one before comes back, as the next in the count.
         Some(before) => {
-            remember(document, &claim.parent_fp, "rejected");
+            remember(document, refused, "rejected");
             document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }
         None => {
-            spend(document, &claim.parent_fp);
+            spend(document, refused);
             document.r#gen += 1;
         }
     }

@@ -28,7 +28,9 @@ pub enum Event {
     Written(Result<(), WriteError>),
     /// The spool was written or emptied, or could not be.
     Spooled(bool),
-    /// The token endpoint replied, or did not.
+    /// The request is on its way.
+    Sent,
+    /// The token endpoint replied, or did not. It comes while an [`Effect::Wait`] is carried out.
     Replied(Reply),
 }
 
@@ -89,7 +91,7 @@ pub enum Effect {
     Spool(Box<Owed>),
     /// Empty the spool.
     Unspool,
-    /// Present the token on the connection, once.
+    /// Present the token on the connection, once, and go on without waiting for the reply.
     Send(Box<Login>, Token),
 }
 
@@ -178,6 +180,8 @@ enum Phase {
     Checking(Box<Exchange>),
     Marking(Box<Exchange>),
     Sending,
+    /// While a reply is waited for: a write that puts the claim back.
+    Objecting(Box<Document>),
     Spooling,
     Unspooling,
 }
@@ -257,6 +261,13 @@ impl Replica {
             (Phase::Claiming(exchange), Event::Written(result)) => self.claimed(*exchange, result, moment),
             (Phase::Marking(exchange), Event::Spooled(done)) => self.marked(*exchange, done, moment),
             (Phase::Sending, Event::Replied(reply)) => self.replied(reply),
+            (Phase::Sending, Event::Read(seen)) => self.object(*seen, moment),
+            (Phase::Sending, Event::Sent) => self.await_reply(moment),
+            (Phase::Sending, _) => {
+                self.phase = Phase::Sending;
+                Effect::Read
+            }
+            (Phase::Objecting(document), Event::Written(result)) => self.objected(*document, &result, moment),
             (Phase::Spooling, Event::Spooled(_)) => self.settle_owed(moment),
             (Phase::Unspooling, Event::Spooled(_)) => {
                 self.owed = None;

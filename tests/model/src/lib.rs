@@ -118,7 +118,6 @@ fn living(login: &Login, provider: &mut Provider) -> Document {
 /// How an effect can go wrong.
 fn failures(actor: &Actor) -> &'static [Failure] {
     match &actor.effect {
-        _ if actor.hangs_until.is_some() => &[],
         Effect::Write(_) if actor.cut_until.is_none() => &[Failure::AnswerOfWrite, Failure::Write],
         Effect::Send(..) => &[
             Failure::Answer,
@@ -188,6 +187,11 @@ impl Model for Protocol {
             return;
         }
         actions.extend(runnable().map(|actor| Action::Go(actor.index)));
+        let waits = |actor: &Actor| actor.is_up() && matches!(actor.effect, Effect::Wait(_));
+        let due = |actor: &&Arc<Actor>| {
+            waits(actor) && actor.reply.as_ref().is_some_and(|(at, _)| *at <= world.now)
+        };
+        actions.extend(world.actors.iter().filter(due).map(|actor| Action::Deliver(actor.index)));
         if actions.is_empty() {
             actions.push(Action::Tick);
         }
@@ -211,6 +215,7 @@ impl Model for Protocol {
         let mut world = world.clone();
         match action {
             Action::Go(who) => self.go(&mut world, usize::from(who), None),
+            Action::Deliver(who) => Self::deliver(&mut world, usize::from(who)),
             Action::Fail(who, failure) => self.go(&mut world, usize::from(who), Some(failure)),
             Action::Tick => {
                 self.tick(&mut world);
@@ -220,7 +225,7 @@ impl Model for Protocol {
             }
             fault => self.strike(&mut world, fault),
         }
-        if !matches!(action, Action::Go(_) | Action::Tick) {
+        if !matches!(action, Action::Go(_) | Action::Deliver(_) | Action::Tick) {
             world.faults += 1;
         }
         Some(world)
@@ -252,7 +257,14 @@ fn explore(protocol: Protocol) -> (usize, Vec<String>) {
         protocol.variant, protocol.replicas, protocol.faults, protocol.cold
     );
     let started = std::time::Instant::now();
-    let checker = protocol.checker().threads(2).spawn_dfs().join();
+    let checker = protocol
+        .checker()
+        .threads(2)
+        .timeout(std::time::Duration::from_secs(
+            std::env::var("SECONDS_").ok().and_then(|n| n.parse().ok()).unwrap_or(100),
+        ))
+        .spawn_dfs()
+        .join();
     let found: Vec<_> = checker.discoveries().keys().map(|name| (*name).to_owned()).collect();
     println!("{name}: {} states, {:?}, {found:?}", checker.unique_state_count(), started.elapsed());
     for (name, path) in checker.discoveries() {

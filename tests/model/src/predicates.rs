@@ -9,7 +9,7 @@ use agent_creds_sidecar::grant::replica::Effect;
 use agent_creds_sidecar::grant::status::is_served;
 use jiff::Timestamp;
 
-use super::world::{Actor, EPOCH, History, World};
+use super::world::{Actor, EPOCH, History, Said, World};
 
 /// Term of a claim, window of a send, room before the end of an access token, least pause: the protocol's figures,
 /// written down once more, in milliseconds.
@@ -118,10 +118,11 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     if claimed_at.is_none_or(|at| world.now - at > WINDOW) {
         breaks(world, "P7");
     }
-    if rotates && !world.history.froze_long && others.iter().any(|other| other.hangs_until.is_some()) {
+    if rotates && !world.history.froze_long && others.iter().any(|other| other.reply.is_some()) {
         breaks(world, "P7");
     }
-    if let Some(claim) = claim {
+    let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
+    if let Some(claim) = claim.filter(|_| !forgotten) {
         // P4: who remembers more would have had its turn.
         let further = |other: &Actor| {
             other.is_live()
@@ -165,11 +166,16 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
 }
 
 /// What the provider said.
-pub(crate) fn replied(world: &mut World, actor: &Actor, reply: &Reply) {
+pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
     let Effect::Send(login, token) = &actor.effect else { return };
-    let Reply::Http { status, body, complete, .. } = reply else { return };
-    let copy = Reply::Http { status: *status, retry_after_s: None, body: body.clone(), complete: *complete };
+    let body = body.clone().into_bytes();
+    let copy = Reply::Http { status: *status, retry_after_s: None, body, complete: true };
+    let claimed_at = actor.owed().map_or(world.now, |owed| millis(owed.claim.claimed_at));
     let forget = |world: &mut World| world.history.presented.retain(|(other, ..)| other != token.expose());
+    // Where it had been presented before, that stays in doubt.
+    let forgive = |world: &mut World| {
+        world.history.presented.retain(|(other, at, _)| other != token.expose() || *at != claimed_at);
+    };
     match Answer::of(copy, &login.asked()) {
         Answer::Granted(tokens) => match tokens.refresh {
             Some(child) => world.history.received.push((of_token(&child), actor.index)),
@@ -177,7 +183,7 @@ pub(crate) fn replied(world: &mut World, actor: &Actor, reply: &Reply) {
             None => forget(world),
         },
         Answer::InvalidGrant => world.history.refused.push(fp(token.expose())),
-        Answer::NotCommitted { .. } => forget(world),
+        Answer::NotCommitted { .. } => forgive(world),
         Answer::InDoubt { .. } => {}
     }
 }
@@ -190,6 +196,11 @@ pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
     };
     let stored = world.store.document.clone();
     let unsaved = |fp: &String| !is_known(&stored, fp);
+    let on_its_way = actor.reply.as_ref().is_some_and(|(_, said)| said.is_some());
+    if on_its_way {
+        world.history.add(Class::Killed);
+        world.history.received.retain(|(_, index)| *index != actor.index);
+    }
     if let Effect::Spool(owed) = &actor.effect
         && let Some(fp) = child(owed).filter(unsaved)
     {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use agent_creds_core::provider::Replay;
-use agent_creds_sidecar::grant::answer::Reply;
+
+use super::world::Said;
 
 /// How a provider treats a token that was presented before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +69,7 @@ impl Provider {
     }
 
     /// The token endpoint. `now` in milliseconds.
-    pub(crate) fn present(&mut self, token: &str, now: i64) -> Reply {
+    pub(crate) fn present(&mut self, token: &str, now: i64) -> Said {
         let Some(found) = self.tokens.get(token).cloned() else { return refused() };
         if self.revoked.contains(&found.family) {
             return refused();
@@ -94,7 +95,7 @@ impl Provider {
         }
     }
 
-    fn rotate(&mut self, token: &str, family: u8, now: i64) -> Reply {
+    fn rotate(&mut self, token: &str, family: u8, now: i64) -> Said {
         let child = format!("{family}.{}", self.issued + 1);
         if let Some(parent) = self.tokens.get_mut(token) {
             parent.used.get_or_insert((now, child.clone()));
@@ -103,23 +104,23 @@ impl Provider {
         self.granted(Some(&child))
     }
 
-    fn granted(&mut self, refresh: Option<&str>) -> Reply {
+    fn granted(&mut self, refresh: Option<&str>) -> Said {
         self.issued += 1;
         let refresh = refresh.map(|token| format!(r#","refresh_token":"{token}""#)).unwrap_or_default();
         http(200, &format!(r#"{{"access_token":"a{}","expires_in":600{refresh}}}"#, self.issued))
     }
 
-    fn revoke(&mut self, family: u8) -> Reply {
+    fn revoke(&mut self, family: u8) -> Said {
         self.revoked.push(family);
         refused()
     }
 }
 
-fn refused() -> Reply {
+fn refused() -> Said {
     http(400, r#"{"error":"invalid_grant"}"#)
 }
 
 /// An answer.
-pub(crate) fn http(status: u16, body: &str) -> Reply {
-    Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true }
+pub(crate) fn http(status: u16, body: &str) -> Said {
+    (status, body.to_owned())
 }

@@ -11,13 +11,15 @@ use agent_creds_sidecar::outcome::{Cause, Reason};
 use super::Protocol;
 use super::predicates::{self, Class};
 use super::provider::http;
-use super::world::{Actor, Late, World, moment};
+use super::world::{Actor, Late, Said, World, moment};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     /// A replica carries out what it wants.
     Go(u8),
+    /// A reply comes, or its time is up.
+    Deliver(u8),
     /// Time passes until somebody wakes.
     Tick,
     /// A replica's next effect goes wrong.
@@ -59,19 +61,15 @@ impl Protocol {
     /// The world after a replica carried out its effect.
     pub(crate) fn go(&self, world: &mut World, who: usize, failure: Option<Failure>) {
         let mut actor = (*world.actors[who]).clone();
-        if let Some(event) = self.happen(world, &mut actor, failure) {
-            let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
-            actor.effect = actor.replica.step(event, &moment);
-            predicates::served(world, &actor);
-        }
+        let event = self.happen(world, &mut actor, failure);
+        let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
+        actor.effect = actor.replica.step(event, &moment);
+        predicates::served(world, &actor);
         world.actors[who] = Arc::new(actor);
     }
 
-    fn happen(&self, world: &mut World, actor: &mut Actor, failure: Option<Failure>) -> Option<Event> {
-        if actor.hangs_until.take().is_some() {
-            return Some(Event::Replied(Reply::Lost(Cause::Timeout)));
-        }
-        Some(match actor.effect.clone() {
+    fn happen(&self, world: &mut World, actor: &mut Actor, failure: Option<Failure>) -> Event {
+        match actor.effect.clone() {
             Effect::Wait(_) => Event::Woke,
             Effect::Connect(_) => Event::Connected(Ok(())),
             Effect::Spool(owed) => {
@@ -87,9 +85,10 @@ impl Protocol {
             Effect::Send(_, token) => {
                 predicates::sent(world, actor, token.expose());
                 actor.sends_late = false;
-                return self.present(world, actor, token.expose(), failure);
+                actor.reply = Some(Self::present(world, actor, token.expose(), failure));
+                Event::Sent
             }
-        })
+        }
     }
 
     fn look(&self, world: &World, actor: &mut Actor) -> Seen {
@@ -138,14 +137,14 @@ impl Protocol {
         Ok(())
     }
 
+    /// When a reply comes, and what it says.
     fn present(
-        &self,
         world: &mut World,
-        actor: &mut Actor,
+        actor: &Actor,
         token: &str,
         failure: Option<Failure>,
-    ) -> Option<Event> {
-        let reply = match failure {
+    ) -> (i64, Option<Said>) {
+        let said = match failure {
             Some(Failure::Unavailable) => http(503, "{}"),
             Some(Failure::Busy) => http(429, "{}"),
             Some(Failure::Request | Failure::Answer | Failure::Late(_)) => {
@@ -159,21 +158,38 @@ impl Protocol {
                     }
                     _ => {}
                 }
-                actor.hangs_until = Some(world.now + 15_000);
-                return None;
+                return (world.now + 15_000, None);
             }
             _ => world.provider.present(token, world.now),
         };
-        predicates::replied(world, actor, &reply);
-        Some(Event::Replied(reply))
+        predicates::replied(world, actor, &said);
+        (world.now, Some(said))
+    }
+
+    /// The world after a reply reached who waits for it, or is no longer waited for.
+    pub(crate) fn deliver(world: &mut World, who: usize) {
+        let mut actor = (*world.actors[who]).clone();
+        let Some((_, said)) = actor.reply.take() else { return };
+        let reply = said.map_or(Reply::Lost(Cause::Timeout), |(status, body)| Reply::Http {
+            status,
+            retry_after_s: None,
+            body: body.into_bytes(),
+            complete: true,
+        });
+        let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
+        actor.effect = actor.replica.step(Event::Replied(reply), &moment);
+        predicates::served(world, &actor);
+        world.actors[who] = Arc::new(actor);
     }
 
     /// Time passes until somebody wakes, and whatever was to end by then ends.
     pub(crate) fn tick(&self, world: &mut World) {
         let next = world.actors.iter().map(|actor| actor.wakes_at(world));
         let ends = world.actors.iter().filter_map(|actor| actor.cut_until);
+        let replies = world.actors.iter().filter(|actor| actor.is_up());
+        let replies = replies.filter_map(|actor| actor.reply.as_ref().map(|(at, _)| *at));
         let late = world.late.iter().map(|late| late.at);
-        let Some(at) = next.chain(ends).chain(late).min() else { return };
+        let Some(at) = next.chain(ends).chain(late).chain(replies).min() else { return };
         world.now = at.max(world.now);
         for late in std::mem::take(&mut world.late) {
             if late.at > world.now {
@@ -227,15 +243,14 @@ impl Protocol {
                     if !spool {
                         (actor.spool, actor.spool_lost) = (None, true);
                     }
-                    (actor.frozen_until, actor.hangs_until, actor.cut_until) = (None, None, None);
+                    (actor.frozen_until, actor.reply, actor.cut_until) = (None, None, None);
                 });
             }
             Action::Freeze(who, seconds) => {
                 predicates::frozen(world, seconds);
                 change(world, who, &|actor| {
                     actor.frozen_until = Some(now + seconds * 1000);
-                    actor.sends_late =
-                        matches!(actor.effect, Effect::Send(..)) && actor.hangs_until.is_none();
+                    actor.sends_late = matches!(actor.effect, Effect::Send(..));
                 });
             }
             Action::Cut(who, seconds) => {
@@ -252,7 +267,7 @@ impl Protocol {
                 }
             }
             Action::Login(login) => world.store.login = login,
-            Action::Go(_) | Action::Tick | Action::Fail(..) => {}
+            Action::Go(_) | Action::Deliver(_) | Action::Tick | Action::Fail(..) => {}
         }
         predicates::remembered(world);
     }

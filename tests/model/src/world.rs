@@ -44,13 +44,16 @@ pub(crate) struct Actor {
     /// Without the store until then; and whether it has noticed.
     pub(crate) cut_until: Option<i64>,
     pub(crate) noticed_cut: bool,
-    /// A reply that never comes is waited for until then.
-    pub(crate) hangs_until: Option<i64>,
+    /// A reply that is on its way, or that is waited for in vain: when that ends, and what it says.
+    pub(crate) reply: Option<(i64, Option<Said>)>,
     /// Its spool was lost with it.
     pub(crate) spool_lost: bool,
     /// Frozen between the last look at the clocks and the first byte.
     pub(crate) sends_late: bool,
 }
+
+/// Status and body of an answer.
+pub(crate) type Said = (u16, String);
 
 /// A request that arrives after its sender gave up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,7 +118,7 @@ impl Actor {
             frozen_until: None,
             cut_until: None,
             noticed_cut: false,
-            hangs_until: None,
+            reply: None,
             spool_lost: false,
             sends_late: false,
         }
@@ -139,9 +142,6 @@ impl Actor {
         if let Some(until) = self.down_until.or(self.frozen_until) {
             return until;
         }
-        if let Some(until) = self.hangs_until {
-            return until;
-        }
         match (&self.effect, self.cut_until) {
             // Without the store it asks in vain until that is over; once is enough to explore.
             (Effect::Wait(_) | Effect::Read, Some(until)) if self.noticed_cut => until,
@@ -154,6 +154,11 @@ impl Actor {
     /// Whether it runs at all.
     pub(crate) fn is_up(&self) -> bool {
         self.down_until.is_none() && self.frozen_until.is_none()
+    }
+
+    /// Whether it waits for a reply that will not come.
+    pub(crate) fn hangs(&self) -> bool {
+        self.reply.as_ref().is_some_and(|(_, said)| said.is_none())
     }
 
     /// Whether its next effect touches nobody else.

@@ -124,6 +124,42 @@ impl Replica {
         self.replied(Reply::NotSent(reason))
     }
 
+    pub(super) fn await_reply(&mut self, moment: &Moment) -> Effect {
+        self.phase = Phase::Sending;
+        Effect::Wait(moment.now + self.settings.timing.term)
+    }
+
+    /// Who waits for a reply still speaks up where its claim is wiped away: nobody else may know of it.
+    pub(super) fn object(&mut self, seen: Seen, moment: &Moment) -> Effect {
+        let (Ok(()), Some(owed)) = (self.take_in(seen, moment), &self.owed) else {
+            return self.await_reply(moment);
+        };
+        let claim = owed.claim.clone();
+        let next = match self.repair() {
+            Some(memory) => Document { claim: Some(claim), ..memory },
+            None if self.stored.claim.is_none() && self.stored.head_fp() == Some(&claim.parent_fp) => {
+                Document { claim: Some(claim), ..self.stored.clone() }
+            }
+            None => return self.await_reply(moment),
+        };
+        self.phase = Phase::Objecting(Box::new(next.clone()));
+        Effect::Write(Box::new(next))
+    }
+
+    pub(super) fn objected(
+        &mut self,
+        document: Document,
+        result: &Result<(), WriteError>,
+        moment: &Moment,
+    ) -> Effect {
+        if result.is_ok() {
+            (self.stored, self.memory) = (document.clone(), Some(document));
+            return self.await_reply(moment);
+        }
+        self.phase = Phase::Sending;
+        Self::conflict(moment)
+    }
+
     /// The answer goes into the spool first, then into the store, and only then is it served.
     pub(super) fn replied(&mut self, reply: Reply) -> Effect {
         let Some(owed) = &mut self.owed else { return Effect::Read };

@@ -143,7 +143,7 @@ impl Replica {
     }
 
     /// The memory, to be written over a state that has fallen behind it.
-    fn repair(&self) -> Option<Document> {
+    pub(super) fn repair(&self) -> Option<Document> {
         let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
         is_behind(Ok(&self.stored), memory).then(|| memory.clone())
     }
