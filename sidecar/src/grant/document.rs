@@ -42,6 +42,9 @@ part! {
         /// A sidecar of an older schema than this serves and never claims.
         #[serde(default)]
         min_writer: u32,
+        /// Grows by one per write: who remembers a higher one knows more.
+        #[serde(default)]
+        rev: u64,
         /// Where the lineage was seeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         home: Option<Home>,

@@ -16,7 +16,7 @@ pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> 
         Ok(found) if !found.may_write() => false,
         Ok(found) => {
             found.seed.as_ref().is_none_or(|seed| knows(&seed.token_fp))
-                && found.progress() < memory.progress()
+                && found.rev < memory.rev
         }
         Err(DocumentError::Newer) => false,
         Err(DocumentError::Malformed | DocumentError::TooLarge) => true,
@@ -30,16 +30,16 @@ mod tests {
 
     #[test]
     fn what_was_emptied_or_rolled_back_is_repaired_and_what_went_on_is_not() {
-        let memory = living(&login("r1"), "r4");
+        let memory = Document { rev: 9, ..living(&login("r1"), "r4") };
         let behind = |found: Document| is_behind(Ok(&found), &memory);
         assert!(behind(Document::default()), "emptied");
-        assert!(behind(Document { r#gen: 2, ..memory.clone() }), "rolled back");
+        assert!(behind(Document { rev: 8, ..memory.clone() }), "rolled back");
         assert!(is_behind(Err(DocumentError::Malformed), &memory), "garbage");
         assert!(!is_behind(Err(DocumentError::Newer), &memory), "another version's");
         assert!(!behind(Document { min_writer: 9, ..Document::default() }), "closed to this version");
         assert!(!behind(memory.clone()));
-        assert!(!behind(Document { r#gen: 4, ..memory.clone() }), "went on");
-        let other = Document { r#gen: 0, ..living(&login("n1"), "n1") };
+        assert!(!behind(Document { rev: 10, ..memory.clone() }), "went on");
+        let other = Document { rev: 1, ..living(&login("n1"), "n1") };
         assert!(!behind(other), "a login that memory does not know is newer");
     }
 }

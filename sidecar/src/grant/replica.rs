@@ -12,6 +12,7 @@ use super::answer::{Answer, Reply};
 use super::document::{Claim, Document, DocumentError, Home, Token};
 use super::login::{Asked, Login};
 use super::machine::Attempt;
+use super::memory::is_behind;
 use super::rules::{Rules, Timing};
 use super::status::Trouble;
 use crate::outcome::{Outcome, Reason};
@@ -287,7 +288,7 @@ impl Replica {
         {
             return unstored;
         }
-        let further = self.memory.as_ref().filter(|memory| memory.progress() > self.stored.progress());
+        let further = self.memory.as_ref().filter(|memory| is_behind(Ok(&self.stored), memory));
         further.unwrap_or(&self.stored)
     }
 

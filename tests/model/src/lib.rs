@@ -192,7 +192,8 @@ impl Model for Protocol {
             waits(actor) && actor.reply.as_ref().is_some_and(|(at, _)| *at <= world.now)
         };
         actions.extend(world.actors.iter().filter(due).map(|actor| Action::Deliver(actor.index)));
-        if actions.is_empty() {
+        let idle = actions.is_empty();
+        if idle {
             actions.push(Action::Tick);
         }
         if !self.may_fail(world) {
@@ -201,7 +202,9 @@ impl Model for Protocol {
         for actor in runnable() {
             actions.extend(failures(actor).iter().map(|failure| Action::Fail(actor.index, *failure)));
         }
-        for actor in world.actors.iter().filter(|actor| actor.is_up()) {
+        // What strikes one who has nothing to do commutes with what others do, until time passes.
+        let struck = |actor: &&Arc<Actor>| actor.is_up() && (idle || runs(actor) || actor.reply.is_some());
+        for actor in world.actors.iter().filter(struck) {
             strikes_at(actor, actions);
         }
         actions.push(Action::Wipe);

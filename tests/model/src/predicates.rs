@@ -76,7 +76,7 @@ pub(crate) fn served(world: &mut World, actor: &Actor) {
 /// P4 and P5, at a write.
 pub(crate) fn written(world: &mut World, next: &Document) {
     let before = world.store.document.clone();
-    if next.progress() < before.progress() {
+    if next.progress() < before.progress() || next.rev <= before.rev {
         breaks(world, "P4");
     }
     world.history.peak = world.history.peak.max(next.progress());
@@ -106,22 +106,24 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     let stored = world.store.document.clone();
     let owed = actor.owed().map(|owed| &owed.claim);
     let claim = stored.claim.as_ref().filter(|claim| owed.is_none_or(|owed| owed.id == claim.id));
-    if actor.sends_late {
-        world.history.add(Class::FrozenSend);
-        return;
-    }
     let fingerprint = fp(token);
     let rotates = actor.replica.login().is_some_and(|login| login.grant.rules.replay != Replay::None);
     let others: Vec<_> = world.actors.iter().filter(|other| other.index != actor.index).cloned().collect();
-    // P7
+    forgotten_by_all(world);
     let claimed_at = owed.or(claim).map(|claim| millis(claim.claimed_at));
+    if actor.sends_late {
+        world.history.add(Class::FrozenSend);
+        note(world, token, claimed_at, &stored, actor);
+        return;
+    }
+    // P7
     if claimed_at.is_none_or(|at| world.now - at > WINDOW) {
         breaks(world, "P7");
     }
-    if rotates && !world.history.froze_long && others.iter().any(|other| other.reply.is_some()) {
+    let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
+    if rotates && !forgotten && !world.history.froze_long && others.iter().any(|other| other.reply.is_some()) {
         breaks(world, "P7");
     }
-    let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
     if let Some(claim) = claim.filter(|_| !forgotten) {
         // P4: who remembers more would have had its turn.
         let further = |other: &Actor| {
@@ -147,7 +149,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         }
     }
     // P11
-    let soon = world.history.last_send.as_ref();
+    let soon = world.history.last_send.as_ref().filter(|_| !forgotten);
     if soon.is_some_and(|(other, at)| other == token && world.now - at < PAUSE) {
         breaks(world, "P11");
     }
@@ -156,13 +158,19 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     if others.iter().any(|other| holds_child(other) && !other.is_live()) {
         world.history.add(Class::CutOff);
     }
-    if !world.history.presented.iter().any(|(other, ..)| other == token) {
-        let claimed_at = claimed_at.unwrap_or(world.now);
-        let replay = actor.replica.login().map(|login| login.grant.rules.replay);
-        let grace = matches!(replay, Some(Replay::Grace(_) | Replay::Prompt));
-        let licensed = if grace { claimed_at + TERM } else { last_moment(&stored, claimed_at) };
-        world.history.presented.push((token.to_owned(), claimed_at, licensed));
+    note(world, token, claimed_at, &stored, actor);
+}
+
+/// Notes when a token was presented first, and from when a replay is licensed.
+fn note(world: &mut World, token: &str, claimed_at: Option<i64>, stored: &Document, actor: &Actor) {
+    if world.history.presented.iter().any(|(other, ..)| other == token) {
+        return;
     }
+    let claimed_at = claimed_at.unwrap_or(world.now);
+    let replay = actor.replica.login().map(|login| login.grant.rules.replay);
+    let grace = matches!(replay, Some(Replay::Grace(_) | Replay::Prompt));
+    let licensed = if grace { claimed_at + TERM } else { last_moment(stored, claimed_at) };
+    world.history.presented.push((token.to_owned(), claimed_at, licensed));
 }
 
 /// What the provider said.
@@ -218,13 +226,28 @@ pub(crate) fn frozen(world: &mut World, seconds: i64) {
     world.history.froze_long |= seconds >= LONG;
 }
 
-/// After whatever went wrong: whether anybody is left who remembers as much as there was.
-pub(crate) fn remembered(world: &mut World) {
-    let peak = world.history.peak;
-    let further = |actor: &Actor| {
-        actor.is_live() && actor.replica.memory().is_some_and(|memory| memory.progress() >= peak)
+/// L6: after a rollback, whether anybody is left who knows what was stored last, and what was presented.
+pub(crate) fn forgotten_by_all(world: &mut World) {
+    if !world.history.rolled_back {
+        return;
+    }
+    let knows = |document: &Document, fp: &String| {
+        document.claim.as_ref().is_some_and(|claim| claim.parent_fp == *fp)
+            || document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == *fp)
+            || document.verdict.as_ref().is_some_and(|verdict| verdict.fp == *fp)
+            || document.spent.contains(fp)
     };
-    if world.store.document.progress() < peak && !world.actors.iter().any(|actor| further(actor)) {
+    let live: Vec<_> = world.actors.iter().filter(|actor| actor.is_live()).collect();
+    let known = |fp: &String| {
+        knows(&world.store.document, fp)
+            || live.iter().any(|actor| actor.replica.memory().is_some_and(|memory| knows(memory, fp)))
+            || live.iter().any(|actor| actor.owed().is_some_and(|owed| owed.claim.parent_fp == *fp))
+    };
+    let further = |actor: &Actor| {
+        actor.replica.memory().is_some_and(|memory| memory.progress() >= world.history.peak)
+    };
+    let behind = world.store.document.progress() < world.history.peak && !live.iter().any(|actor| further(actor));
+    if behind || world.history.presented.iter().any(|(token, ..)| !known(&fp(token))) {
         world.history.add(Class::Forgotten);
     }
 }

@@ -257,10 +257,12 @@ impl Protocol {
                 change(world, who, &|actor| actor.cut_until = Some(now + seconds * 1000));
             }
             Action::Wipe => {
+                world.history.rolled_back = true;
                 world.store.document = Arc::new(Document::default());
                 world.store.version += 1;
             }
             Action::Restore => {
+                world.history.rolled_back = true;
                 if let Some(backup) = world.store.backup.take() {
                     world.store.document = backup;
                     world.store.version += 1;
@@ -269,7 +271,7 @@ impl Protocol {
             Action::Login(login) => world.store.login = login,
             Action::Go(_) | Action::Deliver(_) | Action::Tick | Action::Fail(..) => {}
         }
-        predicates::remembered(world);
+        predicates::forgotten_by_all(world);
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct History {
     pub(crate) received: Vec<(String, u8)>,
     /// Refresh tokens that the provider refused, by fingerprint.
     pub(crate) refused: Vec<String>,
+    /// Whether the store was ever wiped or rolled back.
+    pub(crate) rolled_back: bool,
     /// How far the lineage had come.
     pub(crate) peak: (u64, u64),
     /// Classes of what cannot be saved, that this trace belongs to; a bit each.

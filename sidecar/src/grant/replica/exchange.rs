@@ -31,7 +31,7 @@ impl Replica {
             Ok(()) => {
                 let began = Began { monotonic: moment.monotonic, boot: moment.boot, wall: moment.wall };
                 self.phase = Phase::Claiming(Box::new(Exchange { login, attempt, claim, began }));
-                Effect::Write(Box::new(document))
+                Effect::Write(self.numbered(document))
             }
             Err(reason) => {
                 // The backoff goes in under a claim that never stood.
@@ -86,7 +86,7 @@ impl Replica {
     fn mark(&mut self, exchange: Exchange, moment: &Moment) -> Effect {
         self.blocked = None;
         let claim = exchange.claim.clone();
-        self.stored = Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() };
+        self.stored = *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
         self.memory = Some(self.stored.clone());
         self.rejected = None;
         let (asked, sent_at) = (exchange.login.asked(), moment.now);
@@ -135,15 +135,11 @@ impl Replica {
             return self.await_reply(moment);
         };
         let claim = owed.claim.clone();
-        let next = match self.repair() {
-            Some(memory) => Document { claim: Some(claim), ..memory },
-            None if self.stored.claim.is_none() && self.stored.head_fp() == Some(&claim.parent_fp) => {
-                Document { claim: Some(claim), ..self.stored.clone() }
-            }
-            None => return self.await_reply(moment),
-        };
-        self.phase = Phase::Objecting(Box::new(next.clone()));
-        Effect::Write(Box::new(next))
+        let Some(memory) = self.repair() else { return self.await_reply(moment) };
+        let next = Document { claim: Some(claim), ..memory };
+        let next = self.numbered(next);
+        self.phase = Phase::Objecting(next.clone());
+        Effect::Write(next)
     }
 
     pub(super) fn objected(
@@ -187,8 +183,9 @@ impl Replica {
             self.phase = Phase::Unspooling;
             return Effect::Unspool;
         };
-        self.phase = Phase::Committing(Box::new(next.clone()));
-        Effect::Write(Box::new(next))
+        let next = self.numbered(next);
+        self.phase = Phase::Committing(next.clone());
+        Effect::Write(next)
     }
 
     /// The write of what is owed was answered. That it is there a look has to confirm.

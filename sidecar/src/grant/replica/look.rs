@@ -149,8 +149,15 @@ impl Replica {
     }
 
     pub(super) fn write(&mut self, document: Document) -> Effect {
-        self.phase = Phase::Writing(Box::new(document.clone()));
-        Effect::Write(Box::new(document))
+        let next = self.numbered(document);
+        self.phase = Phase::Writing(next.clone());
+        Effect::Write(next)
+    }
+
+    /// Each write counts on from all that this replica knows of.
+    pub(super) fn numbered(&self, document: Document) -> Box<Document> {
+        let known = self.memory.as_ref().map_or(0, |memory| memory.rev);
+        Box::new(Document { rev: self.stored.rev.max(known) + 1, ..document })
     }
 
     /// A write that is no claim was answered. Whatever came, a look tells how things stand.
