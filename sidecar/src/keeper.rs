@@ -139,8 +139,7 @@ impl<S: Store> Keeper<S> {
                     }
                     Effect::Connect(login) => Event::Connected(self.connect(&login).await),
                     Effect::Write(document) => Event::Written(self.write(&document).await),
-                    Effect::Spool(owed) => Event::Spooled(self.slot.put(&owed).is_ok()),
-                    Effect::Unspool => Event::Spooled(self.slot.clear().is_ok()),
+                    Effect::Spool(record) => Event::Spooled(self.slot.put(&record).is_ok()),
                     Effect::Send(login, token) => self.send(&login, &token),
                 };
             }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use agent_creds_core::names::LocalName;
 
 use crate::grant::fingerprint::hex;
-use crate::grant::replica::Owed;
+use crate::grant::replica::Record;
 use crate::random::random;
 
 /// File with the pod's name.
@@ -70,22 +70,22 @@ impl Spool {
 
 impl Slot {
     /// What an earlier process left.
-    pub fn load(&self) -> std::io::Result<Option<Owed>> {
+    pub fn load(&self) -> std::io::Result<Option<Record>> {
         let Some(bytes) = read(&self.file)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|_| ErrorKind::InvalidData.into())
     }
 
     /// Writes it, all or nothing, and durable when it returns.
-    pub fn put(&self, owed: &Owed) -> std::io::Result<()> {
+    pub fn put(&self, record: &Record) -> std::io::Result<()> {
         let fresh = self.file.with_extension("new");
         let mut file = private().create(true).truncate(true).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(owed)?)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
         file.sync_all()?;
         std::fs::rename(&fresh, &self.file)
     }
 
     /// Empties it.
-    pub fn clear(&self) -> std::io::Result<()> {
+    fn clear(&self) -> std::io::Result<()> {
         match std::fs::remove_file(&self.file) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::grant::login::Asked;
     use crate::grant::machine::tests::{at, claim, login};
+    use crate::grant::replica::Owed;
 
     fn names() -> [LocalName; 1] {
         [LocalName::parse("a").unwrap()]

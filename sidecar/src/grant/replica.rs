@@ -27,7 +27,7 @@ pub enum Event {
     Connected(Result<(), Reason>),
     /// A write was answered, or not.
     Written(Result<(), WriteError>),
-    /// The spool was written or emptied, or could not be.
+    /// The spool was written, or could not be.
     Spooled(bool),
     /// The request is on its way.
     Sent,
@@ -88,10 +88,8 @@ pub enum Effect {
     Connect(Box<Login>),
     /// Write this document over the one that was last read or written.
     Write(Box<Document>),
-    /// Put this into the spool.
-    Spool(Box<Owed>),
-    /// Empty the spool.
-    Unspool,
+    /// Put this into the spool, in place of what is there.
+    Spool(Record),
     /// Present the token on the connection, once, and go on without waiting for the reply.
     Send(Box<Login>, Token),
 }
@@ -114,6 +112,16 @@ pub struct Owed {
     /// A write of it was answered with success; a look has to confirm it.
     #[serde(default)]
     pub stored: bool,
+}
+
+/// What the spool holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// A presentation that is not recorded in the store yet.
+    Owed(Box<Owed>),
+    /// The id of the last claim that was followed up to its end: should a rollback bring it back, it is no unsent one.
+    Settled(String),
 }
 
 /// The clocks, read directly before a step.
@@ -184,7 +192,7 @@ enum Phase {
     /// While a reply is waited for: a write that puts the claim back.
     Objecting(Box<Document>),
     Spooling,
-    Unspooling,
+    Settling,
 }
 
 /// What on-call counts: one refresh of which this replica held the claim.
@@ -213,6 +221,8 @@ pub struct Replica {
     /// A claim, and since when it was read unchanged with no failed read between.
     watched: Option<(String, Duration)>,
     owed: Option<Owed>,
+    /// The last claim that was followed up to its end.
+    settled: Option<String>,
     blocked: Option<Blocked>,
     /// An access token that a provider's API refused.
     rejected: Option<String>,
@@ -231,7 +241,12 @@ struct Blocked {
 
 impl Replica {
     /// A process that has just started, with what it found in its spool.
-    pub fn new(settings: Settings, spool: Option<Owed>) -> Self {
+    pub fn new(settings: Settings, spool: Option<Record>) -> Self {
+        let (owed, settled) = match spool {
+            Some(Record::Owed(owed)) => (Some(*owed), None),
+            Some(Record::Settled(id)) => (None, Some(id)),
+            None => (None, None),
+        };
         Self {
             settings,
             phase: Phase::Idle,
@@ -242,7 +257,8 @@ impl Replica {
             memory: None,
             version: None,
             watched: None,
-            owed: spool,
+            owed,
+            settled,
             blocked: None,
             rejected: None,
             outcome: None,
@@ -269,9 +285,9 @@ impl Replica {
                 Effect::Read
             }
             (Phase::Objecting(document), Event::Written(result)) => self.objected(*document, &result, moment),
-            (Phase::Spooling, Event::Spooled(_)) => self.settle_owed(moment),
-            (Phase::Unspooling, Event::Spooled(_)) => {
-                self.owed = None;
+            (Phase::Spooling, Event::Spooled(_)) => self.decide(moment),
+            (Phase::Settling, Event::Spooled(_)) => {
+                self.settled = self.owed.take().map(|owed| owed.claim.id);
                 self.decide(moment)
             }
             (Phase::Writing(document), Event::Written(result)) => self.written(*document, result, moment),

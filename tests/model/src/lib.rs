@@ -14,7 +14,7 @@ use agent_creds_core::provider::FlowRules;
 use agent_creds_sidecar::grant::document::{Access, Document, Last, Refresh, Seed};
 use agent_creds_sidecar::grant::fingerprint::of_token;
 use agent_creds_sidecar::grant::login::Login;
-use agent_creds_sidecar::grant::replica::{Effect, Settings};
+use agent_creds_sidecar::grant::replica::{Effect, Record, Settings};
 use agent_creds_sidecar::grant::rules::{Rules, Timing};
 use jiff::Timestamp;
 use stateright::{Checker, Model, Property};
@@ -136,7 +136,7 @@ fn strikes_at(actor: &Actor, actions: &mut Vec<Action>) {
     let who = actor.index;
     let crash = |spool, seconds| Action::Crash { who, spool, seconds };
     actions.extend([crash(true, 1), crash(true, 200)]);
-    if actor.spool.is_some() {
+    if matches!(actor.spool, Some(Record::Owed(_))) {
         actions.push(crash(false, 1));
     }
     actions.extend([30, 130].map(|seconds| Action::Freeze(who, seconds)));
@@ -295,7 +295,6 @@ fn told(world: &World, action: Action) -> String {
         Effect::Connect(_) => "connect",
         Effect::Write(_) => "write",
         Effect::Spool(_) => "spool",
-        Effect::Unspool => "unspool",
         Effect::Send(..) => "send",
     };
     match action {

@@ -5,7 +5,7 @@ use agent_creds_core::provider::Replay;
 use agent_creds_sidecar::grant::answer::{Answer, Reply};
 use agent_creds_sidecar::grant::document::{Document, Purpose};
 use agent_creds_sidecar::grant::fingerprint::of_token;
-use agent_creds_sidecar::grant::replica::Effect;
+use agent_creds_sidecar::grant::replica::{Effect, Owed, Record};
 use agent_creds_sidecar::grant::status::is_served;
 use jiff::Timestamp;
 
@@ -86,10 +86,11 @@ pub(crate) fn written(world: &mut World, next: &Document) {
         .filter(|verdict| before.verdict.as_ref().is_none_or(|old| old.fp != verdict.fp));
     if let Some(verdict) = news {
         let refused = world.history.refused.contains(&verdict.fp);
-        let open = before.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == verdict.fp);
-        let licensed = world.history.presented.iter().find(|(token, ..)| fp(token) == verdict.fp);
-        if !refused
-            || (open && licensed.is_some_and(|(_, first, _)| world.now < last_moment(&before, *first)))
+        let open = before.doubt.as_ref().filter(|doubt| doubt.parent_fp == verdict.fp);
+        let first =
+            world.history.presented.iter().find(|(token, ..)| fp(token) == verdict.fp).map(|(_, at, _)| *at);
+        let first = first.into_iter().chain(open.map(|doubt| millis(doubt.first_sent_at))).min();
+        if !refused || (open.is_some() && first.is_some_and(|first| world.now < last_moment(&before, first)))
         {
             breaks(world, "P5");
         }
@@ -109,7 +110,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     let fingerprint = fp(token);
     let rotates = actor.replica.login().is_some_and(|login| login.grant.rules.replay != Replay::None);
     let others: Vec<_> = world.actors.iter().filter(|other| other.index != actor.index).cloned().collect();
-    forgotten_by_all(world);
+    forgotten_by_all(world, Some(actor));
     let claimed_at = owed.or(claim).map(|claim| millis(claim.claimed_at));
     if actor.sends_late {
         world.history.add(Class::FrozenSend);
@@ -121,7 +122,8 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         breaks(world, "P7");
     }
     let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
-    if rotates && !forgotten && !world.history.froze_long && others.iter().any(|other| other.reply.is_some()) {
+    if rotates && !forgotten && !world.history.froze_long && others.iter().any(|other| other.reply.is_some())
+    {
         breaks(world, "P7");
     }
     if let Some(claim) = claim.filter(|_| !forgotten) {
@@ -149,7 +151,8 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         }
     }
     // P11
-    let soon = world.history.last_send.as_ref().filter(|_| !forgotten);
+    let probes = claim.is_some_and(|claim| claim.purpose == Purpose::Probe);
+    let soon = world.history.last_send.as_ref().filter(|_| !world.history.rolled_back && !probes);
     if soon.is_some_and(|(other, at)| other == token && world.now - at < PAUSE) {
         breaks(world, "P11");
     }
@@ -199,9 +202,7 @@ pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
 /// A process ends.
 pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
     let actor = world.actors[who].clone();
-    let child = |owed: &agent_creds_sidecar::grant::replica::Owed| {
-        owed.answer.as_ref().and_then(Answer::child).map(of_token)
-    };
+    let child = |owed: &Owed| owed.answer.as_ref().and_then(Answer::child).map(of_token);
     let stored = world.store.document.clone();
     let unsaved = |fp: &String| !is_known(&stored, fp);
     let on_its_way = actor.reply.as_ref().is_some_and(|(_, said)| said.is_some());
@@ -209,13 +210,17 @@ pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
         world.history.add(Class::Killed);
         world.history.received.retain(|(_, index)| *index != actor.index);
     }
-    if let Effect::Spool(owed) = &actor.effect
+    if let Effect::Spool(Record::Owed(owed)) = &actor.effect
         && let Some(fp) = child(owed).filter(unsaved)
     {
         world.history.add(Class::Killed);
         world.history.received.retain(|(other, _)| *other != fp);
     }
-    if let Some(fp) = actor.spool.as_ref().and_then(child).filter(unsaved).filter(|_| !spool) {
+    let spooled = match &actor.spool {
+        Some(Record::Owed(owed)) => child(owed),
+        _ => None,
+    };
+    if let Some(fp) = spooled.filter(unsaved).filter(|_| !spool) {
         world.history.add(Class::SpoolGone);
         world.history.received.retain(|(other, _)| *other != fp);
     }
@@ -227,12 +232,15 @@ pub(crate) fn frozen(world: &mut World, seconds: i64) {
 }
 
 /// L6: after a rollback, whether anybody is left who knows what was stored last, and what was presented.
-pub(crate) fn forgotten_by_all(world: &mut World) {
+pub(crate) fn forgotten_by_all(world: &mut World, sender: Option<&Actor>) {
     if !world.history.rolled_back {
         return;
     }
+    // Who is about to send knows of its own claim; that is no news of an earlier one.
+    let own = sender.and_then(Actor::owed).map(|owed| owed.claim.id.clone());
+    let is_own = |id: &String| own.as_ref() == Some(id);
     let knows = |document: &Document, fp: &String| {
-        document.claim.as_ref().is_some_and(|claim| claim.parent_fp == *fp)
+        document.claim.as_ref().is_some_and(|claim| claim.parent_fp == *fp && !is_own(&claim.id))
             || document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == *fp)
             || document.verdict.as_ref().is_some_and(|verdict| verdict.fp == *fp)
             || document.spent.contains(fp)
@@ -241,12 +249,15 @@ pub(crate) fn forgotten_by_all(world: &mut World) {
     let known = |fp: &String| {
         knows(&world.store.document, fp)
             || live.iter().any(|actor| actor.replica.memory().is_some_and(|memory| knows(memory, fp)))
-            || live.iter().any(|actor| actor.owed().is_some_and(|owed| owed.claim.parent_fp == *fp))
+            || live
+                .iter()
+                .filter_map(|actor| actor.owed())
+                .any(|owed| owed.claim.parent_fp == *fp && !is_own(&owed.claim.id))
     };
-    let further = |actor: &Actor| {
-        actor.replica.memory().is_some_and(|memory| memory.progress() >= world.history.peak)
-    };
-    let behind = world.store.document.progress() < world.history.peak && !live.iter().any(|actor| further(actor));
+    let further =
+        |actor: &Actor| actor.replica.memory().is_some_and(|memory| memory.progress() >= world.history.peak);
+    let behind =
+        world.store.document.progress() < world.history.peak && !live.iter().any(|actor| further(actor));
     if behind || world.history.presented.iter().any(|(token, ..)| !known(&fp(token))) {
         world.history.add(Class::Forgotten);
     }

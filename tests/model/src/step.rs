@@ -72,12 +72,8 @@ impl Protocol {
         match actor.effect.clone() {
             Effect::Wait(_) => Event::Woke,
             Effect::Connect(_) => Event::Connected(Ok(())),
-            Effect::Spool(owed) => {
-                actor.spool = Some(*owed);
-                Event::Spooled(true)
-            }
-            Effect::Unspool => {
-                actor.spool = None;
+            Effect::Spool(record) => {
+                actor.spool = Some(record);
                 Event::Spooled(true)
             }
             Effect::Read => Event::Read(Box::new(self.look(world, actor))),
@@ -271,7 +267,7 @@ impl Protocol {
             Action::Login(login) => world.store.login = login,
             Action::Go(_) | Action::Deliver(_) | Action::Tick | Action::Fail(..) => {}
         }
-        predicates::forgotten_by_all(world);
+        predicates::forgotten_by_all(world, None);
     }
 }
 

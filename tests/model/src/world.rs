@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_creds_sidecar::grant::document::Document;
-use agent_creds_sidecar::grant::replica::{Effect, Event, Moment, Owed, Replica, Settings};
+use agent_creds_sidecar::grant::replica::{Effect, Event, Moment, Owed, Record, Replica, Settings};
 use jiff::Timestamp;
 
 use super::provider::Provider;
@@ -33,7 +33,7 @@ pub(crate) struct Actor {
     pub(crate) incarnation: u8,
     pub(crate) replica: Replica,
     pub(crate) effect: Effect,
-    pub(crate) spool: Option<Owed>,
+    pub(crate) spool: Option<Record>,
     /// Version that its next write goes on top of, and what it saw at its last look: that, and the login.
     pub(crate) seen: u32,
     pub(crate) looked: (u32, usize),
@@ -103,7 +103,7 @@ impl Actor {
         settings: Settings,
         index: u8,
         incarnation: u8,
-        spool: Option<Owed>,
+        spool: Option<Record>,
         now: i64,
     ) -> Self {
         let mut replica = Replica::new(settings, spool.clone());
@@ -133,9 +133,9 @@ impl Actor {
 
     /// What it would have to tell the store.
     pub(crate) fn owed(&self) -> Option<&Owed> {
-        match &self.effect {
-            Effect::Spool(owed) => Some(owed),
-            _ => self.spool.as_ref(),
+        match (&self.effect, &self.spool) {
+            (Effect::Spool(Record::Owed(owed)), _) | (_, Some(Record::Owed(owed))) => Some(owed),
+            _ => None,
         }
     }
 
@@ -165,7 +165,7 @@ impl Actor {
 
     /// Whether its next effect touches nobody else.
     pub(crate) fn is_private(&self) -> bool {
-        matches!(self.effect, Effect::Wait(_) | Effect::Connect(_) | Effect::Spool(_) | Effect::Unspool)
+        matches!(self.effect, Effect::Wait(_) | Effect::Connect(_) | Effect::Spool(_))
     }
 
     /// Whether it can remember more than the store right now.

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use super::look::fraction;
-use super::{Began, Effect, Exchange, Moment, Owed, Phase, Replica, Report, Seen, WriteError};
+use super::{Began, Effect, Exchange, Moment, Owed, Phase, Record, Replica, Report, Seen, WriteError};
 use crate::grant::answer::{Answer, Reply};
 use crate::grant::commit::{Presentation, record};
 use crate::grant::document::Document;
@@ -86,7 +86,8 @@ impl Replica {
     fn mark(&mut self, exchange: Exchange, moment: &Moment) -> Effect {
         self.blocked = None;
         let claim = exchange.claim.clone();
-        self.stored = *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
+        self.stored =
+            *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
         self.memory = Some(self.stored.clone());
         self.rejected = None;
         let (asked, sent_at) = (exchange.login.asked(), moment.now);
@@ -96,7 +97,7 @@ impl Replica {
             return self.marked(exchange, true, moment);
         }
         self.phase = Phase::Marking(Box::new(exchange));
-        Effect::Spool(Box::new(owed))
+        Effect::Spool(Record::Owed(Box::new(owed)))
     }
 
     /// Directly before the first byte each clock must show that the claim is fresh: a process that was frozen in
@@ -135,8 +136,14 @@ impl Replica {
             return self.await_reply(moment);
         };
         let claim = owed.claim.clone();
-        let Some(memory) = self.repair() else { return self.await_reply(moment) };
-        let next = Document { claim: Some(claim), ..memory };
+        let next = match self.repair() {
+            Some(memory) => Document { claim: Some(claim), ..memory },
+            // Repaired by somebody who has not seen the claim.
+            None if self.stored.claim.is_none() && self.stored.head_fp() == Some(&claim.parent_fp) => {
+                Document { claim: Some(claim), ..self.stored.clone() }
+            }
+            None => return self.await_reply(moment),
+        };
         let next = self.numbered(next);
         self.phase = Phase::Objecting(next.clone());
         Effect::Write(next)
@@ -161,11 +168,10 @@ impl Replica {
         let Some(owed) = &mut self.owed else { return Effect::Read };
         owed.answer = Some(Answer::of(reply, &owed.asked));
         if !self.settings.rules.answer_is_spooled {
-            self.phase = Phase::Spooling;
-            return Effect::Unspool;
+            return Effect::Read;
         }
         self.phase = Phase::Spooling;
-        Effect::Spool(Box::new(owed.clone()))
+        Effect::Spool(Record::Owed(Box::new(owed.clone())))
     }
 
     /// Writes what came of a presentation on top of how things stand, until a look shows that it is there.
@@ -174,14 +180,19 @@ impl Replica {
         // A process that ended between sending and the answer: perhaps sent.
         let answer = owed.answer.get_or_insert(Answer::InDoubt { cause: Cause::Crashed, salvaged: None });
         let nothing_new = answer.child().is_none_or(|child| of_token(child) == owed.claim.parent_fp);
+        // A state that knows nothing of the parent was wiped: who remembers it is given time.
+        let settles_until = self.settles_until(moment);
+        if answer.child().is_some() && !is_related(&self.stored, &owed) && settles_until > moment.now {
+            return Effect::Wait(settles_until);
+        }
         let (next, report) = self.recorded(&owed, &self.stored, moment);
         if !owed.stored {
             self.outcome = report;
         }
         let Some(next) = next.filter(|_| !(owed.stored && nothing_new)) else {
             self.report = self.outcome.take().or(self.report.take());
-            self.phase = Phase::Unspooling;
-            return Effect::Unspool;
+            self.phase = Phase::Settling;
+            return Effect::Spool(Record::Settled(owed.claim.id));
         };
         let next = self.numbered(next);
         self.phase = Phase::Committing(next.clone());
@@ -226,4 +237,13 @@ impl Replica {
         }
         (next, Some(Report { outcome, answer: answer.clone() }))
     }
+}
+
+/// Whether the document knows the parent of what is owed, or its child.
+fn is_related(document: &Document, owed: &Owed) -> bool {
+    let child = owed.answer.as_ref().and_then(Answer::child).map(of_token);
+    let known = |fp: &String| *fp == owed.claim.parent_fp || Some(fp) == child.as_ref();
+    document.refresh.iter().map(|head| &head.fp).any(known)
+        || document.spent.iter().any(known)
+        || document.spare.iter().map(|spare| &spare.fp).any(known)
 }

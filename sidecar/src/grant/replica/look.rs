@@ -8,6 +8,7 @@ use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
 use crate::grant::machine::{Step, View, next};
 use crate::grant::memory::is_behind;
+use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
 
@@ -96,15 +97,17 @@ impl Replica {
         }
         // A claim of this pod of which the spool knows nothing: nothing was sent under it.
         let prefix = format!("{}/", self.settings.pod);
-        if self.stored.claim.as_ref().is_some_and(|claim| claim.holder.starts_with(&prefix)) {
+        let unsent =
+            self.stored.claim.as_ref().filter(|claim| {
+                claim.holder.starts_with(&prefix) && self.settled.as_ref() != Some(&claim.id)
+            });
+        if unsent.is_some() {
             return self.write(Document { claim: None, ..self.stored.clone() });
         }
         let Some(login) = self.login.clone().filter(|_| self.trouble.is_none()) else {
             return Effect::Wait(moment.now + PAUSE);
         };
         let silent = self.silent_claim(moment.boot);
-        let since = self.version.as_ref().map_or(moment.boot, |(_, since)| *since);
-        let settled = since + unsigned(self.settings.timing.settle);
         let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
         let view = View {
             login: &login,
@@ -112,7 +115,7 @@ impl Replica {
             home: self.home.as_ref(),
             now: moment.now,
             silent_claim: silent.as_deref(),
-            settles_until: moment.now + signed(settled.saturating_sub(moment.boot)),
+            settles_until: self.settles_until(moment),
             rejected: self.rejected.as_deref(),
             rarely: self
                 .settings
@@ -142,10 +145,25 @@ impl Replica {
         }
     }
 
-    /// The memory, to be written over a state that has fallen behind it.
+    /// The memory, to be written over a state that has fallen behind it, with the tokens that were filed there meanwhile.
     pub(super) fn repair(&self) -> Option<Document> {
         let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
-        is_behind(Ok(&self.stored), memory).then(|| memory.clone())
+        is_behind(Ok(&self.stored), memory).then(|| {
+            let mut repaired = memory.clone();
+            for spare in &self.stored.spare {
+                if repaired.head_fp() != Some(&spare.fp) && !repaired.spent.contains(&spare.fp) {
+                    keep_spare(&mut repaired, spare.clone());
+                }
+            }
+            repaired
+        })
+    }
+
+    /// Until when the state is too new to claim on, or to file a token in whose parent it does not know.
+    pub(super) fn settles_until(&self, moment: &Moment) -> Timestamp {
+        let since = self.version.as_ref().map_or(moment.boot, |(_, since)| *since);
+        let settled = since + unsigned(self.settings.timing.settle);
+        moment.now + signed(settled.saturating_sub(moment.boot))
     }
 
     pub(super) fn write(&mut self, document: Document) -> Effect {
