@@ -386,6 +386,11 @@ impl Document {
     }
 }
 
+/// Whether a time may stand in a document: what is damage there must not get in.
+pub fn is_countable(time: Timestamp) -> bool {
+    time.is_bounded()
+}
+
 /// The one field that all schemas share.
 #[derive(Deserialize)]
 struct Schema {
