@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::bounds::Bounded;
 pub use super::token::Token;
+
+mod bounds;
 
 /// Schema that this version writes.
 pub const VERSION: u32 = 1;
@@ -29,6 +32,12 @@ macro_rules! part {
             /// Fields of other versions.
             #[serde(flatten)]
             pub other: Map<String, Value>,
+        }
+
+        impl Bounded for $name {
+            fn is_bounded(&self) -> bool {
+                true $(&& self.$field.is_bounded())+
+            }
         }
     };
 }
@@ -351,7 +360,8 @@ impl Document {
         if bytes.len() > MAX_DOCUMENT {
             return Err(DocumentError::TooLarge);
         }
-        serde_json::from_slice(bytes).map_err(|_| {
+        let read = serde_json::from_slice(bytes).ok().filter(Self::is_bounded);
+        read.ok_or_else(|| {
             let newer = serde_json::from_slice::<Schema>(bytes).is_ok_and(|schema| schema.v > VERSION);
             if newer { DocumentError::Newer } else { DocumentError::Malformed }
         })
@@ -377,6 +387,11 @@ impl Document {
     pub fn head_fp(&self) -> Option<&str> {
         self.refresh.as_ref().map(|head| head.fp.as_str())
     }
+}
+
+/// Whether a time may stand in a document: what is damage there must not get in.
+pub fn is_countable(time: Timestamp) -> bool {
+    time.is_bounded()
 }
 
 /// The one field that all schemas share.

@@ -4,7 +4,7 @@ use agent_creds_core::grant::Grant;
 use agent_creds_core::names::{ISSUED_AT_ANNOTATION, PROVIDER_LABEL, STATE_LABEL, STATE_SUFFIX};
 
 use super::Keeper;
-use crate::grant::document::{Document, DocumentError, Home};
+use crate::grant::document::{Document, DocumentError, Home, is_countable};
 use crate::grant::login::Login;
 use crate::grant::replica::{Found, Seen, Unusable};
 use crate::grant::seed::is_stale;
@@ -35,7 +35,7 @@ impl<S: Store> Keeper<S> {
         let mut login = Login::new(grant);
         login.created_at = object.created_at;
         if let Some(text) = object.annotations.get(ISSUED_AT_ANNOTATION) {
-            let at = text.parse().map_err(|_| {
+            let at = text.parse().ok().filter(|at| is_countable(*at)).ok_or_else(|| {
                 invalid(&format!(
                     "annotation {ISSUED_AT_ANNOTATION}: no time; write RFC 3339, such as 2026-01-31T12:00:00Z"
                 ))

@@ -8,6 +8,7 @@ use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use super::connect::Connection;
 use crate::grant::answer::Reply;
@@ -18,22 +19,44 @@ const MAX_BODY: usize = 128 * 1024;
 
 /// Sends, and waits at most `budget` for the whole answer.
 pub async fn send(mut connection: Connection, request: Request<Full<Bytes>>, budget: Duration) -> Reply {
-    let deadline = tokio::time::Instant::now() + budget;
-    let response = match tokio::time::timeout_at(deadline, connection.sender.try_send_request(request)).await
-    {
-        Ok(Ok(response)) => response,
-        // The request comes back where not a byte of it was written: the provider closed an idle connection.
-        Ok(Err(mut error)) => {
-            let unsent = error.take_message().is_some();
-            return if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost(Cause::Reset) };
-        }
-        Err(_) => return Reply::Lost(Cause::Timeout),
+    let (mut head, mut body) = (None, Vec::new());
+    let talk = async {
+        let response = match connection.sender.try_send_request(request).await {
+            Ok(response) => response,
+            // The request comes back where not a byte of it was written: the provider closed an idle connection.
+            Err(mut error) => {
+                let unsent = error.take_message().is_some();
+                return Err(if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost(Cause::Reset) });
+            }
+        };
+        let retry_after_s = retry_after(response.headers(), SystemTime::now());
+        head = Some((response.status().as_u16(), retry_after_s));
+        Ok(read(response, &mut body).await)
     };
-    let status = response.status().as_u16();
-    let retry_after_s = retry_after(response.headers(), SystemTime::now());
-    let mut body = Vec::new();
-    let complete = matches!(tokio::time::timeout_at(deadline, read(response, &mut body)).await, Ok(true));
+    let complete = match within(budget, talk).await {
+        Some(Err(reply)) => return reply,
+        Some(Ok(complete)) => complete,
+        None => false,
+    };
+    let Some((status, retry_after_s)) = head else { return Reply::Lost(Cause::Timeout) };
     Reply::Http { status, retry_after_s, body, complete }
+}
+
+/// The output of `talk`, if it comes within `budget`. Who is woken long after the end was stopped meanwhile, and the
+/// answer may lie unread in its socket: then the time counts anew, for what is thrown away here is lost for good.
+async fn within<T>(budget: Duration, talk: impl Future<Output = T>) -> Option<T> {
+    let mut talk = std::pin::pin!(talk);
+    let mut end = Instant::now() + budget;
+    loop {
+        if let Ok(output) = timeout_at(end, talk.as_mut()).await {
+            return Some(output);
+        }
+        let now = Instant::now();
+        if now.duration_since(end) < budget / 10 {
+            return None;
+        }
+        end = now + budget;
+    }
 }
 
 /// Whether the body came whole and within bounds; `body` keeps what came.
@@ -79,5 +102,24 @@ mod tests {
         assert_eq!(read("ratelimit-reset", "7"), Some(7));
         assert_eq!(read("retry-after", "soon"), None);
         assert_eq!(read("retry-after", "-5"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_while_the_process_was_stopped_is_read() {
+        let budget = Duration::from_secs(15);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn(within(budget, answered));
+        tokio::task::yield_now().await;
+        tokio::time::advance(budget * 8).await;
+        tokio::task::yield_now().await;
+        answer.send(()).unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_come_is_given_up_in_time() {
+        let (budget, began) = (Duration::from_secs(15), Instant::now());
+        assert_eq!(within(budget, std::future::pending::<()>()).await, None);
+        assert!(began.elapsed() < budget + Duration::from_millis(10));
     }
 }

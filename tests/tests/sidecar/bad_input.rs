@@ -31,6 +31,12 @@ fn label(world: &World, name: &str, key: &str, value: &str) {
     world.secrets.edit(name, |manifest| manifest["metadata"]["labels"] = json!({ key: value }));
 }
 
+fn issued_at(world: &World, name: &str, time: &str) {
+    world.secrets.edit(name, |manifest| {
+        manifest["metadata"]["annotations"] = json!({ "agent-creds/issued-at": time });
+    });
+}
+
 /// Each row's grant is misconfigured for this reason and named as its row says; then all are put right and get a
 /// token, without a restart.
 pub(crate) async fn told_and_mended(reason: &str, rows: &[Row]) {
@@ -114,6 +120,16 @@ async fn what_is_wrong_in_grant_yaml_is_named() {
                 "unknown-provider",
                 |w, n| label(w, n, "agent-creds/provider", "pagerdoody"),
                 &["label agent-creds/provider", "pagerdoody", "oauth2"],
+            ),
+            (
+                "no-time",
+                |w, n| issued_at(w, n, "yesterday"),
+                &["annotation agent-creds/issued-at", "RFC 3339"],
+            ),
+            (
+                "no-time-to-count-from",
+                |w, n| issued_at(w, n, "9999-12-30T22:00:00Z"),
+                &["annotation agent-creds/issued-at", "RFC 3339"],
             ),
             ("broken", |w, n| yaml(w, n, "scopes: ["), &["key grant.yaml", "line "]),
             ("no-mapping", |w, n| w.secrets.set(n, "grant.yaml", "- a"), &["key grant.yaml", "list"]),

@@ -1,0 +1,211 @@
+//! What holds for every reply of a token endpoint and for every state document, whoever wrote it. The fuzz targets and
+//! the properties of `sidecar/tests/properties.rs` share this file.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agent_creds_core::grant::{Grant, MAX_TOKEN};
+use agent_creds_sidecar::grant::answer::{Answer, Reply};
+use agent_creds_sidecar::grant::commit::{Presentation, record};
+use agent_creds_sidecar::grant::document::{Claim, Document, DocumentError, MAX_DOCUMENT, Token};
+use agent_creds_sidecar::grant::fingerprint::of_token;
+use agent_creds_sidecar::grant::login::Login;
+use agent_creds_sidecar::grant::replica::{Effect, Event, Found, Moment, Replica, Seen, Settings};
+use agent_creds_sidecar::grant::rules::{Rules, Timing};
+use agent_creds_sidecar::grant::status::Status;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// Effects that a replica is followed through.
+const STEPS: u8 = 60;
+
+/// A grant whose refresh token is `r1`.
+fn login() -> Login {
+    let data = BTreeMap::from(
+        [
+            ("client_id", "id"),
+            ("client_secret", "hush"),
+            ("refresh_token", "r1"),
+            ("grant.yaml", "token_url: https://id.example.com/token"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())),
+    );
+    Login::new(Grant::read(Some("oauth2"), &data).expect("a grant"))
+}
+
+/// 2027-01-15T08:00:00Z, and so many seconds.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time in this century")
+}
+
+/// Any reply: it is read without a panic, what comes out is bounded and printable, survives the spool, and a refresh
+/// token that came is in the document afterwards.
+pub(crate) fn reply(status: u16, body: &[u8], complete: bool) {
+    let login = login();
+    let reply = Reply::Http { status, retry_after_s: None, body: body.to_vec(), complete };
+    let answer = Answer::of(reply, &login.asked());
+    let child = answer.child().cloned();
+    let mut tokens: Vec<_> = child.iter().collect();
+    if let Answer::Granted(granted) = &answer {
+        assert!((200..300).contains(&status) && complete, "granted by {status}");
+        assert!(granted.expires_in.is_none_or(|life| life > 0));
+        for scope in granted.scopes.iter().flatten() {
+            assert!(scope.len() <= 512 && scope.chars().all(|letter| letter.is_ascii_graphic()));
+        }
+        tokens.push(&granted.access);
+    }
+    for token in tokens {
+        let text = token.expose();
+        assert!(!text.is_empty() && text.len() <= MAX_TOKEN, "{} bytes", text.len());
+        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "not printable");
+    }
+    let spooled = serde_json::to_vec(&answer).expect("an answer can be spooled");
+    assert_eq!(serde_json::from_slice::<Answer>(&spooled).expect("and read back"), answer);
+    is_recorded(&login, &answer, child.as_ref());
+}
+
+fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
+    let parent = Token::from("r1".to_owned());
+    let claim =
+        Claim { id: "c".to_owned(), parent_fp: of_token(&parent), claimed_at: at(0), ..Claim::default() };
+    let adopted =
+        agent_creds_sidecar::grant::seed::adopt(&Document::default(), login, at(0), &Rules::PRODUCTION);
+    let claimed = Document { claim: Some(claim.clone()), ..adopted.clone() };
+    // The claim still stands, or somebody else has ended it.
+    for document in [claimed, adopted] {
+        let presentation = Presentation {
+            claim: &claim,
+            asked: &login.asked(),
+            answer,
+            sent_at: at(1),
+            now: at(2),
+            random: 0.5,
+            timing: Timing::PRODUCTION,
+            rules: Rules::PRODUCTION,
+        };
+        let Some(next) = record(&document, &presentation).0 else {
+            assert!(child.is_none(), "a received refresh token was left out");
+            continue;
+        };
+        assert!(next.to_json().len() <= MAX_DOCUMENT);
+        if let Some(child) = child {
+            let fp = of_token(child);
+            let there = next.head_fp() == Some(fp.as_str()) || next.spare.iter().any(|spare| spare.fp == fp);
+            assert!(there, "a received refresh token was lost");
+        }
+    }
+}
+
+/// Any state document: it is refused, or it survives a rewrite with every field that this version does not know, and
+/// a replica that finds it goes on from it without a panic.
+pub(crate) fn state(bytes: &[u8]) {
+    let document = match Document::parse(Some(bytes)) {
+        Ok(document) => document,
+        Err(DocumentError::TooLarge | DocumentError::Malformed | DocumentError::Newer) => return,
+    };
+    let written = document.to_json();
+    let again = match Document::parse(Some(&written)) {
+        Ok(again) => again,
+        // What we write escapes a little more than others do.
+        Err(DocumentError::TooLarge) if bytes.len() > MAX_DOCUMENT / 8 => return,
+        Err(error) => panic!("not stable: {error}"),
+    };
+    assert_eq!(again.to_json(), written, "not stable");
+    assert_eq!(Document { v: document.v, ..again }, document, "not the same");
+    if let Ok(found) = serde_json::from_slice::<Value>(bytes) {
+        survives(&found, &serde_json::from_slice(&written).expect("JSON"));
+    }
+    follow(&document);
+    follow(&ours(document));
+}
+
+/// The same as if it were of our login, so that the replica goes on from it and does not adopt.
+fn ours(mut document: Document) -> Document {
+    let login = login();
+    if let Some(seed) = &mut document.seed {
+        (seed.token_fp, seed.binding) = (login.token_fp, login.binding);
+    }
+    let configured = [
+        document.access.as_mut().map(|access| &mut access.config_fp),
+        document.retry.as_mut().map(|retry| &mut retry.config_fp),
+        document.verdict.as_mut().map(|verdict| &mut verdict.config_fp),
+    ];
+    for config_fp in configured.into_iter().flatten() {
+        config_fp.clone_from(&login.config_fp);
+    }
+    document
+}
+
+/// All that stood there stands there still; absent, null and empty are one.
+fn survives(before: &Value, after: &Value) {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            for (key, value) in before {
+                let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+                match after.get(key) {
+                    Some(after) if key != "v" => survives(value, after),
+                    found => assert!(empty || found.is_some(), "{key} is gone"),
+                }
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            assert_eq!(before.len(), after.len());
+            before.iter().zip(after).for_each(|(before, after)| survives(before, after));
+        }
+        // A time may be written in another way.
+        (Value::String(_), Value::String(_)) | (Value::Null, _) => {}
+        (before, after) => assert_eq!(before, after),
+    }
+}
+
+/// Follows a replica that finds this document, while hours pass and every answer is another one.
+fn follow(document: &Document) {
+    let login = login();
+    let settings = Settings {
+        pod: "p".to_owned(),
+        process: "x".to_owned(),
+        spread: u16::MAX / 3,
+        rarely: document.r#gen % 2 == 1,
+        timing: Timing::PRODUCTION,
+        rules: Rules::PRODUCTION,
+    };
+    let mut replica = Replica::new(settings, None);
+    let (mut stored, mut passed, mut event) = (document.clone(), 0_u32, Event::Woke);
+    for step in 0..STEPS {
+        let since = Duration::from_secs(passed.into());
+        let now = at(0) + SignedDuration::from_secs(passed.into());
+        let random = u128::MAX / u128::from(step + 1);
+        let moment = Moment { now, monotonic: since, boot: since, wall: now, random, draining: false };
+        let effect = replica.step(event, &moment);
+        let _ = Status::of(replica.known(), replica.login(), replica.trouble(), now);
+        event = match effect {
+            Effect::Wait(_) => {
+                passed += 1 << (step / 4).min(14);
+                Event::Woke
+            }
+            Effect::Read => {
+                let version = format!("{:?}", stored.progress());
+                let found = Found { document: Ok(stored.clone()), version, home: None };
+                Event::Read(Box::new(Seen { login: Ok(login.clone()), state: Ok(found) }))
+            }
+            Effect::Connect(_) => Event::Connected(Ok(())),
+            Effect::Write(document) => {
+                assert!(Document::parse(Some(&document.to_json())).is_ok(), "wrote what it cannot read");
+                stored = *document;
+                Event::Written(Ok(()))
+            }
+            Effect::Spool(_) | Effect::Unspool => Event::Spooled(true),
+            Effect::Send(..) => Event::Replied(answer(step)),
+        };
+    }
+}
+
+fn answer(step: u8) -> Reply {
+    let (status, body) = match step % 4 {
+        0 => (400, r#"{"error":"invalid_grant"}"#.to_owned()),
+        1 => (503, String::new()),
+        2 => (429, String::new()),
+        _ => (200, format!(r#"{{"access_token":"a{step}","refresh_token":"r{step}","expires_in":600}}"#)),
+    };
+    Reply::Http { status, retry_after_s: None, body: body.into_bytes(), complete: true }
+}
