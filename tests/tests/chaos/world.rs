@@ -84,6 +84,7 @@ impl World {
                 let spoil = Spoil::new(how);
                 // A provider that says "too many requests" has done nothing.
                 let committed = committed && action != too_many(calls);
+                self.standin.stop_failing();
                 self.standin.fail_next(calls, &if committed { spoil.after_commit() } else { spoil });
                 self.record(now_ms(), action, None);
             }
@@ -248,6 +249,16 @@ impl World {
             self.logged_in(Login::New, &token);
             logins.push(token);
         }
+    }
+
+    /// Until when the state itself says that nothing will be presented.
+    pub(crate) fn waits_until_ms(&self) -> u64 {
+        let record = self.ledger.record();
+        let last = record.writes.iter().rev().find_map(Write::stored);
+        let doubt = last.and_then(|document| document.doubt.as_ref()).map(|doubt| doubt.replay_not_before);
+        let retry = last.and_then(|document| document.retry.as_ref()).map(|retry| retry.not_before);
+        let ms = |at: jiff::Timestamp| u64::try_from(at.as_millisecond()).unwrap_or(0);
+        doubt.into_iter().chain(retry).map(ms).max().unwrap_or(0)
     }
 
     /// Ends all sidecars. Those that had ended of themselves.
