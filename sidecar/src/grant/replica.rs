@@ -325,3 +325,6 @@ impl Replica {
         self.report.take()
     }
 }
+
+#[cfg(test)]
+mod tests;

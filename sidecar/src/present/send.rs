@@ -16,24 +16,35 @@ use crate::outcome::{Cause, Reason};
 /// Longest body that is read. Tokens have at most 32 KiB each.
 const MAX_BODY: usize = 128 * 1024;
 
+/// A process that stood still finds its time over and the answer in its socket: so long it may take to get it out.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// Sends, and waits at most `budget` for the whole answer.
 pub async fn send(mut connection: Connection, request: Request<Full<Bytes>>, budget: Duration) -> Reply {
     let deadline = tokio::time::Instant::now() + budget;
-    let response = match tokio::time::timeout_at(deadline, connection.sender.try_send_request(request)).await
-    {
-        Ok(Ok(response)) => response,
+    let response = match within(deadline, connection.sender.try_send_request(request)).await {
+        Some(Ok(response)) => response,
         // The request comes back where not a byte of it was written: the provider closed an idle connection.
-        Ok(Err(mut error)) => {
+        Some(Err(mut error)) => {
             let unsent = error.take_message().is_some();
             return if unsent { Reply::NotSent(Reason::Connect) } else { Reply::Lost(Cause::Reset) };
         }
-        Err(_) => return Reply::Lost(Cause::Timeout),
+        None => return Reply::Lost(Cause::Timeout),
     };
     let status = response.status().as_u16();
     let retry_after_s = retry_after(response.headers(), SystemTime::now());
     let mut body = Vec::new();
-    let complete = matches!(tokio::time::timeout_at(deadline, read(response, &mut body)).await, Ok(true));
+    let complete = within(deadline, read(response, &mut body)).await == Some(true);
     Reply::Http { status, retry_after_s, body, complete }
+}
+
+/// What comes of it until then, and whatever has come by then.
+async fn within<T>(deadline: tokio::time::Instant, what: impl Future<Output = T>) -> Option<T> {
+    let mut what = std::pin::pin!(what);
+    if let Ok(done) = tokio::time::timeout_at(deadline, &mut what).await {
+        return Some(done);
+    }
+    tokio::time::timeout(GRACE, what).await.ok()
 }
 
 /// Whether the body came whole and within bounds; `body` keeps what came.

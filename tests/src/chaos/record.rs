@@ -63,8 +63,6 @@ pub struct Document {
     pub doubt: Option<Doubt>,
     /// The provider's refusal.
     pub verdict: Option<Verdict>,
-    /// A repair.
-    pub seeding: Option<Seeding>,
     /// Backoff.
     pub retry: Option<Retry>,
 }
@@ -116,6 +114,8 @@ pub struct Doubt {
     pub cause: String,
     /// Not presented again before.
     pub replay_not_before: Timestamp,
+    /// Presentations since the first.
+    pub replays: u32,
 }
 
 /// A verdict in a document.
@@ -123,13 +123,6 @@ pub struct Doubt {
 pub struct Verdict {
     /// About which token.
     pub fp: String,
-}
-
-/// A repair in a document.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seeding {
-    /// Its id.
-    pub id: String,
 }
 
 /// Backoff in a document.

@@ -25,6 +25,8 @@ use super::setting::{CLIENT, GRANT_SECRET, STATE_SECRET};
 const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
 /// After so long somebody notices that the wrong login is there.
 const CORRECTED: Duration = Duration::from_secs(7);
+/// On-call does not wait longer for a replay.
+const LONG_MS: u64 = 8_000;
 /// After so long a person has logged in again.
 const LOGS_IN: Duration = Duration::from_secs(3);
 
@@ -235,12 +237,13 @@ impl World {
         seed.is_some_and(|seed| seed.proven && seed.token_fp == fingerprint(login))
     }
 
-    /// Logs in again whenever the newest login has ended, for ever.
+    /// Logs in again whenever the newest login has ended, or waits for long, for ever.
     pub(crate) async fn log_in_again(&self) {
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let mut logins = self.logins.lock().await;
-            if !self.standin.is_revoked(logins.last().expect("there is always one")) {
+            let ended = self.standin.is_revoked(logins.last().expect("there is always one"));
+            if !ended && !self.waits_long() {
                 continue;
             }
             tokio::time::sleep(LOGS_IN).await;
@@ -249,6 +252,17 @@ impl World {
             self.logged_in(Login::New, &token);
             logins.push(token);
         }
+    }
+
+    /// Whether replays have failed, and the next is far: nothing is learnt from that wait.
+    fn waits_long(&self) -> bool {
+        let record = self.ledger.record();
+        let last = record.writes.iter().rev().find_map(Write::stored);
+        let doubt = last.and_then(|document| document.doubt.as_ref()).filter(|doubt| doubt.replays > 0);
+        doubt.is_some_and(|doubt| {
+            let until_ms = u64::try_from(doubt.replay_not_before.as_millisecond()).unwrap_or(0);
+            until_ms > now_ms() + LONG_MS
+        })
     }
 
     /// Until when the state itself says that nothing will be presented.
