@@ -148,12 +148,12 @@ async fn who_was_frozen_takes_the_answer_that_came_meanwhile() {
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
     front.hold();
-    // 0.3 s for an answer.
-    let sidecar = world.sidecar(&["one"]).argument("--time-scale=0.02").start().await;
+    // 1.5 s for an answer.
+    let sidecar = world.sidecar(&["one"]).argument("--time-scale=0.1").start().await;
     world.presented_times("one", 1).await;
     sidecar.signal(Signal::STOP);
     front.release();
-    let over = std::time::Instant::now() + std::time::Duration::from_millis(600);
+    let over = std::time::Instant::now() + std::time::Duration::from_secs(2);
     let over = async || if std::time::Instant::now() > over { Ok(()) } else { Err(()) };
     eventually("the time for an answer is over", over).await;
     sidecar.signal(Signal::CONT);
