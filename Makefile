@@ -26,6 +26,10 @@ cluster: ## A real cluster with the chart and the example agent, and a shell in 
 bench: ## Figures beside a reference in the same run
 	@tests/bench/run
 
+.PHONY: chaos
+chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… SEED=…
+	@tests/chaos/run "$(MINUTES)" "$(SEED)"
+
 .PHONY: images
 images: ## The two images as archives, REGISTRY=… TAG=… OUT=…
 	@images/build "$(or $(OUT),$(CACHE)/images)" "$(or $(REGISTRY),localhost/agent-creds)" "$(or $(TAG),test)"

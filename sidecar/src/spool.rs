@@ -112,7 +112,6 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::login::Asked;
     use crate::grant::machine::tests::{at, claim, login};
     use crate::grant::replica::Owed;
 
@@ -120,16 +119,15 @@ mod tests {
         [LocalName::parse("a").unwrap()]
     }
 
-    fn owed() -> Owed {
-        let asked: Asked = login("r1").asked();
-        Owed {
+    fn owed() -> Record {
+        Record::Owed(Box::new(Owed {
             claim: claim("p", 0),
-            asked,
+            asked: login("r1").asked(),
             sent_at: at(0),
             answer: None,
             without_access: false,
             stored: false,
-        }
+        }))
     }
 
     #[test]

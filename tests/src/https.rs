@@ -134,6 +134,15 @@ impl Client {
 }
 
 impl Connection {
+    /// Sends `request` as it is, after the one before it was answered in full, and hands the answer on as it comes.
+    pub async fn forward(
+        &mut self,
+        request: Request<Bytes>,
+    ) -> Result<http::Response<hyper::body::Incoming>, Failure> {
+        self.0.ready().await.map_err(Failure::Unanswered)?;
+        self.0.send_request(request.map(Full::new)).await.map_err(Failure::Unanswered)
+    }
+
     /// Sends `request` to `host`, after the one before it was answered.
     pub async fn send(&mut self, host: &str, mut request: Request<String>) -> Result<Answer, Failure> {
         let host = host.parse().expect("a host name is a header value");

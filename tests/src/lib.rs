@@ -9,6 +9,7 @@
 //! Nothing here is part of what is shipped; so a broken promise of the machine ends in a panic that says which.
 
 pub mod authority;
+pub mod chaos;
 pub mod cluster;
 pub mod event;
 pub mod https;

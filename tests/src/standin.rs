@@ -131,6 +131,16 @@ impl Standin {
         self.shared.is_active(access_token)
     }
 
+    /// When an access token ends, or ended, in milliseconds since 1970; none if it is not one of this server's.
+    pub fn expires_at_ms(&self, access_token: &str) -> Option<u64> {
+        self.shared.endpoint().families.expires_at_ms(access_token)
+    }
+
+    /// Whether the login that this refresh token comes from has ended.
+    pub fn is_revoked(&self, refresh_token: &str) -> bool {
+        self.shared.endpoint().families.is_revoked(refresh_token)
+    }
+
     /// Revokes the family of a refresh token, as a person would at the provider; `false` if nothing was alive.
     pub fn revoke(&self, refresh_token: &str) -> bool {
         self.shared.revoke(refresh_token)

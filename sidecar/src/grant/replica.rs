@@ -353,3 +353,6 @@ impl Replica {
         self.report.take()
     }
 }
+
+#[cfg(test)]
+mod tests;

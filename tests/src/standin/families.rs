@@ -103,6 +103,16 @@ impl Families {
         })
     }
 
+    /// When an access token ends, or ended, in milliseconds since 1970.
+    pub(super) fn expires_at_ms(&self, access_token: &str) -> Option<u64> {
+        self.access.get(&fingerprint(access_token)).map(|token| token.expires_at_ms)
+    }
+
+    /// Whether the family of a refresh token is revoked.
+    pub(super) fn is_revoked(&self, refresh_token: &str) -> bool {
+        self.of(refresh_token).is_some_and(|family| self.families[family.0].revoked)
+    }
+
     /// What the login was for.
     pub(super) fn scopes(&self, family: FamilyId) -> &[String] {
         &self.families[family.0].scopes

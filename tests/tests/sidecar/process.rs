@@ -143,6 +143,26 @@ async fn who_was_frozen_serves_no_token_that_ended_meanwhile() {
 }
 
 #[tokio::test]
+async fn who_was_frozen_takes_the_answer_that_came_meanwhile() {
+    let world = World::with(&["one"]).await;
+    let front = Front::before(&world.standin, &world.authority).await;
+    world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
+    front.hold();
+    // 1.5 s for an answer.
+    let sidecar = world.sidecar(&["one"]).argument("--time-scale=0.1").start().await;
+    world.presented_times("one", 1).await;
+    sidecar.signal(Signal::STOP);
+    front.release();
+    let over = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    let over = async || if std::time::Instant::now() > over { Ok(()) } else { Err(()) };
+    eventually("the time for an answer is over", over).await;
+    sidecar.signal(Signal::CONT);
+    sidecar.becomes("one", "ready", "ok").await;
+    assert_eq!(world.outcomes("one"), ["granted"]);
+    assert_eq!(world.revoked(), 0);
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_ends_it_with_a_sentence_and_before_it_presents() {
     let world = World::with(&["one"]).await;
     let taken = TcpListener::bind(LOOPBACK).await.expect("a free port");

@@ -127,7 +127,11 @@ impl Replica {
             rules: self.settings.rules,
         };
         let reread = moment.now + REREAD.mul_f64(0.9 + 0.2 * fraction(moment.random));
-        match next(&view) {
+        let step = next(&view);
+        if matches!(step, Step::Wait(_)) {
+            self.outage_is_over();
+        }
+        match step {
             Step::Wait(Some(at)) => Effect::Wait(at.min(reread)),
             Step::Wait(None) if self.stored.claim.is_some() => {
                 Effect::Wait(moment.now + self.settings.timing.term)
@@ -224,6 +228,11 @@ impl Replica {
         let until = moment.now + pause;
         self.blocked = Some(Blocked { until, pause, trouble });
         Effect::Wait(until)
+    }
+
+    /// The store was read, and there is nothing to write: that it did not answer once is no trouble any more.
+    fn outage_is_over(&mut self) {
+        self.blocked = self.blocked.take().filter(|before| before.trouble.reason != Reason::StoreUnavailable);
     }
 
     /// A store that does not answer is asked again soon, so that who remembers is there before who has only just come.

@@ -1,0 +1,185 @@
+//! Chaos: twenty real sidecars on one grant, a real API server and etcd, and everything goes wrong, by a schedule that
+//! a seed replays. In the end the provider's log tells whether a token was ever presented that should not have been, or
+//! a login was lost that could have been saved. `make chaos` runs it for longer, and keeps what was seen.
+
+#[path = "chaos/agent.rs"]
+mod agent;
+#[path = "chaos/api.rs"]
+mod api;
+#[path = "chaos/fleet.rs"]
+mod fleet;
+#[path = "chaos/gateway.rs"]
+mod gateway;
+#[path = "chaos/ledger.rs"]
+mod ledger;
+#[path = "chaos/plane.rs"]
+mod plane;
+#[path = "chaos/report.rs"]
+mod report;
+#[path = "chaos/setting.rs"]
+mod setting;
+#[path = "chaos/wire.rs"]
+mod wire;
+#[path = "chaos/world.rs"]
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_creds_tests::chaos::oracle::judge;
+use agent_creds_tests::chaos::record::Written;
+use agent_creds_tests::chaos::schedule::{Login, Planned, Setting, plan};
+use agent_creds_tests::cluster;
+use agent_creds_tests::event::fingerprint;
+use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use agent::Told;
+use api::Api;
+use fleet::{Fleet, Setup};
+use ledger::{Ledger, now_ms};
+use plane::Plane;
+use setting::{
+    Arguments, CLIENT, CLIENT_SECRET, GRANT_NAME, NAMESPACE, RULES, SIDECARS, TIME_SCALE, TOKEN_LIFE_S,
+};
+use wire::Wire;
+use world::World;
+
+/// After everything has stopped going wrong, and after the end of whatever wait the state itself names, all sidecars are
+/// ready within so long: that is time for one more doubt, and for a login that a person makes.
+const RECOVERS_MS: u64 = 45_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the API server: make test starts it"]
+async fn twenty_sidecars_keep_one_grant_through_everything() {
+    let arguments = Arguments::read();
+    let setting = Setting {
+        seed: arguments.seed,
+        length_ms: arguments.length_ms,
+        sidecars: SIDECARS,
+        term_ms: RULES.term_ms,
+    };
+    let planned = plan(&setting);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    report::begin(&arguments, &planned, folder.path());
+
+    let (world, _wire) = build(&arguments, folder.path()).await;
+    let world = Arc::new(world);
+    let told = Arc::new(Told::default());
+    let agents = agents(&world, &told);
+    let person = Arc::clone(&world);
+    let mut people = JoinSet::new();
+    people.spawn(async move { person.log_in_again().await });
+
+    recovered(&world, "the first token").await;
+    carry_out(&world, planned).await;
+    world.standin.stop_failing();
+    world.ledger.stop_spoiling();
+    let recovered = recovered(&world, "everything works again").await;
+    drop((agents, people));
+
+    let died = world.stop().await;
+    world.keep(folder.path());
+    let record = world.ledger.record().clone();
+    let judgement = judge(&record, &RULES);
+    report::end(&arguments, folder.path(), &record, &judgement, &told);
+    assert_eq!(died, Vec::<usize>::new(), "sidecars that ended of themselves");
+    assert!(recovered, "not all sidecars are ready on the same token");
+    assert_eq!(judgement.unlicensed.len(), 0, "{:#?}", judgement.unlicensed);
+    assert_eq!(judgement.lost().count(), 0, "{:#?}", judgement.lost().collect::<Vec<_>>());
+    assert_eq!(record.served_expired.len(), 0, "{:#?}", record.served_expired);
+}
+
+/// Everything up to twenty running sidecars.
+async fn build(arguments: &Arguments, folder: &Path) -> (World, Wire) {
+    let read = |name: &str| std::fs::read_to_string(cluster::directory().join(name)).expect(name);
+    let api = Api::new(&read("kubeconfig"), &read("ca.crt"));
+    let client = Client::generic(CLIENT, Some(CLIENT_SECRET), ClientAuth::Post, &["incidents.read"]);
+    let config = Config { clients: vec![client], token_life: Some(TOKEN_LIFE_S), ..Config::default() };
+    let standin = Standin::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config).await;
+    let standin = standin.expect("a free port");
+    let ledger = Arc::new(Ledger::new());
+    let wire = Wire::to(standin.addr(), arguments.seed, Arc::clone(&ledger)).await;
+
+    let login = standin.seed(Provider::Generic, CLIENT);
+    ledger.logged_in(Written { at_ms: now_ms(), login: Login::New, token: fingerprint(&login) });
+    let token_url = format!("https://{}/oauth/token", wire.address());
+    let setup = Setup {
+        folder: folder.to_owned(),
+        seed: arguments.seed,
+        time_scale: TIME_SCALE,
+        secret: format!("{NAMESPACE}/{GRANT_NAME}"),
+        token: setting::make(&api, &token_url, &login).await,
+        provider_ca: standin.ca_pem().to_owned(),
+        upstream: api.client(),
+        ledger: Arc::clone(&ledger),
+    };
+    let fleet = Fleet::start(&setup, SIDECARS).await;
+    let plane = Mutex::new(Plane::find(api.clone(), folder));
+    (World { api, standin, ledger, fleet, plane, logins: Mutex::new(vec![login]) }, wire)
+}
+
+/// An agent beside each sidecar; they end with what is returned.
+fn agents(world: &Arc<World>, told: &Arc<Told>) -> JoinSet<()> {
+    let mut agents = JoinSet::new();
+    for sidecar in 0..SIDECARS {
+        let (world, told) = (Arc::clone(world), Arc::clone(told));
+        agents.spawn(async move {
+            let socket = world.fleet.all()[sidecar].socket();
+            agent::ask(sidecar, &socket, &world.standin, &world.ledger, &told).await;
+        });
+    }
+    agents
+}
+
+/// All that is planned, each at its time; returns when the last of it is over.
+async fn carry_out(world: &Arc<World>, planned: Vec<Planned>) {
+    let start = Instant::now();
+    let mut under_way = JoinSet::new();
+    for Planned { at_ms, action } in planned {
+        tokio::time::sleep_until(start + Duration::from_millis(at_ms)).await;
+        let world = Arc::clone(world);
+        under_way.spawn(async move { world.perform(action).await });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended.expect("what is planned can be carried out");
+    }
+}
+
+/// Whether every sidecar gets to be ready with one and the same token, which is good.
+async fn recovered(world: &World, what: &str) -> bool {
+    let (began_ms, mut last) = (now_ms(), String::new());
+    while now_ms() < began_ms.max(world.waits_until_ms()) + RECOVERS_MS {
+        match disagreement(world).await {
+            None => {
+                report::say(&format!("{what}: after {} ms", now_ms() - began_ms));
+                return true;
+            }
+            Some(seen) => last = seen,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    report::say(&format!("{what}: waited in vain; last seen: {last}"));
+    false
+}
+
+async fn disagreement(world: &World) -> Option<String> {
+    let mut tokens = std::collections::BTreeSet::new();
+    for (number, slot) in world.fleet.all().iter().enumerate() {
+        match agent::state(&slot.socket()).await {
+            Some((state, _)) if state == "ready" => {}
+            other => return Some(format!("sidecar {number}: {other:?}")),
+        }
+        tokens.extend(agent::token(&slot.socket()).await);
+    }
+    let mut all = tokens.iter();
+    match (all.next(), all.next()) {
+        (Some(token), None) if world.standin.is_active(token) => None,
+        (Some(_), None) => Some("a token that the provider has ended".to_owned()),
+        _ => Some(format!("{} tokens", tokens.len())),
+    }
+}
