@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_creds_core::names::STATE_SUFFIX;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -112,12 +113,15 @@ impl<S: Store> Keeper<S> {
             tokio::join!(store.follow(&grant_name, grant_seen), store.follow(&state_name, state_seen));
         };
         let mut phase = self.tools.phase.clone();
+        let shelf = self.shelf.clone();
         let work = async {
             let mut event = Event::Woke;
             loop {
                 let moment = self.moment();
+                self.hear();
                 let effect = self.replica.step(event, &moment);
                 self.publish();
+                self.settle(&effect, moment.now);
                 event = match effect {
                     Effect::Wait(_) if *phase.borrow() == Phase::Stopping && !self.replica.is_busy() => {
                         return;
@@ -129,6 +133,7 @@ impl<S: Store> Keeper<S> {
                             _ = grant_news.changed() => Event::Woke,
                             _ = state_news.changed() => Event::Woke,
                             _ = phase.changed() => Event::Woke,
+                            () = shelf.refusals.news() => Event::Woke,
                             reply = replied(&mut self.sending) => Event::Replied(reply),
                         }
                     }
@@ -198,6 +203,28 @@ impl<S: Store> Keeper<S> {
                 })
             }
         }
+    }
+
+    /// Passes on what the agent says about the access token that it has.
+    fn hear(&mut self) {
+        let access = self.replica.known().access.as_ref();
+        let refused = access.filter(|access| self.shelf.refusals.told_of(&access.fp));
+        if let Some(access_fp) = refused.map(|access| access.fp.clone()) {
+            self.replica.reject(access_fp);
+        }
+    }
+
+    /// Answers the requests that wait for another access token: with what came, or since nothing comes soon.
+    fn settle(&self, effect: &Effect, now: Timestamp) {
+        let replica = &self.replica;
+        let (refusals, document) = (&self.shelf.refusals, replica.known());
+        let far = |until: &Timestamp| {
+            Duration::try_from(until.duration_since(now)).is_ok_and(|wait| wait > refusals.patience())
+        };
+        let idle = matches!(effect, Effect::Wait(until) if replica.trouble().is_some() || far(until));
+        // A claim is open: whoever made it is about to bring one.
+        let nothing_comes = idle && !replica.is_busy() && document.claim.is_none();
+        refusals.settle(document.access.as_ref().map_or("", |access| &access.fp), nothing_comes);
     }
 
     /// Shows what is known, and counts what is over.

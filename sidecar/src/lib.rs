@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod present;
 pub mod process;
 pub mod random;
+pub mod refusals;
 pub mod run;
 pub mod serve;
 pub mod shelf;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_creds_core::pod::{AGENT_SOCKET, API_TOKEN_FILE, CALLER_KEY_FILE, PROBE_SOCKET};
 use anyhow::{Context, bail};
@@ -22,7 +23,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::args::{Identity, ServeArgs, StoreArg};
+use crate::args::{GrantArg, Identity, ServeArgs, StoreArg};
 use crate::clock::Clock;
 use crate::grant::fingerprint::of_cluster;
 use crate::grant::rules::Timing;
@@ -30,6 +31,7 @@ use crate::keeper::{Keeper, Logins, Tools};
 use crate::lifecycle::{Phase, advance, terminated};
 use crate::metrics::Metrics;
 use crate::present::connect::Connector;
+use crate::refusals::Refusals;
 use crate::serve::api::Api;
 use crate::serve::caller_key::CallerKey;
 use crate::serve::probe::Probe;
@@ -83,11 +85,12 @@ async fn run_with<S: Store>(
     let spool = spool.with_context(|| format!("the spool in {}", args.spool_dir.display()))?;
     let metrics = Metrics::default();
     let (phase, phases) = watch::channel(Phase::Running);
-    let shelves: Vec<_> = args
-        .grants
-        .iter()
-        .map(|grant| Arc::new(Shelf::new(grant.name.clone(), grant.secret.clone())))
-        .collect();
+    let timing = Timing::PRODUCTION.scaled(args.time_scale);
+    let patience = Duration::try_from(timing.budget).unwrap_or_default();
+    let shelf = |grant: &GrantArg| {
+        Arc::new(Shelf::new(grant.name.clone(), grant.secret.clone(), Refusals::new(patience)))
+    };
+    let shelves: Vec<_> = args.grants.iter().map(shelf).collect();
 
     let api = Api::new(&shelves, clock.clone(), &metrics);
     let registry = Arc::new(metrics.registry(&shelves, &clock));
@@ -116,7 +119,7 @@ async fn run_with<S: Store>(
         clock,
         spool: Arc::new(spool),
         logins: Arc::new(Logins::default()),
-        timing: Timing::PRODUCTION.scaled(args.time_scale),
+        timing,
         phase: phases,
         metrics,
     };

@@ -21,6 +21,8 @@ mod process;
 mod provider_answers;
 #[path = "sidecar/recovery.rs"]
 mod recovery;
+#[path = "sidecar/refused.rs"]
+mod refused;
 #[path = "sidecar/sharing.rs"]
 mod sharing;
 
