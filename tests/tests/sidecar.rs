@@ -23,6 +23,8 @@ mod provider_answers;
 mod recovery;
 #[path = "sidecar/refused.rs"]
 mod refused;
+#[path = "sidecar/request.rs"]
+mod request;
 #[path = "sidecar/sharing.rs"]
 mod sharing;
 
