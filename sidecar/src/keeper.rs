@@ -3,8 +3,10 @@
 
 mod logins;
 mod look;
+mod once;
 
 pub use logins::Logins;
+pub use once::Ended;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,8 @@ pub struct Tools<S> {
     pub logins: Arc<Logins>,
     /// The protocol's times.
     pub timing: Timing,
+    /// For a process that only keeps grants alive: when it ends at the latest.
+    pub once: Option<Instant>,
     /// Whether the pod is going away.
     pub phase: watch::Receiver<Phase>,
     /// What on-call sees.
@@ -83,7 +87,7 @@ impl<S: Store> Keeper<S> {
             pod: tools.spool.pod().to_owned(),
             process: format!("{:016x}", u64::from_be_bytes(random())),
             spread: u16::from_be_bytes(random()),
-            rarely: false,
+            rarely: tools.once.is_some(),
             timing: tools.timing,
             rules: Rules::PRODUCTION,
         };
@@ -103,8 +107,8 @@ impl<S: Store> Keeper<S> {
         })
     }
 
-    /// Runs until the pod goes away and nothing is under way.
-    pub async fn run(mut self) {
+    /// Runs until the pod goes away and nothing is under way; who only keeps the grant alive, until nothing is due.
+    pub async fn run(mut self) -> Ended {
         let (grant_seen, mut grant_news) = watch::channel(None);
         let (state_seen, mut state_news) = watch::channel(None);
         let store = self.tools.store.clone();
@@ -127,7 +131,14 @@ impl<S: Store> Keeper<S> {
                         return;
                     }
                     Effect::Wait(until) => {
-                        let wait = Duration::try_from(until.duration_since(moment.now)).unwrap_or_default();
+                        let from_now = |at: Timestamp| {
+                            Duration::try_from(at.duration_since(moment.now)).unwrap_or_default()
+                        };
+                        let wait = from_now(until);
+                        if self.is_through(from_now(self.replica.due().unwrap_or(until))) {
+                            return;
+                        }
+                        let wait = self.at_most(wait);
                         tokio::select! {
                             () = tokio::time::sleep(wait) => Event::Woke,
                             _ = grant_news.changed() => Event::Woke,
@@ -154,6 +165,7 @@ impl<S: Store> Keeper<S> {
             () = follow => {}
             () = work => {}
         }
+        self.ended()
     }
 
     fn moment(&self) -> Moment {
@@ -164,7 +176,7 @@ impl<S: Store> Keeper<S> {
             boot: reading.boot,
             wall: reading.wall,
             random: u128::from_be_bytes(random()),
-            draining: self.tools.phase.borrow().is_leaving(),
+            draining: self.tools.phase.borrow().is_leaving() || self.is_late(),
         }
     }
 

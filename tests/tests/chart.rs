@@ -2,6 +2,8 @@
 //! more rights than it needs, no value is ignored, and what is documented is what is there.
 //! What helm does to a cluster is in `chart_lifecycle.rs`.
 
+#[path = "chart/keep_alive.rs"]
+mod keep_alive;
 #[path = "chart/manifests.rs"]
 mod manifests;
 #[path = "chart/values.rs"]
@@ -14,6 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use clap::Parser as _;
 use serde_json::{Value, json};
 
 /// A certificate, as far as the chart looks.

@@ -15,6 +15,8 @@ mod happy;
 mod logins;
 #[path = "sidecar/metrics.rs"]
 mod metrics;
+#[path = "sidecar/once.rs"]
+mod once;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/provider_answers.rs"]

@@ -14,10 +14,7 @@ pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> 
     };
     match found {
         Ok(found) if !found.may_write() => false,
-        Ok(found) => {
-            found.seed.as_ref().is_none_or(|seed| knows(&seed.token_fp))
-                && found.rev < memory.rev
-        }
+        Ok(found) => found.seed.as_ref().is_none_or(|seed| knows(&seed.token_fp)) && found.rev < memory.rev,
         Err(DocumentError::Newer) => false,
         Err(DocumentError::Malformed | DocumentError::TooLarge) => true,
     }

@@ -121,7 +121,8 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         breaks(world, "P7");
     }
     let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
-    if rotates && !forgotten && !world.history.froze_long && others.iter().any(|other| other.reply.is_some()) {
+    if rotates && !forgotten && !world.history.froze_long && others.iter().any(|other| other.reply.is_some())
+    {
         breaks(world, "P7");
     }
     if let Some(claim) = claim.filter(|_| !forgotten) {
@@ -243,10 +244,10 @@ pub(crate) fn forgotten_by_all(world: &mut World) {
             || live.iter().any(|actor| actor.replica.memory().is_some_and(|memory| knows(memory, fp)))
             || live.iter().any(|actor| actor.owed().is_some_and(|owed| owed.claim.parent_fp == *fp))
     };
-    let further = |actor: &Actor| {
-        actor.replica.memory().is_some_and(|memory| memory.progress() >= world.history.peak)
-    };
-    let behind = world.store.document.progress() < world.history.peak && !live.iter().any(|actor| further(actor));
+    let further =
+        |actor: &Actor| actor.replica.memory().is_some_and(|memory| memory.progress() >= world.history.peak);
+    let behind =
+        world.store.document.progress() < world.history.peak && !live.iter().any(|actor| further(actor));
     if behind || world.history.presented.iter().any(|(token, ..)| !known(&fp(token))) {
         world.history.add(Class::Forgotten);
     }

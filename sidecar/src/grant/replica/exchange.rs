@@ -88,7 +88,8 @@ impl Replica {
     fn mark(&mut self, exchange: Exchange, moment: &Moment) -> Effect {
         self.blocked = None;
         let claim = exchange.claim.clone();
-        self.stored = *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
+        self.stored =
+            *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
         self.memory = Some(self.stored.clone());
         self.rejected = None;
         let (asked, sent_at) = (exchange.login.asked(), moment.now);
