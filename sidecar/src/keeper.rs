@@ -1,10 +1,12 @@
 //! Keeps one grant: carries out what the protocol says ([`crate::grant::replica`]) and tells it what happened. All
 //! knowledge about what is right is there; here is only what it takes to act.
 
+mod herald;
 mod logins;
 mod look;
 mod once;
 
+pub use herald::Herald;
 pub use logins::Logins;
 pub use once::Ended;
 
@@ -21,6 +23,7 @@ use crate::clock::Clock;
 use crate::grant::answer::{Answer, Reply};
 use crate::grant::document::{Document, Token};
 use crate::grant::login::Login;
+use crate::grant::news::news;
 use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, WriteError};
 use crate::grant::rules::{Rules, Timing};
 use crate::lifecycle::Phase;
@@ -32,7 +35,7 @@ use crate::present::send::send;
 use crate::random::random;
 use crate::shelf::Shelf;
 use crate::spool::{Slot, Spool};
-use crate::store::{Object, ObjectName, Store, StoreError};
+use crate::store::{Object, ObjectName, STATE_KEY, Store, StoreError};
 
 /// What all keepers of a process share.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Tools<S> {
     pub spool: Arc<Spool>,
     /// The logins of this pod's grants.
     pub logins: Arc<Logins>,
+    /// What tells people.
+    pub herald: Herald,
     /// The protocol's times.
     pub timing: Timing,
     /// For a process that only keeps grants alive: when it ends at the latest.
@@ -68,6 +73,10 @@ pub struct Keeper<S: Store> {
     slot: Slot,
     /// The state Secret as it was last read or written: what a write goes on top of.
     state: Option<Object<S::Version>>,
+    /// uid of the grant Secret, where the store has such a thing.
+    grant_uid: Option<String>,
+    /// This replica, as claims name it.
+    holder: String,
     connection: Option<Connection>,
     /// A presentation whose reply has not come yet.
     sending: Option<JoinHandle<Reply>>,
@@ -91,8 +100,8 @@ impl<S: Store> Keeper<S> {
             timing: tools.timing,
             rules: Rules::PRODUCTION,
         };
+        let holder = settings.holder();
         let replica = Replica::new(settings, slot.load()?);
-        let (started, noticed) = (Instant::now(), String::new());
         Ok(Self {
             tools,
             shelf,
@@ -100,10 +109,12 @@ impl<S: Store> Keeper<S> {
             replica,
             slot,
             state: None,
+            grant_uid: None,
+            holder,
             connection: None,
             sending: None,
-            started,
-            noticed,
+            started: Instant::now(),
+            noticed: String::new(),
         })
     }
 
@@ -202,6 +213,9 @@ impl<S: Store> Keeper<S> {
         let Some(state) = &self.state else { return Err(WriteError::Conflict) };
         match self.tools.store.write(&self.state_name, &state.version, document.to_json()).await {
             Ok(object) => {
+                let before =
+                    Document::parse(state.data.get(STATE_KEY).map(Vec::as_slice)).unwrap_or_default();
+                self.tell(&before, document);
                 self.state = Some(object);
                 Ok(())
             }
@@ -237,6 +251,14 @@ impl<S: Store> Keeper<S> {
         // A claim is open: whoever made it is about to bring one.
         let nothing_comes = idle && !replica.is_busy() && document.claim.is_none();
         refusals.settle(document.access.as_ref().map_or("", |access| &access.fp), nothing_comes);
+    }
+
+    /// What this write has changed is told by this replica, and by no other.
+    fn tell(&self, before: &Document, after: &Document) {
+        let Tools { store, herald, clock, .. } = &self.tools;
+        if let Some(news) = news(before, after, self.replica.login(), clock.now()) {
+            herald.tell(store, &self.shelf.secret, self.grant_uid.clone(), &self.holder, news);
+        }
     }
 
     /// Shows what is known, and counts what is over.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::args::{RefreshArgs, StoreArg};
 use crate::clock::Clock;
-use crate::keeper::{Ended, Keeper, Logins, Tools};
+use crate::keeper::{Ended, Herald, Keeper, Logins, Tools};
 use crate::lifecycle::{Phase, advance, terminated};
 use crate::metrics::Metrics;
 use crate::outcome::State;
@@ -59,6 +59,7 @@ async fn run_with<S: Store>(
     let usual = Duration::try_from(timing.term * TERMS).unwrap_or_default();
     let limit = args.deadline.map_or(usual, Duration::from_secs);
     let (phase, phases) = watch::channel(Phase::Running);
+    let herald = Herald::default();
     let tools = Tools {
         store,
         cluster,
@@ -66,6 +67,7 @@ async fn run_with<S: Store>(
         clock: clock.clone(),
         spool: wiring::spool(&args.grants)?,
         logins: Arc::new(Logins::default()),
+        herald: herald.clone(),
         timing,
         once: Some(Instant::now() + limit),
         phase: phases,
@@ -93,6 +95,7 @@ async fn run_with<S: Store>(
             verdicts.await?
         }
     };
+    herald.finish().await;
     Ok(match worst {
         Verdict::Uncommitted => 3.into(),
         Verdict::Reauth => 4.into(),

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::args::{ServeArgs, StoreArg};
 use crate::clock::Clock;
-use crate::keeper::{Keeper, Logins, Tools};
+use crate::keeper::{Herald, Keeper, Logins, Tools};
 use crate::lifecycle::{Phase, advance, terminated};
 use crate::metrics::Metrics;
 use crate::serve::api::Api;
@@ -93,6 +93,7 @@ async fn run_with<S: Store>(
         logins: Arc::new(Logins::default()),
         timing: wiring::timing(&args.grants),
         once: None,
+        herald: Herald::default(),
         phase: phases,
         metrics,
     };

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use agent_creds_tests::cluster::{self, get, helm, kubectl, pipe, root};
 use agent_creds_tests::event::presentations;
-use agent_creds_tests::sidecar::{Secrets, Setup};
-use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually};
+use agent_creds_tests::standin::{Client, ClientAuth, Config, Fault, Provider, Standin};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -93,6 +93,50 @@ impl World {
         serde_json::from_slice(&STANDARD.decode(encoded).expect("base64")).expect("JSON")
     }
 
+    /// Makes the access token look old enough to be renewed.
+    async fn age(&self) {
+        self.change(|state| state["access"]["issued_at"] = json!(LONG_AGO)).await;
+    }
+
+    /// Changes the state, and makes the last redemption long ago; a replica may write meanwhile.
+    async fn change(&self, change: impl Fn(&mut Value)) {
+        eventually("a write that meets no other", async || {
+            let mut secret = get(&["secret", "one-state", "--namespace", self.namespace]);
+            let mut state = self.state();
+            change(&mut state);
+            state["last"]["redeemed_at"] = json!(LONG_AGO);
+            secret["data"]["state"] = json!(STANDARD.encode(state.to_string()));
+            pipe(&secret.to_string(), &["replace"])
+        })
+        .await;
+    }
+
+    /// Type and reason of each Event about the grant Secret, sorted.
+    fn told(&self) -> Vec<String> {
+        let events = get(&["events.events.k8s.io", "--namespace", self.namespace]);
+        let uid = get(&["secret", "one", "--namespace", self.namespace])["metadata"]["uid"].clone();
+        let about =
+            events["items"].as_array().into_iter().flatten().filter(|event| event["regarding"]["uid"] == uid);
+        let mut told: Vec<_> = about
+            .map(|event| {
+                assert_eq!(event["reportingController"], "agent-creds/sidecar");
+                assert!(event["note"].as_str().is_some_and(|note| !note.is_empty()), "{event}");
+                format!("{} {}", event["type"], event["reason"]).replace('"', "")
+            })
+            .collect();
+        told.sort();
+        told
+    }
+
+    /// Waits until these Events are there.
+    async fn tells(&self, expected: &[&str]) {
+        eventually("the Events", async || {
+            let told = self.told();
+            if told == expected { Ok(()) } else { Err(told) }
+        })
+        .await;
+    }
+
     fn outcomes(&self) -> Vec<String> {
         presentations(&self.standin.log()).map(|seen| seen.outcome.clone()).collect()
     }
@@ -127,4 +171,70 @@ async fn a_job_keeps_a_grant_alive() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("Secret keeps-alive/one") && said.contains("not allowed to get it"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "needs the API server: make test starts it"]
+async fn each_change_is_told_once_by_whoever_wrote_it() {
+    let world = World::new("tells").await;
+    let mut sidecars = Vec::new();
+    for _ in 0..3 {
+        sidecars.push(world.sidecar().start().await);
+    }
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+    world.tells(&["Normal NewLogin", "Normal Ready"]).await;
+
+    // A refresh as usual is no news.
+    world.age().await;
+    eventually("a refresh", async || {
+        let outcomes = world.outcomes();
+        if outcomes.len() == 2 && world.state()["claim"].is_null() { Ok(()) } else { Err(outcomes) }
+    })
+    .await;
+
+    world.standin.fail_next(1, &Fault::oauth_error(400, "invalid_grant"));
+    world.age().await;
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "reauth_required", "spent_elsewhere").await;
+    }
+    world.log_in();
+    world.change(|_| ()).await;
+    for sidecar in &sidecars {
+        sidecar.becomes("one", "ready", "ok").await;
+    }
+    world
+        .tells(&[
+            "Normal NewLogin",
+            "Normal NewLogin",
+            "Normal Ready",
+            "Normal Ready",
+            "Warning SpentElsewhere",
+        ])
+        .await;
+    for sidecar in &sidecars {
+        assert!(sidecar.log().iter().all(|line| line["level"] != "WARN"), "{:?}", sidecar.log());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the API server: make test starts it"]
+async fn who_may_write_no_events_says_so_once_and_works() {
+    let world = World::new("is-not-heard").await;
+    let role = "agent-creds-agent";
+    let arguments = ["patch", "role", role, "--namespace", world.namespace, "--type=json", "--patch"];
+    kubectl(&[&arguments[..], &[r#"[{"op": "remove", "path": "/rules/2"}]"#]].concat())
+        .expect("taking a right");
+    let sidecar = world.sidecar().start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    let warnings = async || {
+        let log = sidecar.log();
+        let said =
+            log.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("an Event")));
+        if said.clone().count() == 1 { Ok(()) } else { Err(log) }
+    };
+    eventually("it says so", warnings).await;
+    assert!(world.told().is_empty());
+    assert_eq!(world.outcomes(), ["granted"]);
 }

@@ -150,6 +150,13 @@ pub struct Settings {
     pub rules: Rules,
 }
 
+impl Settings {
+    /// Pod and process, as a claim names them.
+    pub fn holder(&self) -> String {
+        format!("{}/{}", self.pod, self.process)
+    }
+}
+
 /// A claimed or claimable presentation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Exchange {

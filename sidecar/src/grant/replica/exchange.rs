@@ -25,7 +25,7 @@ impl Replica {
             return Effect::Read;
         }
         let id = format!("{:032x}", moment.random);
-        let holder = format!("{}/{}", self.settings.pod, self.settings.process);
+        let holder = self.settings.holder();
         let (document, claim) = attempt.claimed(&id, &holder, moment.now, &self.settings.timing);
         match result {
             Ok(()) => {
