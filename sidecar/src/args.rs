@@ -24,6 +24,9 @@ pub struct Cli {
 pub enum Command {
     /// Serve tokens until SIGTERM.
     Serve(Box<ServeArgs>),
+    /// Keep grants alive that no agent uses for long, without serving anybody. Exit 0: done, or nothing to do; 3: an answer
+    /// could not be stored; 4: a person has to log in again; 1: anything else.
+    Refresh(Box<RefreshArgs>),
     /// Ask the running sidecar, for the kubelet's exec probes. Exit 0: yes.
     Probe {
         /// What to ask.
@@ -49,9 +52,9 @@ pub enum ProbeKind {
     Liveness,
 }
 
-/// Settings of `serve`.
+/// Which grants, and how they are reached.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub struct GrantArgs {
     /// A grant: what the agent calls it, and its Secret. Repeated for each.
     #[arg(long = "grant", value_name = "LOCAL=[NAMESPACE/]SECRET", required = true)]
     pub grants: Vec<GrantArg>,
@@ -65,11 +68,45 @@ pub struct ServeArgs {
     #[arg(long, default_value = "https://kubernetes.default.svc")]
     pub api_server: String,
     /// CA certificates of the API server: base64 of PEM.
-    #[arg(long, value_name = "BASE64")]
+    #[arg(long, value_name = "BASE64", conflicts_with = "api_ca_file")]
     pub api_ca_data: Option<String>,
+    /// The same as a file of PEM.
+    #[arg(long, value_name = "PATH")]
+    pub api_ca_file: Option<PathBuf>,
     /// CA certificates to trust at token endpoints besides the public ones: base64 of PEM.
     #[arg(long, value_name = "BASE64")]
     pub provider_roots_data: Option<String>,
+    /// Volume of the sidecar alone: answers that are not stored yet, and the probe socket.
+    #[arg(long, default_value = pod::SPOOL_DIR)]
+    pub spool_dir: PathBuf,
+    /// Multiplies all times of the refresh protocol, for tests.
+    #[arg(long, default_value_t = 1.0, hide = true)]
+    pub time_scale: f64,
+    /// Volume with the sidecar's ServiceAccount token.
+    #[arg(long, default_value = pod::IDENTITY_DIR)]
+    pub identity_dir: PathBuf,
+}
+
+/// Settings of `refresh`.
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// Which grants.
+    #[command(flatten)]
+    pub grants: GrantArgs,
+    /// Redeem what has to be redeemed and end. There is no other way yet.
+    #[arg(long, required = true)]
+    pub once: bool,
+    /// Seconds after which it ends, whatever is left. By default ten times the term of a claim: ten minutes.
+    #[arg(long, value_name = "SECONDS")]
+    pub deadline: Option<u64>,
+}
+
+/// Settings of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Which grants.
+    #[command(flatten)]
+    pub grants: GrantArgs,
     /// Port of the local API on 127.0.0.1.
     #[arg(long, default_value_t = pod::DEFAULT_PORT)]
     pub port: u16,
@@ -82,15 +119,6 @@ pub struct ServeArgs {
     /// Volume shared with the agent's containers: caller key and socket.
     #[arg(long, default_value = pod::SHARED_DIR)]
     pub shared_dir: PathBuf,
-    /// Volume of the sidecar alone: the probe socket.
-    #[arg(long, default_value = pod::SPOOL_DIR)]
-    pub spool_dir: PathBuf,
-    /// Multiplies all times of the refresh protocol, for tests.
-    #[arg(long, default_value_t = 1.0, hide = true)]
-    pub time_scale: f64,
-    /// Volume with the sidecar's ServiceAccount token.
-    #[arg(long, default_value = pod::IDENTITY_DIR)]
-    pub identity_dir: PathBuf,
 }
 
 /// Value of `--identity`.
@@ -146,7 +174,7 @@ impl FromStr for GrantArg {
     }
 }
 
-impl ServeArgs {
+impl GrantArgs {
     /// Rules across arguments. Returns the sentence what to change.
     pub fn validate(&self) -> Result<(), String> {
         for (i, grant) in self.grants.iter().enumerate() {
@@ -170,9 +198,17 @@ impl ServeArgs {
                 _ => {}
             }
         }
-        if self.store == StoreArg::Kubernetes && self.api_ca_data.is_none() {
-            return Err("--api-ca-data: needed with --store kubernetes".to_owned());
+        if self.store == StoreArg::Kubernetes && self.api_ca_data.is_none() && self.api_ca_file.is_none() {
+            return Err("--api-ca-data or --api-ca-file: needed with --store kubernetes".to_owned());
         }
+        Ok(())
+    }
+}
+
+impl ServeArgs {
+    /// Rules across arguments. Returns the sentence what to change.
+    pub fn validate(&self) -> Result<(), String> {
+        self.grants.validate()?;
         if self.port == self.metrics_port && self.port != 0 {
             return Err(format!("--port and --metrics-port: both are {}; write two", self.port));
         }
@@ -200,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_is_of_the_same_grants_and_once() {
+        let parse = |extra: &[&str]| {
+            let base = ["agent-creds-sidecar", "refresh", "--grant=a=ops/s", "--api-ca-file=/ca.crt"];
+            Cli::try_parse_from(base.iter().chain(extra)).map_err(|error| error.to_string())
+        };
+        let Command::Refresh(args) = parse(&["--once", "--deadline=900"]).unwrap().command else {
+            panic!("not refresh")
+        };
+        assert_eq!((args.deadline, args.grants.validate()), (Some(900), Ok(())));
+        assert!(parse(&[]).unwrap_err().contains("--once"));
+        assert!(parse(&["--once", "--port=1"]).unwrap_err().contains("--port"), "it listens nowhere");
+    }
+
+    #[test]
     fn grants_and_stores_fit_together() {
         assert_eq!(serve(&["--grant=a=ops/s", "--api-ca-data=x"]), Ok(()));
         assert_eq!(serve(&["--grant=a=s", "--store=dir:/tmp/x"]), Ok(()));
@@ -215,6 +265,7 @@ mod tests {
             (vec!["--grant=a=x", "--store=file:/x"], "dir:PATH"),
             (vec!["--grant=a=x", "--store=dir:/x", "--port=1", "--metrics-port=1"], "write two"),
             (vec!["--grant=a=x", "--store=dir:/x", "--identity=exchange"], "invalid value"),
+            (vec!["--grant=a=ops/s", "--api-ca-data=x", "--api-ca-file=/x"], "cannot be used with"),
             (vec!["--store=dir:/x"], "--grant"),
         ] {
             let error = serve(&args).expect_err(message);

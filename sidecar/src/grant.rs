@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod login;
 pub mod machine;
 pub mod memory;
+pub mod news;
 pub mod replica;
 pub mod rules;
 pub mod schedule;

@@ -1,15 +1,20 @@
 //! Keeps one grant: carries out what the protocol says ([`crate::grant::replica`]) and tells it what happened. All
 //! knowledge about what is right is there; here is only what it takes to act.
 
+mod herald;
 mod logins;
 mod look;
+mod once;
 
+pub use herald::Herald;
 pub use logins::Logins;
+pub use once::Ended;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_creds_core::names::STATE_SUFFIX;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -18,6 +23,7 @@ use crate::clock::Clock;
 use crate::grant::answer::{Answer, Reply};
 use crate::grant::document::{Document, Token};
 use crate::grant::login::Login;
+use crate::grant::news::news;
 use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, WriteError};
 use crate::grant::rules::{Rules, Timing};
 use crate::lifecycle::Phase;
@@ -29,7 +35,7 @@ use crate::present::send::send;
 use crate::random::random;
 use crate::shelf::Shelf;
 use crate::spool::{Slot, Spool};
-use crate::store::{Object, ObjectName, Store, StoreError};
+use crate::store::{Object, ObjectName, STATE_KEY, Store, StoreError};
 
 /// What all keepers of a process share.
 #[derive(Clone)]
@@ -46,8 +52,12 @@ pub struct Tools<S> {
     pub spool: Arc<Spool>,
     /// The logins of this pod's grants.
     pub logins: Arc<Logins>,
+    /// What tells people.
+    pub herald: Herald,
     /// The protocol's times.
     pub timing: Timing,
+    /// For a process that only keeps grants alive: when it ends at the latest.
+    pub once: Option<Instant>,
     /// Whether the pod is going away.
     pub phase: watch::Receiver<Phase>,
     /// What on-call sees.
@@ -63,6 +73,10 @@ pub struct Keeper<S: Store> {
     slot: Slot,
     /// The state Secret as it was last read or written: what a write goes on top of.
     state: Option<Object<S::Version>>,
+    /// uid of the grant Secret, where the store has such a thing.
+    grant_uid: Option<String>,
+    /// This replica, as claims name it.
+    holder: String,
     connection: Option<Connection>,
     /// A presentation whose reply has not come yet.
     sending: Option<JoinHandle<Reply>>,
@@ -82,12 +96,12 @@ impl<S: Store> Keeper<S> {
             pod: tools.spool.pod().to_owned(),
             process: format!("{:016x}", u64::from_be_bytes(random())),
             spread: u16::from_be_bytes(random()),
-            rarely: false,
+            rarely: tools.once.is_some(),
             timing: tools.timing,
             rules: Rules::PRODUCTION,
         };
+        let holder = settings.holder();
         let replica = Replica::new(settings, slot.load()?);
-        let (started, noticed) = (Instant::now(), String::new());
         Ok(Self {
             tools,
             shelf,
@@ -95,15 +109,17 @@ impl<S: Store> Keeper<S> {
             replica,
             slot,
             state: None,
+            grant_uid: None,
+            holder,
             connection: None,
             sending: None,
-            started,
-            noticed,
+            started: Instant::now(),
+            noticed: String::new(),
         })
     }
 
-    /// Runs until the pod goes away and nothing is under way.
-    pub async fn run(mut self) {
+    /// Runs until the pod goes away and nothing is under way; who only keeps the grant alive, until nothing is due.
+    pub async fn run(mut self) -> Ended {
         let (grant_seen, mut grant_news) = watch::channel(None);
         let (state_seen, mut state_news) = watch::channel(None);
         let store = self.tools.store.clone();
@@ -112,23 +128,34 @@ impl<S: Store> Keeper<S> {
             tokio::join!(store.follow(&grant_name, grant_seen), store.follow(&state_name, state_seen));
         };
         let mut phase = self.tools.phase.clone();
+        let shelf = self.shelf.clone();
         let work = async {
             let mut event = Event::Woke;
             loop {
                 let moment = self.moment();
+                self.hear();
                 let effect = self.replica.step(event, &moment);
                 self.publish();
+                self.settle(&effect, moment.now);
                 event = match effect {
                     Effect::Wait(_) if *phase.borrow() == Phase::Stopping && !self.replica.is_busy() => {
                         return;
                     }
                     Effect::Wait(until) => {
-                        let wait = Duration::try_from(until.duration_since(moment.now)).unwrap_or_default();
+                        let from_now = |at: Timestamp| {
+                            Duration::try_from(at.duration_since(moment.now)).unwrap_or_default()
+                        };
+                        let wait = from_now(until);
+                        if self.is_through(from_now(self.replica.due().unwrap_or(until))) {
+                            return;
+                        }
+                        let wait = self.at_most(wait);
                         tokio::select! {
                             () = tokio::time::sleep(wait) => Event::Woke,
                             _ = grant_news.changed() => Event::Woke,
                             _ = state_news.changed() => Event::Woke,
                             _ = phase.changed() => Event::Woke,
+                            () = shelf.refusals.news() => Event::Woke,
                             reply = replied(&mut self.sending) => Event::Replied(reply),
                         }
                     }
@@ -148,6 +175,7 @@ impl<S: Store> Keeper<S> {
             () = follow => {}
             () = work => {}
         }
+        self.ended()
     }
 
     fn moment(&self) -> Moment {
@@ -158,7 +186,7 @@ impl<S: Store> Keeper<S> {
             boot: reading.boot,
             wall: reading.wall,
             random: u128::from_be_bytes(random()),
-            draining: self.tools.phase.borrow().is_leaving(),
+            draining: self.tools.phase.borrow().is_leaving() || self.is_late(),
         }
     }
 
@@ -184,6 +212,9 @@ impl<S: Store> Keeper<S> {
         let Some(state) = &self.state else { return Err(WriteError::Conflict) };
         match self.tools.store.write(&self.state_name, &state.version, document.to_json()).await {
             Ok(object) => {
+                let before =
+                    Document::parse(state.data.get(STATE_KEY).map(Vec::as_slice)).unwrap_or_default();
+                self.tell(&before, document);
                 self.state = Some(object);
                 Ok(())
             }
@@ -196,6 +227,36 @@ impl<S: Store> Keeper<S> {
                     _ => WriteError::Refused(trouble),
                 })
             }
+        }
+    }
+
+    /// Passes on what the agent says about the access token that it has.
+    fn hear(&mut self) {
+        let access = self.replica.known().access.as_ref();
+        let refused = access.filter(|access| self.shelf.refusals.told_of(&access.fp));
+        if let Some(access_fp) = refused.map(|access| access.fp.clone()) {
+            self.replica.reject(access_fp);
+        }
+    }
+
+    /// Answers the requests that wait for another access token: with what came, or since nothing comes soon.
+    fn settle(&self, effect: &Effect, now: Timestamp) {
+        let replica = &self.replica;
+        let (refusals, document) = (&self.shelf.refusals, replica.known());
+        let far = |until: &Timestamp| {
+            Duration::try_from(until.duration_since(now)).is_ok_and(|wait| wait > refusals.patience())
+        };
+        let idle = matches!(effect, Effect::Wait(until) if replica.trouble().is_some() || far(until));
+        // A claim is open: whoever made it is about to bring one.
+        let nothing_comes = idle && !replica.is_busy() && document.claim.is_none();
+        refusals.settle(document.access.as_ref().map_or("", |access| &access.fp), nothing_comes);
+    }
+
+    /// What this write has changed is told by this replica, and by no other.
+    fn tell(&self, before: &Document, after: &Document) {
+        let Tools { store, herald, clock, .. } = &self.tools;
+        if let Some(news) = news(before, after, self.replica.login(), clock.now()) {
+            herald.tell(store, &self.shelf.secret, self.grant_uid.clone(), &self.holder, news);
         }
     }
 

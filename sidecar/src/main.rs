@@ -5,31 +5,33 @@ use std::process::ExitCode;
 use agent_creds_core::pod::PROBE_SOCKET;
 use agent_creds_sidecar::args::{Cli, Command, ProbeKind};
 use agent_creds_sidecar::serve::probe::{Question, ask};
-use agent_creds_sidecar::{process, run};
+use agent_creds_sidecar::{process, refresh, run};
 use clap::Parser;
 
 #[expect(clippy::print_stderr, reason = "exit message for a person or the kubelet; there is no log yet")]
 fn main() -> ExitCode {
     let outcome = process::protect().and_then(|()| act(Cli::parse().command));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("agent-creds-sidecar: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        eprintln!("agent-creds-sidecar: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn act(command: Command) -> anyhow::Result<()> {
+fn act(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (dir, question) = match command {
         Command::Serve(args) => {
             process::log();
-            return runtime.block_on(run::run(*args));
+            return runtime.block_on(run::run(*args)).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Refresh(args) => {
+            process::log();
+            return runtime.block_on(refresh::run(*args));
         }
         Command::Probe { kind: ProbeKind::Startup, spool_dir } => (spool_dir, Question::Startup),
         Command::Probe { kind: ProbeKind::Liveness, spool_dir } => (spool_dir, Question::Liveness),
         Command::Drain { spool_dir } => (spool_dir, Question::Drain),
     };
-    runtime.block_on(ask(&dir.join(PROBE_SOCKET), question)).map_err(anyhow::Error::msg)
+    runtime.block_on(ask(&dir.join(PROBE_SOCKET), question)).map_err(anyhow::Error::msg)?;
+    Ok(ExitCode::SUCCESS)
 }

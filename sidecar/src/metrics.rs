@@ -50,6 +50,7 @@ pub struct Metrics {
     failures: Family<FailureLabels, Counter>,
     duration: Histogram,
     requests: Family<RequestLabels, Counter>,
+    suppressed: Family<GrantLabel, Counter>,
     unpersisted: Family<GrantLabel, Gauge>,
 }
 
@@ -60,6 +61,7 @@ impl Default for Metrics {
             failures: Family::default(),
             duration: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0]),
             requests: Family::default(),
+            suppressed: Family::default(),
             unpersisted: Family::default(),
         }
     }
@@ -81,6 +83,11 @@ impl Metrics {
             self.duration.clone(),
         );
         registry.register("token_requests", "Token requests of the agent by outcome", self.requests.clone());
+        registry.register(
+            "forced_refresh_suppressed",
+            "Access tokens that a provider's API refused and that were not replaced",
+            self.suppressed.clone(),
+        );
         registry.register(
             "unpersisted_refresh_token",
             "1 while a received refresh token could not be stored yet",
@@ -117,6 +124,11 @@ impl Metrics {
     pub fn token_requests(&self, grant: &ObjectName, outcome: &'static str) -> Counter {
         let labels = RequestLabels { grant: grant.to_string(), outcome };
         self.requests.get_or_create(&labels).clone()
+    }
+
+    /// The counter of one grant's refused access tokens that were not replaced.
+    pub fn forced_refresh_suppressed(&self, grant: &ObjectName) -> Counter {
+        self.suppressed.get_or_create(&GrantLabel { grant: grant.to_string() }).clone()
     }
 }
 

@@ -6,39 +6,29 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_creds_core::pod::{AGENT_SOCKET, API_TOKEN_FILE, CALLER_KEY_FILE, PROBE_SOCKET};
+use agent_creds_core::pod::{AGENT_SOCKET, CALLER_KEY_FILE, PROBE_SOCKET};
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::routing::get;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
 use prometheus_client::registry::Registry;
 use rustix::net::sockopt::set_ipv6_v6only;
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::args::{Identity, ServeArgs, StoreArg};
+use crate::args::{ServeArgs, StoreArg};
 use crate::clock::Clock;
-use crate::grant::fingerprint::of_cluster;
-use crate::grant::rules::Timing;
-use crate::keeper::{Keeper, Logins, Tools};
+use crate::keeper::{Herald, Keeper, Logins, Tools};
 use crate::lifecycle::{Phase, advance, terminated};
 use crate::metrics::Metrics;
-use crate::present::connect::Connector;
 use crate::serve::api::Api;
 use crate::serve::caller_key::CallerKey;
 use crate::serve::probe::Probe;
 use crate::serve::serve;
-use crate::shelf::Shelf;
-use crate::spool::Spool;
 use crate::store::Store;
 use crate::store::directory::Directory;
-use crate::store::kubernetes::Kubernetes;
+use crate::wiring;
 
 /// Serves until SIGTERM, and until what is under way then is stored.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -46,16 +36,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bail!(sentence);
     }
     let clock = Clock::system();
-    match &args.store {
+    match &args.grants.store {
         StoreArg::Directory(path) => run_with(Directory::new(path.clone()), None, clock, &args).await,
         StoreArg::Kubernetes => {
-            let Identity::Pod = args.identity;
-            let roots = certificates("--api-ca-data", args.api_ca_data.as_deref().unwrap_or_default())?;
-            let cluster = of_cluster(&public_keys(&roots).context("--api-ca-data")?);
-            let roots = roots.into_iter().map(|root| root.to_vec()).collect();
-            let token = args.identity_dir.join(API_TOKEN_FILE);
-            let store = Kubernetes::connect(&args.api_server, roots, &token, clock.clone())
-                .with_context(|| format!("the Kubernetes store, with the token in {}", token.display()))?;
+            let (store, cluster) = wiring::kubernetes(&args.grants, &clock)?;
             run_with(store, Some(cluster), clock, &args).await
         }
     }
@@ -70,24 +54,15 @@ async fn run_with<S: Store>(
     let api_port = bind((Ipv4Addr::LOCALHOST, args.port))?;
     let metrics_port = bind_everywhere(args.metrics_port)?;
     let agent_socket = socket(&args.shared_dir.join(AGENT_SOCKET), 0o666)?;
-    let probe_socket = socket(&args.spool_dir.join(PROBE_SOCKET), 0o600)?;
+    let probe_socket = socket(&args.grants.spool_dir.join(PROBE_SOCKET), 0o600)?;
     let key_file = args.shared_dir.join(CALLER_KEY_FILE);
     let key = CallerKey::load_or_create(&key_file)
         .with_context(|| format!("the caller key in {}", key_file.display()))?;
-    let roots = args.provider_roots_data.as_deref().map(|data| certificates("--provider-roots-data", data));
-    let connector =
-        Connector::new(roots.transpose()?.unwrap_or_default()).context("--provider-roots-data")?;
-
-    let names: Vec<_> = args.grants.iter().map(|grant| grant.name.clone()).collect();
-    let spool = Spool::open(&args.spool_dir, &names);
-    let spool = spool.with_context(|| format!("the spool in {}", args.spool_dir.display()))?;
+    let connector = wiring::connector(&args.grants)?;
+    let spool = wiring::spool(&args.grants)?;
     let metrics = Metrics::default();
     let (phase, phases) = watch::channel(Phase::Running);
-    let shelves: Vec<_> = args
-        .grants
-        .iter()
-        .map(|grant| Arc::new(Shelf::new(grant.name.clone(), grant.secret.clone())))
-        .collect();
+    let shelves = wiring::shelves(&args.grants);
 
     let api = Api::new(&shelves, clock.clone(), &metrics);
     let registry = Arc::new(metrics.registry(&shelves, &clock));
@@ -114,9 +89,11 @@ async fn run_with<S: Store>(
         cluster,
         connector,
         clock,
-        spool: Arc::new(spool),
+        spool,
         logins: Arc::new(Logins::default()),
-        timing: Timing::PRODUCTION.scaled(args.time_scale),
+        timing: wiring::timing(&args.grants),
+        once: None,
+        herald: Herald::default(),
         phase: phases,
         metrics,
     };
@@ -179,23 +156,4 @@ fn metrics_router(registry: Arc<Registry>) -> Router {
         }
     };
     Router::new().route("/metrics", get(metrics))
-}
-
-fn certificates(argument: &str, data: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let pem = STANDARD.decode(data.trim()).with_context(|| format!("{argument}: not base64"))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.with_context(|| format!("{argument}: not PEM"))?;
-    if found.is_empty() {
-        bail!("{argument}: no certificate in it");
-    }
-    Ok(found)
-}
-
-/// The keys of CA certificates (SubjectPublicKeyInfo in DER): they stay when a CA renews its certificate.
-fn public_keys(certificates: &[CertificateDer<'static>]) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots.add(certificate.clone())?;
-    }
-    Ok(roots.roots.iter().map(|root| root.subject_public_key_info.to_vec()).collect())
 }

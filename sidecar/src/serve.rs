@@ -4,6 +4,7 @@
 pub mod api;
 pub mod caller_key;
 pub mod probe;
+pub mod rejected;
 
 use std::convert::Infallible;
 use std::sync::Arc;

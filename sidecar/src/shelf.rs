@@ -11,6 +11,7 @@ use crate::grant::document::{Document, Token};
 use crate::grant::login::Login;
 use crate::grant::status::{Status, Trouble, is_served};
 use crate::outcome::State;
+use crate::refusals::Refusals;
 use crate::store::ObjectName;
 
 /// One grant.
@@ -20,6 +21,8 @@ pub struct Shelf {
     pub name: LocalName,
     /// Its grant Secret.
     pub secret: ObjectName,
+    /// Access tokens of it that a provider's API refused.
+    pub refusals: Refusals,
     known: Mutex<Known>,
 }
 
@@ -46,8 +49,8 @@ pub struct Served<'a> {
 
 impl Shelf {
     /// An empty shelf.
-    pub fn new(name: LocalName, secret: ObjectName) -> Self {
-        Self { name, secret, known: Mutex::default() }
+    pub fn new(name: LocalName, secret: ObjectName, refusals: Refusals) -> Self {
+        Self { name, secret, refusals, known: Mutex::default() }
     }
 
     /// What is known: the stored document, the login, and what stands in the way.
@@ -83,6 +86,14 @@ impl Shelf {
             is_served(access.expires_at, access.lifetime_s, now).then(|| {
                 serve(Served { token: &access.token, expires_at: access.expires_at, scopes: &access.scopes })
             })
+        })
+    }
+
+    /// Whether the access token with this fingerprint is the one that is served.
+    pub fn serves(&self, access_fp: &str, now: Timestamp) -> bool {
+        self.look(|known| {
+            let access = known.document.access.as_ref().filter(|access| access.fp == access_fp);
+            access.is_some_and(|access| is_served(access.expires_at, access.lifetime_s, now))
         })
     }
 

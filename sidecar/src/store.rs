@@ -11,6 +11,8 @@ use std::future::Future;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::grant::news::News;
+
 /// Key of the state Secret that holds the document.
 pub const STATE_KEY: &str = "state";
 
@@ -76,6 +78,17 @@ pub enum StoreError {
     Unavailable(&'static str),
 }
 
+/// What news is about, and from whom.
+#[derive(Clone, Debug)]
+pub struct Regarding {
+    /// The grant Secret.
+    pub name: ObjectName,
+    /// Its uid, where the store has such a thing.
+    pub uid: Option<String>,
+    /// Who made the change.
+    pub by: String,
+}
+
 /// A place for Secrets.
 pub trait Store: Clone + Send + Sync + 'static {
     /// What identifies the content of an object for compare-and-swap. An opaque value: it has no order.
@@ -102,4 +115,13 @@ pub trait Store: Clone + Send + Sync + 'static {
         name: &ObjectName,
         seen: watch::Sender<Option<Self::Version>>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Tells people who look at a grant Secret what has changed, where the store has a place for that.
+    fn announce(
+        &self,
+        _regarding: &Regarding,
+        _news: &News,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }

@@ -62,6 +62,7 @@ pub async fn eventually<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> 
 /// How a sidecar is to be started.
 pub struct Setup {
     secrets: Secrets,
+    store: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     volumes: Arc<TempDir>,
@@ -90,6 +91,7 @@ impl Setup {
         }
         Self {
             secrets: secrets.clone(),
+            store: format!("dir:{}", secrets.path().display()),
             arguments: Vec::new(),
             environment: Vec::new(),
             volumes: volumes.into(),
@@ -102,6 +104,13 @@ impl Setup {
     #[must_use]
     pub fn grant(self, name: &str) -> Self {
         self.argument(&format!("--grant={name}={name}"))
+    }
+
+    /// With the Secrets of an API server, in place of those of the directory.
+    #[must_use]
+    pub fn in_cluster(mut self) -> Self {
+        "kubernetes".clone_into(&mut self.store);
+        self
     }
 
     /// With one more argument.
@@ -146,7 +155,16 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let Self { secrets, arguments, environment, volumes, ports: (api, metrics), uid } = self;
+        let Self { volumes, ports: (api, metrics), .. } = self;
+        let mut command = self.subcommand("serve");
+        command.args([format!("--port={api}"), format!("--metrics-port={metrics}")]);
+        command.arg(format!("--shared-dir={}", volumes.path().join("shared").display()));
+        command
+    }
+
+    /// The program with what all subcommands take that redeem.
+    fn subcommand(&self, name: &str) -> Command {
+        let Self { secrets, store, arguments, environment, volumes, uid, .. } = self;
         let mut command = Command::new(match uid {
             // Another user may not look into the folder that cargo builds in.
             Some(_) => {
@@ -156,11 +174,8 @@ impl Setup {
             }
             None => binary(),
         });
-        command.arg("serve").arg(format!("--store=dir:{}", secrets.path().display())).args(arguments);
-        command.args([format!("--port={api}"), format!("--metrics-port={metrics}")]);
-        for name in ["shared", "spool"] {
-            command.arg(format!("--{name}-dir={}", volumes.path().join(name).display()));
-        }
+        command.arg(name).arg(format!("--store={store}")).args(arguments);
+        command.arg(format!("--spool-dir={}", volumes.path().join("spool").display()));
         command.env_clear().envs(environment.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         if let Some(uid) = *uid {
             for folder in [secrets.path(), volumes.path()] {
@@ -174,6 +189,17 @@ impl Setup {
     /// Starts it where that must fail: its exit and what it said.
     pub fn refused(&self) -> Output {
         let output = self.command().output().expect("running the sidecar");
+        leaks::look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
+        output
+    }
+
+    /// Runs `refresh --once` in place of `serve`, with these arguments besides: its exit and what it said.
+    pub async fn refresh(&self, arguments: &[&str]) -> Output {
+        let mut command = self.subcommand("refresh");
+        command.arg("--once").args(arguments);
+        // Elsewhere: the servers that it talks to run here.
+        let run = tokio::task::spawn_blocking(move || command.output());
+        let output = run.await.expect("no panic there").expect("running the sidecar");
         leaks::look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
         output
     }

@@ -15,12 +15,18 @@ mod happy;
 mod logins;
 #[path = "sidecar/metrics.rs"]
 mod metrics;
+#[path = "sidecar/once.rs"]
+mod once;
 #[path = "sidecar/process.rs"]
 mod process;
 #[path = "sidecar/provider_answers.rs"]
 mod provider_answers;
 #[path = "sidecar/recovery.rs"]
 mod recovery;
+#[path = "sidecar/refused.rs"]
+mod refused;
+#[path = "sidecar/request.rs"]
+mod request;
 #[path = "sidecar/sharing.rs"]
 mod sharing;
 

@@ -138,6 +138,35 @@ async fn pagerduty_is_refreshed_in_both_regions_at_one_identity_host() {
 
 #[tokio::test]
 #[ignore = "needs the test cluster's names: make test starts it"]
+async fn the_end_of_a_login_counts_from_the_day_that_its_secret_names() {
+    let world = World::new().await;
+    let seed = world.standin.seed(Provider::PagerDuty, "app");
+    let secret = ("client_secret", "s3cr+t/of=the-app");
+    world.secrets.grant("old", "pagerduty", &[("client_id", "app"), secret, ("refresh_token", &seed)]);
+    let issued_at = jiff::Timestamp::from_second(now() - 350 * DAY).expect("a time").to_string();
+    world.secrets.edit("old", |manifest| {
+        manifest["metadata"]["annotations"] = json!({ "agent-creds/issued-at": issued_at });
+    });
+    let sidecar = world.sidecar(&["old"]).await;
+    let listed = sidecar.grant("old").await;
+    assert!(is_in(&listed["reauth_at"], 15 * DAY), "a year after the login: {listed}");
+    let metrics = sidecar.metrics().await;
+    let reauth = metrics["agent_creds_reauth_timestamp_seconds{grant=\"old\"}"];
+    assert_eq!(Some(reauth), listed["reauth_at"].as_f64());
+
+    world.secrets.edit("old", |manifest| {
+        manifest["metadata"]["annotations"] = json!({ "agent-creds/issued-at": "last spring" });
+    });
+    let listed = sidecar.becomes("old", "misconfigured", "grant_invalid").await;
+    let message = listed["message"].as_str().expect("a sentence");
+    assert!(
+        message.contains("annotation agent-creds/issued-at") && message.contains("RFC 3339"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs the test cluster's names: make test starts it"]
 async fn pagerduty_app_tokens_name_their_account_and_region() {
     let world = World::new().await;
     for region in ["us", "eu"] {

@@ -9,7 +9,7 @@ use super::document::{Claim, Document, Home, Purpose, Token};
 use super::doubt::{Missing, doubt};
 use super::login::Login;
 use super::rules::{Rules, Timing};
-use super::schedule::{due, note_forced};
+use super::schedule::{self, due, note_forced};
 use super::seed::adopt;
 use crate::outcome::{Cause, Reason};
 
@@ -119,6 +119,12 @@ pub fn next(view: &View<'_>) -> Step {
     }
     adopted.home = view.home.cloned().or(adopted.home);
     Step::Claim(Box::new(Attempt { token, parent_fp, purpose, document: adopted }))
+}
+
+/// Whether a redemption is wanted now, though something may be in its way.
+pub fn is_wanted(view: &View<'_>) -> bool {
+    let adopted = adopt(view.document, view.login, view.now, &view.rules);
+    adopted.refresh.is_some() && schedule::is_wanted(&adopted, view)
 }
 
 /// Whether the state was copied here from another cluster, whose replicas may be alive: only a login of its own helps.

@@ -158,6 +158,13 @@ pub struct Settings {
     pub rules: Rules,
 }
 
+impl Settings {
+    /// Pod and process, as a claim names them.
+    pub fn holder(&self) -> String {
+        format!("{}/{}", self.pod, self.process)
+    }
+}
+
 /// A claimed or claimable presentation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Exchange {
@@ -229,6 +236,10 @@ pub struct Replica {
     /// What is counted once it is stored.
     outcome: Option<Report>,
     report: Option<Report>,
+    /// Of one that redeems rarely: whether nothing was wanted when it was last decided.
+    content: bool,
+    /// And when something is due; it may be looked again before.
+    due: Option<Timestamp>,
 }
 
 /// The store refused a write: none is tried for a while, and no provider is bothered.
@@ -263,6 +274,8 @@ impl Replica {
             rejected: None,
             outcome: None,
             report: None,
+            content: false,
+            due: None,
         }
     }
 
@@ -341,6 +354,16 @@ impl Replica {
     /// Whether the process must not end now: something was sent, and what came of it is not recorded.
     pub fn is_busy(&self) -> bool {
         self.owed.is_some() || !matches!(self.phase, Phase::Idle)
+    }
+
+    /// For one that redeems rarely: whether no redemption was wanted when it was last decided.
+    pub fn has_nothing_to_do(&self) -> bool {
+        self.content
+    }
+
+    /// For one that redeems rarely: when the next redemption is due, where that is known.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.due
     }
 
     /// A provider's API refused this access token (its fingerprint).

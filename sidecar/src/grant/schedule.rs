@@ -38,6 +38,11 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
     (at, purpose)
 }
 
+/// Whether a new access token is wanted now.
+pub fn is_wanted(document: &Document, view: &View<'_>) -> bool {
+    is_forced(document, view) || wanted(document, view) <= view.now
+}
+
 /// Whether a refresh is wanted before its time: a person asks, or a provider's API refused the access token.
 fn is_forced(document: &Document, view: &View<'_>) -> bool {
     document.request.is_some()
@@ -73,8 +78,8 @@ fn wanted(document: &Document, view: &View<'_>) -> Timestamp {
         return now;
     }
     if let Some(rarely) = view.rarely {
-        let last = document.last.as_ref().map_or(access.issued_at, |last| last.redeemed_at);
-        return access.expires_at.min(last + rarely);
+        // Since the last success: a redemption that failed has kept nothing alive.
+        return access.expires_at.min(access.issued_at + rarely);
     }
     let scheduled = scheduled(access, view.spread);
     if access.config_fp == view.login.config_fp {

@@ -11,9 +11,12 @@ use super::rules::Rules;
 /// the current one, or one that was replaced or refused before.
 pub fn adopt(document: &Document, login: &Login, now: Timestamp, rules: &Rules) -> Document {
     let mut document = document.clone();
-    if document.seed.as_ref().is_some_and(|seed| seed.token_fp == login.token_fp)
-        || (rules.spent_stays_spent && is_stale(&document, login))
-    {
+    if let Some(seed) = document.seed.as_mut().filter(|seed| seed.token_fp == login.token_fp) {
+        // When a person logged in may be said later.
+        seed.issued_at = login.issued_at.or(seed.issued_at);
+        return document;
+    }
+    if rules.spent_stays_spent && is_stale(&document, login) {
         return document;
     }
     let seq = document.progress().0 + 1;

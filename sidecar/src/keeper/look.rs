@@ -23,11 +23,12 @@ impl<S: Store> Keeper<S> {
         Seen { login, state }
     }
 
-    async fn look_at_grant(&self) -> Result<Login, Trouble> {
+    async fn look_at_grant(&mut self) -> Result<Login, Trouble> {
         let name = &self.shelf.secret;
         let found = self.tools.store.read(name).await.map_err(|error| store_trouble(name, &error))?;
         let object =
             found.ok_or_else(|| trouble(name, Reason::GrantMissing, Reason::GrantMissing.sentence()))?;
+        self.grant_uid.clone_from(&object.uid);
         let provider = object.labels.get(PROVIDER_LABEL).map(String::as_str);
         let invalid = |problem: &str| trouble(name, Reason::GrantInvalid, problem);
         let grant = Grant::read(provider, &object.data).map_err(|error| invalid(&error.to_string()))?;

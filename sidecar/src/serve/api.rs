@@ -3,11 +3,13 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use agent_creds_core::names::LocalName;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
@@ -17,12 +19,14 @@ use serde_json::{Value, json};
 use tower_service::Service;
 
 use super::caller_key::CallerKey;
+use super::rejected::rejected;
 use crate::clock::Clock;
 use crate::grant::status::Status;
 use crate::metrics::Metrics;
 use crate::shelf::{Served, Shelf};
 
 type Response = http::Response<Full<Bytes>>;
+type Answered = Result<Response, Infallible>;
 
 /// What the API serves.
 #[derive(Clone)]
@@ -36,6 +40,7 @@ struct Offer {
     shelf: Arc<Shelf>,
     served: Counter,
     unavailable: Counter,
+    suppressed: Counter,
 }
 
 impl Api {
@@ -44,6 +49,7 @@ impl Api {
         let offer = |shelf: &Arc<Shelf>| Offer {
             served: metrics.token_requests(&shelf.secret, "served"),
             unavailable: metrics.token_requests(&shelf.secret, "unavailable"),
+            suppressed: metrics.forced_refresh_suppressed(&shelf.secret),
             shelf: shelf.clone(),
         };
         Self { grants: shelves.iter().map(offer).collect(), clock }
@@ -60,8 +66,8 @@ impl Api {
     }
 }
 
-/// The API on one listener. Two paths that are answered without waiting for anything need no router: it would take
-/// longer than the answer.
+/// The API on one listener. Two paths that are answered without waiting for anything, but for a complaint about a token,
+/// need no router: it would take longer than the answer.
 #[derive(Clone)]
 pub struct Endpoint {
     api: Api,
@@ -72,29 +78,46 @@ pub struct Endpoint {
 impl<B> Service<Request<B>> for Endpoint {
     type Response = Response;
     type Error = Infallible;
-    type Future = Ready<Result<Response, Infallible>>;
+    type Future = Either<Ready<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri(), request.headers())))
+        match self.answer(request.method(), request.uri(), request.headers()) {
+            Ok(response) => Either::Left(ready(Ok(response))),
+            Err(complaint) => Either::Right(Box::pin(self.api.clone().replaced(complaint))),
+        }
     }
 }
 
 impl Endpoint {
-    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
+    /// The answer, where none has to be waited for.
+    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response, Complaint> {
         if let Some(refused) = self.key.as_deref().and_then(|key| guard(key, uri, headers)) {
-            return refused;
+            return Ok(refused);
         }
-        match Asked::parse(uri.path()) {
+        Ok(match Asked::parse(uri.path()) {
             None => refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants"),
             Some(_) if !matches!(*method, Method::GET | Method::HEAD) => only_get(),
             Some(Asked::Grants) => self.api.grants(),
-            Some(Asked::Token(grant)) => self.api.token(grant),
-        }
+            Some(Asked::Token(grant)) => match (self.api.offer(grant), rejected(uri.query())) {
+                (None, _) => self.api.unknown(grant),
+                (Some(_), Err(sentence)) => refusal(StatusCode::BAD_REQUEST, "invalid_request", sentence),
+                (Some(offer), Ok(None)) => self.api.token(offer),
+                (Some(_), Ok(Some(access_fp))) => {
+                    return Err(Complaint { grant: grant.to_owned(), access_fp });
+                }
+            },
+        })
     }
+}
+
+/// A provider's API refused this access token of a grant.
+struct Complaint {
+    grant: String,
+    access_fp: String,
 }
 
 /// What a path asks for.
@@ -170,10 +193,24 @@ impl Api {
         answer(StatusCode::OK, &json!({ "grants": grants }))
     }
 
-    fn token(&self, grant: &str) -> Response {
-        let Some(offer) = self.grants.iter().find(|offer| offer.shelf.name.as_str() == grant) else {
-            return self.unknown(grant);
-        };
+    fn offer(&self, grant: &str) -> Option<&Offer> {
+        self.grants.iter().find(|offer| offer.shelf.name.as_str() == grant)
+    }
+
+    /// Where the refused token is the one that is served, another is waited for.
+    async fn replaced(self, Complaint { grant, access_fp }: Complaint) -> Answered {
+        let Some(offer) = self.offer(&grant) else { return Ok(self.unknown(&grant)) };
+        let is_served = || offer.shelf.serves(&access_fp, self.clock.now());
+        if is_served() {
+            offer.shelf.refusals.settled(&access_fp).await;
+            if is_served() {
+                offer.suppressed.inc();
+            }
+        }
+        Ok(self.token(offer))
+    }
+
+    fn token(&self, offer: &Offer) -> Response {
         let now = self.clock.now();
         let served = offer.shelf.token(now, |Served { token, expires_at, scopes }| {
             let token = TokenAnswer {

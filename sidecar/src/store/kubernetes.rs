@@ -12,14 +12,20 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{GetParams, PostParams, WatchEvent, WatchParams};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::{Object, ObjectName, STATE_KEY, Store, StoreError};
+use super::{Object, ObjectName, Regarding, STATE_KEY, Store, StoreError};
 use crate::clock::Clock;
+use crate::grant::fingerprint::hex;
+use crate::grant::news::News;
+use crate::random::random;
 
 /// Largest answer, in bytes: the API server's limit for a Secret, base64-encoded, and its metadata.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -76,13 +82,18 @@ impl Kubernetes {
     }
 
     /// One request and its answer. Not through [`Api`]: its errors and logs carry bodies, and it hides the `Date`.
-    async fn call(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Secret, StoreError> {
-        tokio::time::timeout(TIMEOUT, self.exchange(request, verb))
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: Request<Vec<u8>>,
+        verb: &'static str,
+    ) -> Result<T, StoreError> {
+        let body = tokio::time::timeout(TIMEOUT, self.exchange(request, verb))
             .await
-            .unwrap_or(Err(StoreError::Unavailable("timeout")))
+            .unwrap_or(Err(StoreError::Unavailable("timeout")))?;
+        serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("not what was asked for".to_owned()))
     }
 
-    async fn exchange(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Secret, StoreError> {
+    async fn exchange(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Bytes, StoreError> {
         let asked = self.clock.read().boot;
         let lost = |_| StoreError::Unavailable("connection");
         let response = self.client.send(request.map(Into::into)).await.map_err(lost)?;
@@ -95,9 +106,7 @@ impl Kubernetes {
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body: Bytes = body.map_err(|_| StoreError::Unavailable("body"))?.to_bytes();
         match status {
-            status if status.is_success() => {
-                serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("no Secret".to_owned()))
-            }
+            status if status.is_success() => Ok(body),
             StatusCode::CONFLICT => Err(StoreError::Conflict),
             StatusCode::NOT_FOUND => Err(StoreError::NotFound),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(StoreError::Forbidden { verb }),
@@ -154,6 +163,38 @@ impl Store for Kubernetes {
         let body = serde_json::to_vec(&secret).map_err(|_| StoreError::Unacceptable)?;
         let request = Self::request(&name.namespace).replace(&name.name, &PostParams::default(), body);
         object(self.call(request.map_err(unasked)?, "update").await?)
+    }
+
+    async fn announce(&self, regarding: &Regarding, news: &News) -> Result<(), StoreError> {
+        let Regarding { name, uid, by } = regarding;
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", name.name, hex(&random::<8>()))),
+                namespace: Some(name.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            regarding: Some(ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Secret".to_owned()),
+                name: Some(name.name.clone()),
+                namespace: Some(name.namespace.clone()),
+                uid: uid.clone(),
+                ..ObjectReference::default()
+            }),
+            event_time: Some(MicroTime(self.clock.now())),
+            type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(news.reason.clone()),
+            action: Some(news.action.to_owned()),
+            note: Some(news.note.clone()),
+            reporting_controller: Some("agent-creds/sidecar".to_owned()),
+            reporting_instance: Some(by.clone()),
+            ..Event::default()
+        };
+        let body = serde_json::to_vec(&event).map_err(|_| StoreError::Unacceptable)?;
+        let request = kube::core::Request::new(Event::url_path(&(), Some(&name.namespace)))
+            .create(&PostParams::default(), body)
+            .map_err(unasked)?;
+        self.call::<Event>(request, "create").await.map(drop)
     }
 
     async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {

@@ -101,6 +101,7 @@ async fn every_family_has_a_help_text_and_no_label_of_another_kind() {
         "grant_state",
         "token_expiry_timestamp_seconds",
         "token_requests",
+        "forced_refresh_suppressed",
         "unpersisted_refresh_token",
     ] {
         assert_eq!(text.matches(&format!("# HELP agent_creds_{name} ")).count(), 1, "{name}");

@@ -25,7 +25,7 @@ impl Replica {
             return Effect::Read;
         }
         let id = format!("{:032x}", moment.random);
-        let holder = format!("{}/{}", self.settings.pod, self.settings.process);
+        let holder = self.settings.holder();
         let (document, claim) = attempt.claimed(&id, &holder, moment.now, &self.settings.timing);
         match result {
             Ok(()) => {
@@ -34,7 +34,9 @@ impl Replica {
                 Effect::Write(self.numbered(document))
             }
             Err(reason) => {
-                // The backoff goes in under a claim that never stood.
+                // The backoff goes in under a claim that never stood; who wants a refresh now still wants it.
+                let (request, forced) = (self.stored.request.clone(), self.stored.forced.clone());
+                let document = Document { request, forced, ..document };
                 let answer = Answer::NotCommitted { reason, retry_after_s: None, sent: false };
                 let (asked, sent_at) = (login.asked(), moment.now);
                 let owed = Owed {

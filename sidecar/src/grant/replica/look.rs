@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
-use crate::grant::machine::{Step, View, next};
+use crate::grant::machine::{Step, View, is_wanted, next};
 use crate::grant::memory::is_behind;
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
@@ -86,6 +86,7 @@ impl Replica {
 
     /// What to do, as things stand in `stored`. Each line is a question of the protocol.
     pub(super) fn decide(&mut self, moment: &Moment) -> Effect {
+        (self.content, self.due) = (false, None);
         if let Some(blocked) = self.blocked.as_ref().filter(|blocked| blocked.until > moment.now) {
             return Effect::Wait(blocked.until);
         }
@@ -127,12 +128,16 @@ impl Replica {
             rules: self.settings.rules,
         };
         let reread = moment.now + REREAD.mul_f64(0.9 + 0.2 * fraction(moment.random));
+        self.content = self.settings.rarely && !is_wanted(&view);
         let step = next(&view);
         if matches!(step, Step::Wait(_)) {
             self.outage_is_over();
         }
         match step {
-            Step::Wait(Some(at)) => Effect::Wait(at.min(reread)),
+            Step::Wait(Some(at)) => {
+                self.due = Some(at).filter(|_| self.settings.rarely);
+                Effect::Wait(at.min(reread))
+            }
             Step::Wait(None) if self.stored.claim.is_some() => {
                 Effect::Wait(moment.now + self.settings.timing.term)
             }

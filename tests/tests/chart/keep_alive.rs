@@ -1,0 +1,105 @@
+//! `keepAlive`: a CronJob per agent that redeems what would end while no agent runs.
+
+use super::*;
+
+fn with(keep_alive: &Value) -> Value {
+    json!({"grants": [
+        {"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": ["a", "b"], "keepAlive": keep_alive},
+        {"agent": {"namespace": "ops", "name": "night-agent"}, "secrets": ["a"]},
+    ]})
+}
+
+#[test]
+fn an_agent_that_asks_for_it_gets_one_that_runs_as_the_agent() {
+    assert!(of_kind(&render(&grants()), "CronJob").is_empty(), "nobody asked");
+    let mut values = with(&json!({"schedule": "17 3 * * *"}));
+    values["providerRoots"] = json!(CA);
+    let objects = render(&values);
+    let job = only(&objects, "CronJob");
+    assert_eq!(job["metadata"]["name"], "agent-creds-devops-agent");
+    assert_eq!(job["metadata"]["namespace"], "ops");
+    assert_eq!(
+        (&job["spec"]["schedule"], &job["spec"]["concurrencyPolicy"]),
+        (&json!("17 3 * * *"), &json!("Forbid"))
+    );
+    let spec = &job["spec"]["jobTemplate"]["spec"];
+    assert!(
+        spec["activeDeadlineSeconds"].as_u64().is_some_and(|seconds| seconds > 600 + 60),
+        "ten terms, and the end"
+    );
+    let pod = &spec["template"];
+    assert_restricted(pod);
+    assert_eq!(pod["spec"]["restartPolicy"], "OnFailure", "the spool survives with the pod");
+    assert!(pod["metadata"]["annotations"].is_null(), "not injected");
+    // The one account that the RBAC is bound to, and no token but ours.
+    let subjects: BTreeSet<_> = of_kind(&objects, "RoleBinding")
+        .iter()
+        .map(|binding| binding["subjects"][0]["name"].clone().to_string())
+        .collect();
+    assert!(subjects.contains(&pod["spec"]["serviceAccountName"].to_string()));
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+}
+
+#[test]
+fn it_is_the_sidecar_with_the_sidecars_arguments() {
+    let mut values = with(&json!({"schedule": "@daily"}));
+    values["providerRoots"] = json!(CA);
+    let objects = render(&values);
+    let pod = &only(&objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], policy(&objects)["sidecar"]["image"]);
+    let arguments: Vec<_> =
+        container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let line = ["/agent-creds-sidecar"].into_iter().chain(arguments.iter().copied());
+    let parsed = agent_creds_sidecar::args::Cli::try_parse_from(line).expect("arguments of this version");
+    let agent_creds_sidecar::args::Command::Refresh(args) = parsed.command else { panic!("not refresh") };
+    assert_eq!(args.grants.validate(), Ok(()));
+    let secrets: Vec<_> = args.grants.grants.iter().map(|grant| grant.secret.to_string()).collect();
+    assert_eq!(secrets, ["ops/a", "ops/b"]);
+    assert!(args.grants.provider_roots_data.is_some());
+
+    // What it reads and writes is mounted where it looks.
+    let mounts = container["volumeMounts"].as_array().expect("mounts");
+    let mounted = |path: &Path| {
+        let mount =
+            mounts.iter().find(|mount| mount["mountPath"].as_str().is_some_and(|at| path.starts_with(at)));
+        let name = &mount.unwrap_or_else(|| panic!("nothing at {}", path.display()))["name"];
+        let volumes = pod["volumes"].as_array().expect("volumes");
+        volumes.iter().find(|volume| volume["name"] == *name).expect("the volume")
+    };
+    assert_eq!(mounted(&args.grants.spool_dir)["emptyDir"]["medium"], "Memory");
+    let identity = &mounted(&args.grants.identity_dir)["projected"]["sources"];
+    assert_eq!(identity[0]["serviceAccountToken"]["path"], "api-token");
+    assert!(identity[0]["serviceAccountToken"]["audience"].is_null(), "for the API server");
+    let ca = args.grants.api_ca_file.expect("a file");
+    assert!(
+        ca.starts_with(&args.grants.identity_dir)
+            && ca.ends_with(identity[1]["configMap"]["items"][0]["path"].as_str().expect("a path"))
+    );
+}
+
+#[test]
+fn a_long_name_is_cut_and_stays_its_own() {
+    let agent = |name: &str| json!({"agent": {"namespace": "ops", "name": name}, "secrets": ["a"], "keepAlive": {"schedule": "@weekly"}});
+    let (one, two) = ("x".repeat(60) + "1", "x".repeat(60) + "2");
+    let objects = render(&json!({"grants": [agent(&one), agent(&two)]}));
+    let names: BTreeSet<_> =
+        of_kind(&objects, "CronJob").iter().map(|job| job["metadata"]["name"].to_string()).collect();
+    assert_eq!(names.len(), 2);
+    assert!(names.iter().all(|name| name.trim_matches('"').len() <= 52), "{names:?}");
+}
+
+#[test]
+fn only_a_schedule_and_only_one_that_is_one() {
+    for wrong in [
+        json!({}),
+        json!({"schedule": ""}),
+        json!({"schedule": "daily"}),
+        json!({"schedule": "TZ=UTC 0 0 * * *"}),
+        json!({"schedule": "0 0 * *"}),
+        json!({"schedule": "0 0 * * *", "suspend": true}),
+    ] {
+        let error = try_render(&with(&wrong), &[]).err().unwrap_or_else(|| panic!("accepted: {wrong}"));
+        assert!(error.contains("/grants/0/keepAlive"), "{error}");
+    }
+}
