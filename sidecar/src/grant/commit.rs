@@ -240,7 +240,7 @@ fn refused(document: &mut Document, presentation: &Presentation<'_>) {
     if let Some(open) = document.doubt.as_mut().filter(|open| open.parent_fp == claim.parent_fp) {
         // Whoever got the missing answer may still come back with it.
         let moment = last_responsible_moment(open.first_sent_at, document.access.as_ref(), &timing);
-        if presentation.rules.refusal_waits_for_doubt && now < moment {
+        if now < moment {
             (open.replay_not_before, open.replays) = (moment, open.replays + 1);
             return;
         }

@@ -79,8 +79,6 @@ pub struct Rules {
     pub claim_is_awaited: bool,
     /// A claim that went silent was perhaps sent.
     pub silence_is_doubt: bool,
-    /// A failed read ends the count of a claim's silence.
-    pub outage_is_no_silence: bool,
     /// What is in doubt is not presented before the provider's rule allows it.
     pub doubt_waits: bool,
     /// A request leaves within the window of its claim.
@@ -97,8 +95,6 @@ pub struct Rules {
     pub spent_stays_spent: bool,
     /// Until a new login has worked, the one before can come back.
     pub login_keeps_spare: bool,
-    /// A refusal while an answer is missing is no verdict before the last moment.
-    pub refusal_waits_for_doubt: bool,
     /// A state that was emptied or rolled back is repaired from memory.
     pub memory_repairs: bool,
     /// A claim goes on top of a state that was looked at for a while: those who remember more had time to object.
@@ -112,7 +108,6 @@ impl Rules {
     pub const PRODUCTION: Self = Self {
         claim_is_awaited: true,
         silence_is_doubt: true,
-        outage_is_no_silence: true,
         doubt_waits: true,
         window_is_checked: true,
         sent_is_marked: true,
@@ -121,7 +116,6 @@ impl Rules {
         lineage_decides: true,
         spent_stays_spent: true,
         login_keeps_spare: true,
-        refusal_waits_for_doubt: true,
         memory_repairs: true,
         changes_settle: true,
         backoff_is_shared: true,

@@ -1,13 +1,15 @@
-//! The refresh protocol, explored: the machine that ships, three replicas of it, a store, a provider, and everything
-//! that may go wrong between them, up to two faults a trace. The predicates are the promises of the README.
+//! The refresh protocol, explored: the machine that ships, replicas of it, a store, a provider, and everything that may
+//! go wrong between them. The predicates are the promises of the README; [`predicates`] has them, [`step`] what happens.
 
 mod predicates;
 mod provider;
 mod step;
+mod trace;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::FlowRules;
@@ -17,10 +19,11 @@ use agent_creds_sidecar::grant::login::Login;
 use agent_creds_sidecar::grant::replica::{Effect, Record, Settings};
 use agent_creds_sidecar::grant::rules::{Rules, Timing};
 use jiff::Timestamp;
-use stateright::{Checker, Model, Property};
+use stateright::{Checker, HasDiscoveries, Model, Property, UniformChooser};
 
 use self::predicates::{Class, at_the_end, is_alive};
-use self::provider::{Provider, Variant};
+use self::provider::Provider;
+pub use self::provider::Variant;
 use self::step::{Action, Failure};
 use self::world::{Actor, EPOCH, History, Store, World};
 
@@ -30,6 +33,21 @@ const QUIET: i64 = 200_000;
 const HORIZON: i64 = 1_000_000;
 
 /// What is explored.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The rules of the protocol, all or less.
+    pub rules: Rules,
+    /// The provider.
+    pub variant: Variant,
+    /// How many replicas share the grant.
+    pub replicas: u8,
+    /// How much goes wrong in a trace.
+    pub faults: u8,
+    /// Whether it starts with an empty state, or in the middle of a token's life.
+    pub cold: bool,
+}
+
+/// A setting, with its logins.
 #[derive(Clone, Debug)]
 pub(crate) struct Protocol {
     rules: Rules,
@@ -41,7 +59,8 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    fn new(rules: Rules, variant: Variant, replicas: u8, faults: u8, cold: bool) -> Self {
+    fn new(setting: &Setting) -> Self {
+        let Setting { rules, variant, replicas, faults, cold } = *setting;
         let logins = ["0.0", "1.0", "never-issued"].iter().map(|token| login(token, variant)).collect();
         Self { rules, variant, replicas, faults, cold, logins }
     }
@@ -254,78 +273,50 @@ impl Model for Protocol {
     }
 }
 
-fn explore(protocol: Protocol) -> (usize, Vec<String>) {
-    let name = format!(
-        "{:?} {} replicas {} faults cold {}",
-        protocol.variant, protocol.replicas, protocol.faults, protocol.cold
-    );
-    let started = std::time::Instant::now();
-    let checker = protocol
-        .checker()
-        .threads(2)
-        .timeout(std::time::Duration::from_secs(
-            std::env::var("SECONDS_").ok().and_then(|n| n.parse().ok()).unwrap_or(100),
-        ))
-        .spawn_dfs()
-        .join();
-    let found: Vec<_> = checker.discoveries().keys().map(|name| (*name).to_owned()).collect();
-    println!("{name}: {} states, {:?}, {found:?}", checker.unique_state_count(), started.elapsed());
-    for (name, path) in checker.discoveries() {
-        if name.starts_with('P') {
-            println!("--- {name}");
-            for (world, action) in path.into_vec() {
-                let Some(action) = action else { continue };
-                println!(
-                    "{:>8.3} {:<40} {}",
-                    world.now as f64 / 1000.0,
-                    told(&world, action),
-                    stored(&world)
-                );
+/// What was found.
+#[derive(Debug)]
+pub struct Findings {
+    /// Different states.
+    pub states: usize,
+    /// Whether there is no other.
+    pub complete: bool,
+    /// Each promise that falls, with the shortest story that was met of how.
+    pub broken: Vec<(&'static str, String)>,
+    /// Classes of what cannot be saved that were met alone.
+    pub classes: Vec<&'static str>,
+}
+
+impl Findings {
+    fn of(checker: &impl Checker<Protocol>, complete: bool) -> Self {
+        let (mut broken, mut classes) = (Vec::new(), Vec::new());
+        for (name, path) in checker.discoveries() {
+            if name.starts_with('P') {
+                broken.push((name, trace::told(path)));
+            } else {
+                classes.push(name);
             }
         }
-    }
-    (checker.unique_state_count(), found)
-}
-
-/// An action, with what the replica wants.
-fn told(world: &World, action: Action) -> String {
-    let want = |who: u8| match &world.actors[usize::from(who)].effect {
-        Effect::Wait(_) => "wake",
-        Effect::Read => "read",
-        Effect::Connect(_) => "connect",
-        Effect::Write(_) => "write",
-        Effect::Spool(_) => "spool",
-        Effect::Send(..) => "send",
-    };
-    match action {
-        Action::Go(who) => format!("{who} {}", want(who)),
-        Action::Fail(who, failure) => format!("{who} {} FAILS {failure:?}", want(who)),
-        Action::Crash { who, .. } | Action::Freeze(who, _) | Action::Cut(who, _) => {
-            format!("{action:?} at {}", want(who))
-        }
-        other => format!("{other:?}"),
+        Self { states: checker.unique_state_count(), complete, broken, classes }
     }
 }
 
-/// The document in one line.
-fn stored(world: &World) -> String {
-    let document = &world.store.document;
-    let head = document.refresh.as_ref().map_or("-", |head| head.token.expose());
-    let spare: Vec<_> = document.spare.iter().map(|spare| spare.token.expose()).collect();
-    let claim = document.claim.as_ref().map(|claim| format!("claim of {} {:?}", claim.holder, claim.purpose));
-    let doubt = document.doubt.as_ref().map(|doubt| format!("doubt until {}", doubt.replay_not_before));
-    let verdict = document.verdict.as_ref().map(|verdict| verdict.error.clone());
-    format!(
-        "v{} {:?} {head} spare {spare:?} {claim:?} {doubt:?} {verdict:?}",
-        world.store.version,
-        document.progress()
-    )
+/// Every order of events, or as many as there is time for.
+pub fn explore(setting: &Setting, time: Duration) -> Findings {
+    let started = Instant::now();
+    let checker = Protocol::new(setting).checker().threads(2).timeout(time).spawn_dfs().join();
+    Findings::of(&checker, started.elapsed() < time)
 }
 
-#[test]
-fn quick() {
-    let faults = std::env::var("FAULTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let replicas = std::env::var("REPLICAS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
-    explore(Protocol::new(Rules::PRODUCTION, Variant::Strict, replicas, faults, false));
-    explore(Protocol::new(Rules::PRODUCTION, Variant::Strict, replicas, faults, true));
+/// Until the first promise falls.
+pub fn break_it(setting: &Setting, time: Duration) -> Findings {
+    let checker =
+        Protocol::new(setting).checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
+    Findings::of(&checker.spawn_dfs().join(), false)
+}
+
+/// Long stories, chosen at random.
+pub fn wander(setting: &Setting, seed: u64, time: Duration) -> Findings {
+    let checker =
+        Protocol::new(setting).checker().threads(2).timeout(time).spawn_simulation(seed, UniformChooser);
+    Findings::of(&checker.join(), false)
 }

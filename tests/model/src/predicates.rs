@@ -38,9 +38,6 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::AnswerLost, Self::Killed, Self::SpoolGone, Self::CutOff, Self::FrozenSend, Self::Forgotten];
-
     pub(crate) fn bit(self) -> u8 {
         1 << self as u8
     }

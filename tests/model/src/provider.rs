@@ -8,7 +8,7 @@ use super::world::Said;
 
 /// How a provider treats a token that was presented before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Variant {
+pub enum Variant {
     /// The whole family is revoked.
     Strict,
     /// For half an hour the same child comes again.
@@ -25,8 +25,8 @@ pub(crate) enum Variant {
 const GRACE: u32 = 1800;
 
 impl Variant {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Fixed];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Fixed];
 
     /// What the provider's definition would say.
     pub(crate) fn replay(self) -> Replay {

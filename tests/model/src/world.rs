@@ -158,11 +158,6 @@ impl Actor {
         self.down_until.is_none() && self.frozen_until.is_none()
     }
 
-    /// Whether it waits for a reply that will not come.
-    pub(crate) fn hangs(&self) -> bool {
-        self.reply.as_ref().is_some_and(|(_, said)| said.is_none())
-    }
-
     /// Whether its next effect touches nobody else.
     pub(crate) fn is_private(&self) -> bool {
         matches!(self.effect, Effect::Wait(_) | Effect::Connect(_) | Effect::Spool(_))

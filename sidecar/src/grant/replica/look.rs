@@ -44,15 +44,13 @@ impl Replica {
             Ok(found) => found,
             Err(trouble) => {
                 // An outage of the store is no silence of a claim's holder.
-                if self.settings.rules.outage_is_no_silence {
-                    self.watched = None;
-                }
+                self.watched = None;
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
             }
         };
-        if missing_login && self.settings.rules.outage_is_no_silence {
+        if missing_login {
             self.watched = None;
         }
         // A restored store may count its versions anew: the content tells, too.
