@@ -103,6 +103,26 @@ pub(crate) fn state(bytes: &[u8]) {
         Ok(document) => document,
         Err(DocumentError::TooLarge | DocumentError::Malformed | DocumentError::Newer) => return,
     };
+    let found: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    if is_exact(&found) {
+        is_rewritten(bytes, &found, &document);
+    }
+    follow(&document);
+    follow(&ours(document));
+}
+
+/// Whether every number is one that JSON keeps: a fraction, or what is too large for an integer, may change in its last
+/// digit when it is read. The schema has none.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64(),
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
+}
+
+fn is_rewritten(bytes: &[u8], found: &Value, document: &Document) {
     let written = document.to_json();
     let again = match Document::parse(Some(&written)) {
         Ok(again) => again,
@@ -111,12 +131,8 @@ pub(crate) fn state(bytes: &[u8]) {
         Err(error) => panic!("not stable: {error}"),
     };
     assert_eq!(again.to_json(), written, "not stable");
-    assert_eq!(Document { v: document.v, ..again }, document, "not the same");
-    if let Ok(found) = serde_json::from_slice::<Value>(bytes) {
-        survives(&found, &serde_json::from_slice(&written).expect("JSON"));
-    }
-    follow(&document);
-    follow(&ours(document));
+    assert_eq!(Document { v: document.v, ..again }, *document, "not the same");
+    survives(found, &serde_json::from_slice(&written).expect("JSON"));
 }
 
 /// The same as if it were of our login, so that the replica goes on from it and does not adopt.
