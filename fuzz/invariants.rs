@@ -186,7 +186,7 @@ fn follow(document: &Document) {
         rules: Rules::PRODUCTION,
     };
     let mut replica = Replica::new(settings, None);
-    let (mut stored, mut passed, mut event) = (document.clone(), 0_u32, Event::Woke);
+    let (mut stored, mut passed, mut sent, mut event) = (document.clone(), 0_u32, false, Event::Woke);
     for step in 0..STEPS {
         let since = Duration::from_secs(passed.into());
         let now = at(0) + SignedDuration::from_secs(passed.into());
@@ -195,6 +195,8 @@ fn follow(document: &Document) {
         let effect = replica.step(event, &moment);
         let _ = Status::of(replica.known(), replica.login(), replica.trouble(), now);
         event = match effect {
+            // The reply comes while it is waited for.
+            Effect::Wait(_) if std::mem::take(&mut sent) => Event::Replied(answer(step)),
             Effect::Wait(_) => {
                 passed += 1 << (step / 4).min(14);
                 Event::Woke
@@ -210,8 +212,11 @@ fn follow(document: &Document) {
                 stored = *document;
                 Event::Written(Ok(()))
             }
-            Effect::Spool(_) | Effect::Unspool => Event::Spooled(true),
-            Effect::Send(..) => Event::Replied(answer(step)),
+            Effect::Spool(_) => Event::Spooled(true),
+            Effect::Send(..) => {
+                sent = true;
+                Event::Sent
+            }
         };
     }
 }
