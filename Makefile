@@ -30,6 +30,10 @@ bench: ## Figures beside a reference in the same run
 chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… SEED=…
 	@tests/chaos/run "$(MINUTES)" "$(SEED)"
 
+.PHONY: fuzz
+fuzz: ## Fuzzes replies of providers and state documents, SECONDS=… each; needs a nightly compiler
+	@fuzz/run "$(or $(SECONDS),60)"
+
 .PHONY: images
 images: ## The two images as archives, REGISTRY=… TAG=… OUT=…
 	@images/build "$(or $(OUT),$(CACHE)/images)" "$(or $(REGISTRY),localhost/agent-creds)" "$(or $(TAG),test)"

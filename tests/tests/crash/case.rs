@@ -33,7 +33,7 @@ pub(crate) enum Step {
     Received,
     /// The spool has the answer; the store does not.
     Spooled,
-    /// The store has it; the spool is not emptied.
+    /// The store has it; the spool does not say so.
     Committed,
     /// All is done.
     After,

@@ -75,7 +75,7 @@ pub(crate) async fn play(case: Case, authority: &Authority) -> Result<Row, Misse
 /// Makes a refresh due, and stops the process in it.
 async fn bring_to(case: &Case, stage: &Stage, victim: &Sidecar) -> Result<(), Missed> {
     let spool = victim.volumes().path().join("spool");
-    let (fresh, file) = (spool.join(format!("owed-{GRANT}.new")), spool.join(format!("owed-{GRANT}.json")));
+    let fresh = spool.join(format!("owed-{GRANT}.new"));
     let lock = stage.secrets.path().join(format!(".{GRANT}-state.lock"));
     // strace knows a renaming by the name before.
     let (open, rename) = ("openat", "?rename,?renameat,?renameat2");
@@ -86,7 +86,7 @@ async fn bring_to(case: &Case, stage: &Stage, victim: &Sidecar) -> Result<(), Mi
         Step::Marked => Call { names: rename, path: Some(fresh), number: 1 },
         Step::Received => Call { names: open, path: Some(fresh), number: 2 },
         Step::Spooled => Call { names: rename, path: Some(fresh), number: 2 },
-        Step::After => Call { names: "?unlink,unlinkat", path: Some(file), number: 1 },
+        Step::After => Call { names: rename, path: Some(fresh), number: 3 },
         Step::Sent => {
             stage.gate.hold(Hold::Requests);
             stage.secrets.age(GRANT);

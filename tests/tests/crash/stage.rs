@@ -152,11 +152,12 @@ impl Stage {
     }
 }
 
-/// What stands in a sidecar's spool.
+/// The presentation in a sidecar's spool that is not recorded in the store yet.
 pub(crate) fn owed(sidecar: &Sidecar) -> Option<Value> {
     let text =
         std::fs::read(sidecar.volumes().path().join("spool").join(format!("owed-{GRANT}.json"))).ok()?;
-    serde_json::from_slice(&text).ok()
+    let record: Value = serde_json::from_slice(&text).ok()?;
+    record.get("owed").cloned()
 }
 
 /// Whether the access token is one that the test has aged.
