@@ -194,7 +194,7 @@ fn follow(document: &Document) {
                 stored = *document;
                 Event::Written(Ok(()))
             }
-            Effect::Spool(_) | Effect::Unspool => Event::Spooled(true),
+            Effect::Spool(_) => Event::Spooled(true),
             Effect::Send(..) => Event::Replied(answer(step)),
         };
     }

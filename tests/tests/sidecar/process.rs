@@ -153,7 +153,7 @@ async fn who_was_frozen_takes_the_answer_that_came_meanwhile() {
     world.presented_times("one", 1).await;
     sidecar.signal(Signal::STOP);
     front.release();
-    let over = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    let over = std::time::Instant::now() + Duration::from_secs(2);
     let over = async || if std::time::Instant::now() > over { Ok(()) } else { Err(()) };
     eventually("the time for an answer is over", over).await;
     sidecar.signal(Signal::CONT);
