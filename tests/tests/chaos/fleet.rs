@@ -160,10 +160,11 @@ impl Slot {
         let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/owed-{GRANT}.json"))) else {
             return Owed::Nothing;
         };
-        match serde_json::from_slice::<Value>(&bytes) {
-            Ok(owed) if owed["answer"].is_null() => Owed::Sent,
-            Ok(_) => Owed::Answered,
-            Err(_) => Owed::Nothing,
+        let record: Value = serde_json::from_slice(&bytes).expect("the spool is JSON");
+        match record.get("owed").map(|owed| owed["answer"].is_null()) {
+            Some(true) => Owed::Sent,
+            Some(false) => Owed::Answered,
+            None => Owed::Nothing,
         }
     }
 
