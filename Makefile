@@ -26,6 +26,10 @@ cluster: ## A real cluster with the chart and the example agent, and a shell in 
 bench: ## Figures beside a reference in the same run
 	@tests/bench/run
 
+.PHONY: model
+model: ## The refresh protocol explored further than in `make test`: every trace with two faults; hours
+	@cargo test --locked -p agent-creds-model -- --ignored --nocapture
+
 .PHONY: chaos
 chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… SEED=…
 	@tests/chaos/run "$(MINUTES)" "$(SEED)"

@@ -9,7 +9,6 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::FlowRules;
@@ -300,23 +299,20 @@ impl Findings {
     }
 }
 
-/// Every order of events, or as many as there is time for.
-pub fn explore(setting: &Setting, time: Duration) -> Findings {
-    let started = Instant::now();
-    let checker = Protocol::new(setting).checker().threads(2).timeout(time).spawn_dfs().join();
-    Findings::of(&checker, started.elapsed() < time)
+/// Every order of events, or at least so many states of them.
+pub fn explore(setting: &Setting, most: usize) -> Findings {
+    let checker = Protocol::new(setting).checker().threads(2).target_state_count(most).spawn_dfs().join();
+    Findings::of(&checker, checker.state_count() < most)
 }
 
-/// Until the first promise falls.
-pub fn break_it(setting: &Setting, time: Duration) -> Findings {
-    let checker =
-        Protocol::new(setting).checker().threads(2).timeout(time).finish_when(HasDiscoveries::AnyFailures);
-    Findings::of(&checker.spawn_dfs().join(), false)
+/// The same, until the first promise falls.
+pub fn break_it(setting: &Setting, most: usize) -> Findings {
+    let checker = Protocol::new(setting).checker().threads(2).target_state_count(most);
+    Findings::of(&checker.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join(), false)
 }
 
 /// Long stories, chosen at random.
-pub fn wander(setting: &Setting, seed: u64, time: Duration) -> Findings {
-    let checker =
-        Protocol::new(setting).checker().threads(2).timeout(time).spawn_simulation(seed, UniformChooser);
-    Findings::of(&checker.join(), false)
+pub fn wander(setting: &Setting, seed: u64, most: usize) -> Findings {
+    let checker = Protocol::new(setting).checker().threads(2).target_state_count(most);
+    Findings::of(&checker.spawn_simulation(seed, UniformChooser).join(), false)
 }

@@ -2,16 +2,15 @@
 //! Results go to `target/results/model.json`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use agent_creds_model::{Findings, Setting, Variant, break_it, explore, wander};
 use agent_creds_sidecar::grant::rules::Rules;
 use serde_json::json;
 
-/// Time for what need not be complete.
-const A_WHILE: Duration = Duration::from_secs(25);
-/// Time that is never used up.
-const LONG: Duration = Duration::from_secs(3600);
+/// States of what need not be complete.
+const SOME: usize = 1_000_000;
+/// Within this each mutant is found that can be.
+const MANY: usize = 5_000_000;
 
 /// A rule, by name, and the rules without it.
 type Mutant = (&'static str, fn(&mut Rules));
@@ -50,21 +49,23 @@ fn the_promises_hold_and_each_rule_is_needed() {
     };
     for variant in Variant::ALL {
         for cold in [false, true] {
-            let findings =
-                explore(&Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 1, cold }, LONG);
+            let findings = explore(
+                &Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 1, cold },
+                usize::MAX,
+            );
             note(format!("{variant:?}, cold {cold}: 3 replicas, every trace with 1 fault"), findings);
         }
     }
     for cold in [false, true] {
         let findings = explore(
             &Setting { rules: Rules::PRODUCTION, variant: Variant::Strict, replicas: 2, faults: 2, cold },
-            A_WHILE,
+            SOME,
         );
         note(format!("Strict, cold {cold}: 2 replicas, traces with 2 faults"), findings);
         let findings = wander(
             &Setting { rules: Rules::PRODUCTION, variant: Variant::Strict, replicas: 3, faults: 6, cold },
             1,
-            A_WHILE,
+            SOME,
         );
         note(format!("Strict, cold {cold}: 3 replicas, 6 faults, at random"), findings);
     }
@@ -76,7 +77,7 @@ fn the_promises_hold_and_each_rule_is_needed() {
         take_out(&mut rules);
         let broken = [(1, false), (1, true), (2, false), (2, true)].into_iter().find_map(|(faults, cold)| {
             let findings =
-                break_it(&Setting { rules, variant: Variant::Strict, replicas: 2, faults, cold }, A_WHILE);
+                break_it(&Setting { rules, variant: Variant::Strict, replicas: 2, faults, cold }, MANY);
             findings.broken.first().map(|(promise, _)| *promise)
         });
         found.push(json!({ "rule": name, "broken": broken }));
@@ -108,7 +109,7 @@ fn every_trace_with_two_faults() {
             let what = format!("{variant:?}, cold {cold}: 3 replicas, every trace with 2 faults");
             let findings = explore(
                 &Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 2, cold },
-                LONG * 10,
+                usize::MAX,
             );
             eprintln!("{what}: {} states, complete {}", findings.states, findings.complete);
             holds(&what, &findings);
