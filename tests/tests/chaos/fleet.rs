@@ -146,7 +146,7 @@ impl Slot {
         command.args(&self.arguments).env_clear().stdin(Stdio::null()).stdout(log()).stderr(log());
         if let Some(library) = &self.clock {
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", self.folder.join("clock"));
-            for setting in ["FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_DISABLE_SHM"] {
+            for setting in ["FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC"] {
                 command.env(setting, "1");
             }
         }
