@@ -18,8 +18,12 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
     let verdict = document.verdict.as_ref().filter(|v| v.fp == head.fp && v.config_fp == *config_fp);
     let (mut at, mut purpose) = match verdict {
         Some(verdict) => (shared(verdict.next_probe), Purpose::Probe),
-        None if is_forced(document, view) => (*now, Purpose::Forced),
-        None => (wanted(document, view), Purpose::Refresh),
+        None if is_refused(document, view) => (*now, Purpose::Forced),
+        None => match &document.request {
+            // All replicas see a person's request at once.
+            Some(request) => (shared(request.at.min(*now)), Purpose::Forced),
+            None => (wanted(document, view), Purpose::Refresh),
+        },
     };
     let doubt = document.doubt.as_ref().filter(|doubt| doubt.parent_fp == head.fp);
     if let Some(doubt) = doubt.filter(|_| rules.doubt_waits) {
@@ -40,13 +44,12 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
 
 /// Whether a new access token is wanted now.
 pub fn is_wanted(document: &Document, view: &View<'_>) -> bool {
-    is_forced(document, view) || wanted(document, view) <= view.now
+    document.request.is_some() || is_refused(document, view) || wanted(document, view) <= view.now
 }
 
-/// Whether a refresh is wanted before its time: a person asks, or a provider's API refused the access token.
-fn is_forced(document: &Document, view: &View<'_>) -> bool {
-    document.request.is_some()
-        || view.rejected.is_some_and(|fp| may_force(document, fp, view.now, &view.timing))
+/// Whether a refresh is due before its time: a provider's API refused the access token.
+fn is_refused(document: &Document, view: &View<'_>) -> bool {
+    view.rejected.is_some_and(|fp| may_force(document, fp, view.now, &view.timing))
 }
 
 /// One forced refresh per access token, far apart for all replicas together, and none where the last one did not help.
