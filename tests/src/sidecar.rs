@@ -6,6 +6,7 @@
 
 mod http1;
 mod leaks;
+mod process;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -13,18 +14,18 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
+pub use self::process::ask;
 pub use self::secrets::{LONG_AGO, Secrets};
 
 use crate::https::Answer;
@@ -247,11 +248,6 @@ impl Sidecar {
         &self.key
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Its folders `shared` and `spool`.
     pub fn volumes(&self) -> &Arc<TempDir> {
         &self.volumes
@@ -355,32 +351,6 @@ impl Sidecar {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect()
     }
 
-    /// Runs another subcommand against it, as the kubelet does: `["probe", "startup"]`, `["drain"]`.
-    pub fn ask(&self, subcommand: &[&str]) -> Output {
-        ask(&self.volumes.path().join("spool"), subcommand)
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal to our own child");
-    }
-
-    /// Sends it SIGTERM.
-    pub fn terminate(&self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// Whether it has not ended.
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("its own child").is_none()
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&mut self) -> ExitStatus {
-        let child = &mut self.child;
-        eventually("the sidecar ends", async || child.try_wait().expect("its own child").ok_or(())).await
-    }
-
     /// Everything that it lets out, when it is killed now.
     fn outlet(&mut self) -> leaks::Outlet {
         let metrics = http1::get_now(self.metrics, "/metrics").unwrap_or_default();
@@ -405,12 +375,6 @@ impl Drop for Sidecar {
             outlet.check(&self.secrets);
         }
     }
-}
-
-/// Runs a subcommand against the sidecar whose spool this is.
-pub fn ask(spool: &Path, subcommand: &[&str]) -> Output {
-    let directory = format!("--spool-dir={}", spool.display());
-    Command::new(binary()).args(subcommand).arg(directory).env_clear().output().expect("running the sidecar")
 }
 
 fn lines(log: &str) -> Vec<Value> {

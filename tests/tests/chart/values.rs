@@ -48,7 +48,7 @@ fn wrong_values_are_refused_with_a_sentence() {
         (json!({"admit": {"port": 8080}}), "admit.port can't be 8080"),
         (json!({"admit": {"replicas": 0}}), "at '/admit/replicas'"),
         (json!({"image": {"webhook": {"digest": digest}}}), "at '/image/webhook/digest'"),
-        (json!({"image": {"registry": "https://registry.example.com"}}), "at '/image/registry'"),
+        (json!({"image": {"registry": "https://images.example.com"}}), "at '/image/registry'"),
         (json!({"excludedNamespaces": ["Ops"]}), "at '/excludedNamespaces/0'"),
         (ops("Upper"), "at '/grants/0/secrets/0'"),
         (ops("a_b"), "at '/grants/0/secrets/0'"),
