@@ -117,6 +117,16 @@ impl World {
         .await;
     }
 
+    /// Waits until what was presented last is stored: an answer that comes later undoes what a test writes into the
+    /// state.
+    async fn stored(&self, name: &str) {
+        eventually("no claim stands", async || {
+            let claim = self.secrets.state(name)["claim"].clone();
+            if claim.is_null() { Ok(()) } else { Err(claim) }
+        })
+        .await;
+    }
+
     fn revoked(&self) -> usize {
         revoked(&self.standin.log()).count()
     }

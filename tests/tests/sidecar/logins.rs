@@ -57,6 +57,7 @@ async fn a_rejected_login_does_not_end_the_old_one() {
     assert!(world.standin.is_active(&sidecar.access_token("one").await));
     assert_eq!(world.revoked(), 0);
 
+    world.stored("one").await;
     world.secrets.rest("one");
     world.log_in("one");
     world.presented_times("one", 4).await;
@@ -71,6 +72,7 @@ async fn an_old_login_that_is_put_back_changes_nothing() {
     let sidecar = ready(&world).await;
     let second = world.log_in("one");
     world.presented_times("one", 2).await;
+    world.stored("one").await;
     sidecar.becomes("one", "ready", "ok").await;
     write_token(&world, &first);
     let listed = sidecar.becomes("one", "ready", "stale_seed").await;
@@ -185,6 +187,7 @@ async fn a_login_at_another_server_does_not_take_the_old_token_there() {
     // Granted there: that is the login now, and it goes on there.
     point_there(&own);
     other.presented_times("one", 2).await;
+    world.stored("one").await;
     sidecar.becomes("one", "ready", "ok").await;
     world.secrets.age("one");
     other.presented_times("one", 3).await;
