@@ -1,6 +1,7 @@
 //! A grant, read from its Secret: provider, flow and credentials, complete and consistent, or one sentence that
 //! says which key is wrong and what to write instead.
 
+mod endpoints;
 pub mod file;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use url::Url;
 
 use crate::names::PROVIDER_LABEL;
 use crate::provider::{Choice, ClientAuth, Flow, FlowRules, Provider};
+use endpoints::{per_pod, revocation, token_endpoint};
 use file::{FileError, GrantFile};
 
 /// Longest credential in a grant Secret, and longest token in an answer, in bytes.
@@ -46,6 +48,10 @@ pub struct Grant {
     /// Whether the token endpoint may have a private, loopback or link-local address. Built-in providers'
     /// hosts are fixed, so theirs may; a grant's own `token_url` may not unless it says so.
     pub allow_private: bool,
+    /// Whether every pod has access tokens of its own.
+    pub per_pod: bool,
+    /// Where a pod's own access token is revoked when the pod ends (RFC 7009).
+    pub revocation_url: Option<Url>,
 }
 
 /// Why a Secret is no grant. The text starts with the key.
@@ -91,7 +97,9 @@ impl Grant {
         let account = account(&file, rules, provider)?;
         required(&file, rules)?;
 
-        let (token_url, client_auth) = endpoint(provider, &file, site.or(region))?;
+        let (token_url, client_auth) = token_endpoint(provider, &file, site.or(region))?;
+        let per_pod = per_pod(&file, rules, provider)?;
+        let revocation_url = revocation(&file, &token_url, per_pod)?;
         let client_id = credential(data, "client_id")?.ok_or_else(|| missing("client_id", flow))?;
         let client_secret = match (client_auth, credential(data, "client_secret")?) {
             (ClientAuth::None, Some(_)) => return Err(needless("client_secret", "this client is public")),
@@ -125,6 +133,8 @@ impl Grant {
             scopes: file.scopes,
             scope_parameter,
             allow_private: provider.token_url.is_some() || file.allow_private,
+            per_pod,
+            revocation_url,
         })
     }
 }
@@ -230,44 +240,6 @@ fn required(file: &GrantFile, rules: &FlowRules) -> Result<(), GrantError> {
         }
     }
     Ok(())
-}
-
-fn endpoint(
-    provider: &Provider,
-    file: &GrantFile,
-    place: Option<&str>,
-) -> Result<(Url, ClientAuth), GrantError> {
-    let (Some(template), Some(client_auth)) = (&provider.token_url, provider.client_auth) else {
-        return own_endpoint(file);
-    };
-    let fixed = format!("nothing: provider {} fixes it", provider.name);
-    if file.token_url.is_some() {
-        return Err(wrong("token_url", "a value", &fixed));
-    }
-    if file.client_auth.is_some() {
-        return Err(wrong("client_auth", "a value", &fixed));
-    }
-    if file.allow_private {
-        return Err(wrong("allow_private", "true", &fixed));
-    }
-    let place = place.unwrap_or_default();
-    let url = template.replace("{site}", place).replace("{region}", place);
-    let url = Url::parse(&url).map_err(|_| wrong("site", "a value", "a site of the provider"))?;
-    Ok((url, client_auth))
-}
-
-/// Provider `oauth2`. RFC 6749 §2.3.1 obliges every server to take Basic, so that is the default.
-fn own_endpoint(file: &GrantFile) -> Result<(Url, ClientAuth), GrantError> {
-    let allowed = "the https URL of the token endpoint, without user, query and fragment";
-    let Some(text) = &file.token_url else {
-        return Err(wrong("token_url", "nothing", allowed));
-    };
-    let url = Url::parse(text).map_err(|_| wrong("token_url", "a text that is no URL", allowed))?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    if url.scheme() != "https" || url.password().is_some() || !plain || url.host().is_none() {
-        return Err(wrong("token_url", "a URL of another kind", allowed));
-    }
-    Ok((url, file.client_auth.unwrap_or(ClientAuth::Basic)))
 }
 
 fn prefixed_scopes(

@@ -1,6 +1,7 @@
 //! Keeps one grant: carries out what the protocol says ([`crate::grant::replica`]) and tells it what happened. All
 //! knowledge about what is right is there; here is only what it takes to act.
 
+mod alone;
 mod herald;
 mod logins;
 mod look;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::alone::Place;
 use crate::clock::Clock;
 use crate::grant::answer::{Answer, Reply};
 use crate::grant::document::{Document, Token};
@@ -75,6 +77,7 @@ pub struct Keeper<S: Store> {
     state: Option<Object<S::Version>>,
     /// uid of the grant Secret, where the store has such a thing.
     grant_uid: Option<String>,
+    place: Place,
     /// This replica, as claims name it.
     holder: String,
     connection: Option<Connection>,
@@ -110,6 +113,7 @@ impl<S: Store> Keeper<S> {
             slot,
             state: None,
             grant_uid: None,
+            place: Place::default(),
             holder,
             connection: None,
             sending: None,
@@ -149,7 +153,7 @@ impl<S: Store> Keeper<S> {
                         if self.is_through(from_now(self.replica.due().unwrap_or(until))) {
                             return;
                         }
-                        let wait = self.at_most(wait);
+                        let wait = self.at_most(wait.min(self.ask_again()));
                         tokio::select! {
                             () = tokio::time::sleep(wait) => Event::Woke,
                             _ = grant_news.changed() => Event::Woke,
@@ -166,6 +170,8 @@ impl<S: Store> Keeper<S> {
                     }
                     Effect::Connect(login) => Event::Connected(self.connect(&login).await),
                     Effect::Write(document) => Event::Written(self.write(&document).await),
+                    // An own state ends with the process, and so does what is owed to it.
+                    Effect::Spool(_) if self.place.alone => Event::Spooled(true),
                     Effect::Spool(record) => Event::Spooled(self.slot.put(&record).is_ok()),
                     Effect::Send(login, token) => self.send(&login, &token),
                 };
@@ -175,6 +181,7 @@ impl<S: Store> Keeper<S> {
             () = follow => {}
             () = work => {}
         }
+        self.revoke().await;
         self.ended()
     }
 
@@ -209,6 +216,10 @@ impl<S: Store> Keeper<S> {
     }
 
     async fn write(&mut self, document: &Document) -> Result<(), WriteError> {
+        if let Some(own) = self.place.own.as_mut().filter(|_| self.place.alone) {
+            own.write(document);
+            return Ok(());
+        }
         let Some(state) = &self.state else { return Err(WriteError::Conflict) };
         match self.tools.store.write(&self.state_name, &state.version, document.to_json()).await {
             Ok(object) => {
@@ -232,7 +243,7 @@ impl<S: Store> Keeper<S> {
 
     /// Passes on what the agent says about the access token that it has.
     fn hear(&mut self) {
-        let access = self.replica.known().access.as_ref();
+        let access = self.known().access.as_ref();
         let refused = access.filter(|access| self.shelf.refusals.told_of(&access.fp));
         if let Some(access_fp) = refused.map(|access| access.fp.clone()) {
             self.replica.reject(access_fp);
@@ -242,7 +253,7 @@ impl<S: Store> Keeper<S> {
     /// Answers the requests that wait for another access token: with what came, or since nothing comes soon.
     fn settle(&self, effect: &Effect, now: Timestamp) {
         let replica = &self.replica;
-        let (refusals, document) = (&self.shelf.refusals, replica.known());
+        let (refusals, document) = (&self.shelf.refusals, self.known());
         let far = |until: &Timestamp| {
             Duration::try_from(until.duration_since(now)).is_ok_and(|wait| wait > refusals.patience())
         };
@@ -264,7 +275,9 @@ impl<S: Store> Keeper<S> {
     fn publish(&mut self) {
         let replica = &self.replica;
         let (now, secret) = (self.tools.clock.now(), &self.shelf.secret);
-        self.shelf.put(replica.known(), replica.login(), replica.trouble().cloned(), replica.has_read(), now);
+        let outage = self.place.outage.as_ref().map(|(trouble, _)| trouble);
+        let trouble = replica.trouble().or(outage).cloned();
+        self.shelf.put(self.known(), replica.login(), trouble, replica.has_read(), now);
         self.tools.metrics.unpersisted(secret, replica.owes_a_token());
         if let Some(report) = self.replica.take_report() {
             self.connection = None;

@@ -1,6 +1,8 @@
 //! The real sidecar process, from its Secrets in a directory to what the agent gets, against the stand-in and an
 //! independent OAuth server. What no test here has to say of itself: nothing that lasts got out of the process.
 
+#[path = "sidecar/alone.rs"]
+mod alone;
 #[path = "sidecar/api.rs"]
 mod api;
 #[path = "sidecar/bad_input.rs"]

@@ -32,6 +32,20 @@ pub struct GrantFile {
     pub client_auth: Option<ClientAuth>,
     /// `allow_private` of provider `oauth2`: the token endpoint may have a private address.
     pub allow_private: bool,
+    /// `revocation_url` of provider `oauth2`.
+    pub revocation_url: Option<String>,
+    /// `sharing`.
+    pub sharing: Sharing,
+}
+
+/// Whose the access tokens of a grant are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// All pods use the same one: one exchange for all of them.
+    #[default]
+    All,
+    /// Each pod has its own, kept nowhere else and revoked when the pod ends.
+    Pod,
 }
 
 impl Default for GrantFile {
@@ -45,6 +59,8 @@ impl Default for GrantFile {
             token_url: None,
             client_auth: None,
             allow_private: false,
+            revocation_url: None,
+            sharing: Sharing::All,
         }
     }
 }
@@ -61,8 +77,8 @@ pub struct FileError {
     pub allowed: String,
 }
 
-const KEYS: &str = "one of flow, region, site, account, scopes, expose, and for oauth2 token_url, client_auth, allow_private";
-const NOT_BUILT: [&str; 4] = ["allow", "forward", "sharing", "hosts"];
+const KEYS: &str = "one of flow, region, site, account, scopes, expose, sharing, and for oauth2 token_url, client_auth, allow_private, revocation_url";
+const NOT_BUILT: [&str; 3] = ["allow", "forward", "hosts"];
 
 impl GrantFile {
     /// Reads the file.
@@ -100,6 +116,10 @@ impl GrantFile {
             "site" => self.site = Some(text(key, value)?),
             "account" => self.account = Some(text(key, value)?),
             "token_url" => self.token_url = Some(text(key, value)?),
+            "revocation_url" => self.revocation_url = Some(text(key, value)?),
+            "sharing" => {
+                self.sharing = one_of(key, value, &[("all", Sharing::All), ("pod", Sharing::Pod)])?;
+            }
             "allow_private" => {
                 self.allow_private =
                     value.as_bool().ok_or_else(|| error(key, &kind(value), "true or false"))?;

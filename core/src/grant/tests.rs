@@ -152,3 +152,46 @@ fn nothing_that_is_printed_shows_a_credential() {
     assert!(!printed.contains("hush") && !printed.contains("pdus"), "{printed}");
     assert_eq!(grant.unknown_scopes, ["made.up"]);
 }
+
+#[test]
+fn pods_have_tokens_of_their_own_where_nothing_rotates() {
+    let at = "token_url: https://id.example.com/token\n";
+    let own = format!("{at}flow: client_credentials\nsharing: pod\n");
+    let with = |file: &str| {
+        let pairs = [("client_id", "id"), ("client_secret", "hush"), ("grant.yaml", file)];
+        read("oauth2", &pairs)
+    };
+    let grant = with(&format!("{own}revocation_url: https://id.example.com/revoke")).unwrap();
+    assert!(grant.per_pod);
+    assert_eq!(grant.revocation_url.unwrap().as_str(), "https://id.example.com/revoke");
+    assert!(!with(&format!("{at}flow: client_credentials\nsharing: all")).unwrap().per_pod);
+
+    let rotating = refused(
+        "oauth2",
+        &[
+            ("client_id", "id"),
+            ("client_secret", "hush"),
+            ("refresh_token", "r"),
+            ("grant.yaml", &format!("{at}sharing: pod")),
+        ],
+    );
+    assert!(rotating.contains("sharing: found pod; write all"), "{rotating}");
+    for (file, message) in [
+        (
+            format!("{at}flow: client_credentials\nrevocation_url: https://id.example.com/revoke"),
+            "sharing: pod",
+        ),
+        (format!("{own}revocation_url: https://elsewhere.example.com/revoke"), "at another host"),
+        (format!("{own}revocation_url: https://id.example.com:8443/revoke"), "at another host"),
+        (format!("{own}revocation_url: http://id.example.com/revoke"), "a URL of another kind"),
+        (format!("{own}revocation_url: revoke"), "a text that is no URL"),
+        (format!("{at}flow: client_credentials\nsharing: node"), "write all or pod"),
+    ] {
+        let refusal = with(&file).expect_err("refused").to_string();
+        assert!(refusal.contains(message), "{refusal}");
+    }
+    let fixed = "flow: client_credentials\naccount: acme\nscopes: [incidents.read]\nrevocation_url: https://x.example.com/r";
+    let pagerduty =
+        read("pagerduty", &[("client_id", "id"), ("client_secret", "hush"), ("grant.yaml", fixed)]);
+    assert!(pagerduty.expect_err("refused").to_string().contains("documents no exact way"));
+}

@@ -30,6 +30,13 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// Whether the server says that it did as it was told.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Http { status: 200..=299, .. })
+    }
+}
+
 /// What it means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -353,7 +353,12 @@ impl Replica {
 
     /// Whether the process must not end now: something was sent, and what came of it is not recorded.
     pub fn is_busy(&self) -> bool {
-        self.owed.is_some() || !matches!(self.phase, Phase::Idle)
+        self.owed.is_some() || !self.is_idle()
+    }
+
+    /// Whether no effect is being carried out for an exchange or a write.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
     }
 
     /// For one that redeems rarely: whether no redemption was wanted when it was last decided.

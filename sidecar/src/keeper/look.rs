@@ -13,10 +13,14 @@ use crate::outcome::Reason;
 use crate::store::{ObjectName, STATE_KEY, Store, StoreError};
 
 impl<S: Store> Keeper<S> {
-    /// Reads both Secrets.
+    /// Reads both Secrets, the state's last: a claim goes on top of it.
     pub(super) async fn look(&mut self) -> Seen {
-        let state = self.look_at_state().await;
         let login = self.look_at_grant().await;
+        let login = self.place(login);
+        let state = match self.own_state() {
+            Some(own) => Ok(own),
+            None => self.look_at_state().await,
+        };
         if let (Ok(login), Ok(Found { document: Ok(document), .. })) = (&login, &state) {
             self.notice(login, document);
         }

@@ -22,25 +22,40 @@ pub struct RequestError(#[from] http::Error);
 
 /// Builds the request that presents `token`, or the client's own credentials where the flow has no token.
 pub fn build(grant: &Grant, token: &Token) -> Result<Request<Full<Bytes>>, RequestError> {
+    let mut form = vec![("grant_type", grant.flow.as_str())];
+    if grant.flow == Flow::RefreshToken {
+        form.push(("refresh_token", token.expose()));
+    }
+    if let Some(scope) = &grant.scope_parameter {
+        form.push(("scope", scope));
+    }
+    authenticated(grant, &grant.token_url, &form)
+}
+
+/// Builds the request that revokes an access token (RFC 7009 §2.1).
+pub fn revocation(grant: &Grant, url: &Url, token: &Token) -> Result<Request<Full<Bytes>>, RequestError> {
+    authenticated(grant, url, &[("token", token.expose()), ("token_type_hint", "access_token")])
+}
+
+/// A form, with the client's authentication.
+fn authenticated(
+    grant: &Grant,
+    url: &Url,
+    pairs: &[(&str, &str)],
+) -> Result<Request<Full<Bytes>>, RequestError> {
     let secret = grant.client_secret.as_ref().map_or("", ExposeSecret::expose_secret);
     let mut form = Serializer::new(String::new());
-    form.append_pair("grant_type", grant.flow.as_str());
+    form.extend_pairs(pairs);
     if grant.client_auth != ClientAuth::Basic {
         form.append_pair("client_id", &grant.client_id);
     }
     if grant.client_auth == ClientAuth::Post {
         form.append_pair("client_secret", secret);
     }
-    if grant.flow == Flow::RefreshToken {
-        form.append_pair("refresh_token", token.expose());
-    }
-    if let Some(scope) = &grant.scope_parameter {
-        form.append_pair("scope", scope);
-    }
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(&grant.token_url[Position::BeforePath..])
-        .header(HOST, authority(&grant.token_url))
+        .uri(&url[Position::BeforePath..])
+        .header(HOST, authority(url))
         .header(USER_AGENT, concat!("agent-creds/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
@@ -93,7 +108,7 @@ mod tests {
         let (parts, body) = shape("pagerduty", "scopes: [incidents.read]", true).await;
         assert_eq!(
             body,
-            "grant_type=refresh_token&client_id=id%3A1&client_secret=s%26s&refresh_token=pdus%2B_1%2Fx"
+            "grant_type=refresh_token&refresh_token=pdus%2B_1%2Fx&client_id=id%3A1&client_secret=s%26s"
         );
         assert_eq!(parts.uri, "/oauth/token");
         assert_eq!(parts.headers[HOST], "identity.pagerduty.com");
@@ -103,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn datadog_gets_three_parameters_and_no_more() {
         let (parts, body) = shape("datadog", "site: datadoghq.eu", false).await;
-        assert_eq!(body, "grant_type=refresh_token&client_id=id%3A1&refresh_token=pdus%2B_1%2Fx");
+        assert_eq!(body, "grant_type=refresh_token&refresh_token=pdus%2B_1%2Fx&client_id=id%3A1");
         assert_eq!(parts.headers[HOST], "api.datadoghq.eu");
     }
 
@@ -119,12 +134,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_revocation_names_the_token_and_authenticates_likewise() {
+        let file = "flow: client_credentials\nsharing: pod\nclient_auth: post\n\
+                    token_url: https://id.example.com/t\nrevocation_url: https://id.example.com/r";
+        let data = [("client_id", "id:1"), ("client_secret", "s&s"), ("grant.yaml", file)]
+            .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let grant = Grant::read(Some("oauth2"), &BTreeMap::from(data)).unwrap();
+        let url = grant.revocation_url.clone().unwrap();
+        let request = revocation(&grant, &url, &"a+1".to_owned().into()).unwrap();
+        assert_eq!(
+            (request.uri(), &request.headers()[HOST]),
+            (&"/r".parse().unwrap(), &HeaderValue::from_static("id.example.com"))
+        );
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "token=a%2B1&token_type_hint=access_token&client_id=id%3A1&client_secret=s%26s");
+    }
+
+    #[tokio::test]
     async fn client_credentials_present_no_token() {
         let file = "flow: client_credentials\naccount: acme\nscopes: [incidents.read]";
         let (_, body) = shape("pagerduty", file, true).await;
         assert_eq!(
             body,
-            "grant_type=client_credentials&client_id=id%3A1&client_secret=s%26s&scope=as_account-us.acme+incidents.read"
+            "grant_type=client_credentials&scope=as_account-us.acme+incidents.read&client_id=id%3A1&client_secret=s%26s"
         );
     }
 }

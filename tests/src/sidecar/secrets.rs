@@ -26,6 +26,19 @@ pub struct Secrets {
     seen: Arc<Mutex<Seen>>,
 }
 
+struct Away {
+    manifest: PathBuf,
+    aside: PathBuf,
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        // Its folder may be gone when a test fails.
+        let _ = std::fs::remove_dir(&self.manifest);
+        let _ = std::fs::rename(&self.aside, &self.manifest);
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     lasting: BTreeSet<String>,
@@ -198,6 +211,14 @@ impl Secrets {
     /// It can be written again.
     pub fn unblock(&self, name: &str) {
         std::fs::remove_dir(self.blockade(name)).expect("the folder of `block`");
+    }
+
+    /// From now on a manifest can be neither read nor written, as in an outage, until the answer is dropped.
+    pub fn take_away(&self, name: &str) -> impl Drop + use<> {
+        let away = Away { manifest: self.manifest(name), aside: self.path().join(format!(".{name}.aside")) };
+        std::fs::rename(&away.manifest, &away.aside).expect("a manifest to take away");
+        std::fs::create_dir(&away.manifest).expect("a folder cannot be read as a file");
+        away
     }
 
     fn blockade(&self, name: &str) -> PathBuf {
