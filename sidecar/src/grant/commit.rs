@@ -234,10 +234,11 @@ fn back_off(document: &mut Document, presentation: &Presentation<'_>) {
 /// `invalid_grant`. It counts only against the token that was presented; where another one is left that may be
 /// tried, that is tried first.
 fn refused(document: &mut Document, presentation: &Presentation<'_>) {
-    let Presentation { claim, asked, now, timing, .. } = *presentation;
+    let Presentation { claim, asked, now, timing, rules, .. } = *presentation;
     let Some(head) = document.refresh.as_ref().filter(|head| head.fp == claim.parent_fp) else { return };
     let never_presented = head.presented == Presented::Never;
-    if let Some(open) = document.doubt.as_mut().filter(|open| open.parent_fp == claim.parent_fp) {
+    let waits = |open: &&mut Doubt| open.parent_fp == claim.parent_fp && rules.refusal_waits_for_doubt;
+    if let Some(open) = document.doubt.as_mut().filter(waits) {
         // Whoever got the missing answer may still come back with it.
         let moment = last_responsible_moment(open.first_sent_at, document.access.as_ref(), &timing);
         if now < moment {

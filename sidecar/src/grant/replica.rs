@@ -225,8 +225,8 @@ pub struct Replica {
     memory: Option<Document>,
     /// The version that was read last, and since when it was read unchanged.
     version: Option<(String, Duration)>,
-    /// A claim, and since when it was read unchanged with no failed read between.
-    watched: Option<(String, Duration)>,
+    /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
+    watched: Option<(String, u64, Duration)>,
     owed: Option<Owed>,
     /// The last claim that was followed up to its end.
     settled: Option<String>,

@@ -77,10 +77,14 @@ impl Default for Timing {
 pub struct Rules {
     /// A foreign claim is waited for.
     pub claim_is_awaited: bool,
+    /// No claim falls silent while the store does not answer.
+    pub outage_is_no_silence: bool,
     /// A claim that went silent was perhaps sent.
     pub silence_is_doubt: bool,
     /// What is in doubt is not presented before the provider's rule allows it.
     pub doubt_waits: bool,
+    /// A refusal of what is in doubt is no verdict before the last responsible moment.
+    pub refusal_waits_for_doubt: bool,
     /// A request leaves within the window of its claim.
     pub window_is_checked: bool,
     /// The spool says `sent` before anything is sent.
@@ -107,8 +111,10 @@ impl Rules {
     /// All of them.
     pub const PRODUCTION: Self = Self {
         claim_is_awaited: true,
+        outage_is_no_silence: true,
         silence_is_doubt: true,
         doubt_waits: true,
+        refusal_waits_for_doubt: true,
         window_is_checked: true,
         sent_is_marked: true,
         answer_is_spooled: true,

@@ -7,6 +7,7 @@ use agent_creds_sidecar::grant::document::{Document, Purpose};
 use agent_creds_sidecar::grant::fingerprint::of_token;
 use agent_creds_sidecar::grant::replica::{Effect, Owed, Record};
 use agent_creds_sidecar::grant::status::is_served;
+use agent_creds_sidecar::outcome::Cause;
 use jiff::Timestamp;
 
 use super::world::{Actor, EPOCH, History, Said, World};
@@ -17,6 +18,8 @@ const TERM: i64 = 60_000;
 const WINDOW: i64 = 3_000;
 const LAST_MOMENT: i64 = 120_000;
 const PAUSE: i64 = 5_000;
+/// More writes than this in one trace are a war between replicas, not work.
+const WRITES: u16 = 60;
 /// Freezes of at least so many seconds can make two sends overlap: term less window and budget.
 const LONG: i64 = 42;
 
@@ -70,13 +73,24 @@ pub(crate) fn served(world: &mut World, actor: &Actor) {
     }
 }
 
-/// P4 and P5, at a write.
-pub(crate) fn written(world: &mut World, next: &Document) {
+/// P4, P5, P11 and P13, at a write.
+pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
     let before = world.store.document.clone();
+    world.history.writes += 1;
+    if world.history.writes > WRITES {
+        breaks(world, "P11");
+    }
     if next.progress() < before.progress() || next.rev <= before.rev {
         breaks(world, "P4");
     }
     world.history.peak = world.history.peak.max(next.progress());
+    // P13: nobody is called silent who was not listened to for a whole term, without a failed read.
+    let silent = next.doubt.as_ref().filter(|doubt| doubt.cause == Cause::Silent.as_str());
+    if let Some(claim) = before.claim.as_ref().filter(|_| next.claim.is_none() && silent.is_some())
+        && world.now < actor.back_since.max(millis(claim.claimed_at)) + TERM
+    {
+        breaks(world, "P13");
+    }
     let news = next
         .verdict
         .as_ref()

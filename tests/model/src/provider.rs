@@ -17,6 +17,8 @@ pub enum Variant {
     Another,
     /// For half an hour an access token comes, and no refresh token.
     AccessOnly,
+    /// The second presentation is refused, and nothing is revoked.
+    Refused,
     /// Nothing rotates.
     Fixed,
 }
@@ -26,13 +28,15 @@ const GRACE: u32 = 1800;
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Fixed];
+    pub const ALL: [Self; 6] =
+        [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Refused, Self::Fixed];
 
     /// What the provider's definition would say.
     pub(crate) fn replay(self) -> Replay {
         match self {
             Self::Strict => Replay::Unknown,
             Self::SameAgain | Self::Another | Self::AccessOnly => Replay::Grace(GRACE),
+            Self::Refused => Replay::Prompt,
             Self::Fixed => Replay::None,
         }
     }
@@ -82,6 +86,7 @@ impl Provider {
             Some((at, child)) => {
                 let fresh = self.tokens.get(child).is_some_and(|child| child.used.is_none());
                 match self.variant {
+                    Variant::Refused => refused(),
                     _ if now - at > i64::from(GRACE) * 1000 => self.revoke(found.family),
                     Variant::SameAgain if fresh => {
                         let child = child.clone();

@@ -30,6 +30,8 @@ pub(crate) enum Action {
     Freeze(u8, i64),
     /// A replica loses the store for so many seconds, and nothing else.
     Cut(u8, i64),
+    /// All lose the store for so many seconds.
+    Outage(i64),
     /// The state Secret is emptied.
     Wipe,
     /// The state Secret is restored from a backup.
@@ -88,8 +90,8 @@ impl Protocol {
     }
 
     fn look(&self, world: &World, actor: &mut Actor) -> Seen {
-        if actor.cut_until.is_some() {
-            actor.noticed_cut = true;
+        if let Some(until) = actor.cut_until {
+            (actor.noticed_cut, actor.back_since) = (true, until);
             return Seen { login: Err(outage()), state: Err(outage()) };
         }
         actor.seen = world.store.version;
@@ -118,7 +120,7 @@ impl Protocol {
         if actor.seen != world.store.version {
             return Err(WriteError::Conflict);
         }
-        predicates::written(world, document);
+        predicates::written(world, actor, document);
         if document.r#gen > world.store.document.r#gen {
             world.store.backup = Some(world.store.document.clone());
         }
@@ -251,6 +253,13 @@ impl Protocol {
             }
             Action::Cut(who, seconds) => {
                 change(world, who, &|actor| actor.cut_until = Some(now + seconds * 1000));
+            }
+            Action::Outage(seconds) => {
+                for who in 0..self.replicas {
+                    change(world, who, &|actor| {
+                        actor.cut_until = actor.cut_until.max(Some(now + seconds * 1000));
+                    });
+                }
             }
             Action::Wipe => {
                 world.history.rolled_back = true;

@@ -44,6 +44,8 @@ pub(crate) struct Actor {
     /// Without the store until then; and whether it has noticed.
     pub(crate) cut_until: Option<i64>,
     pub(crate) noticed_cut: bool,
+    /// Since when it has run without a failed read.
+    pub(crate) back_since: i64,
     /// A reply that is on its way, or that is waited for in vain: when that ends, and what it says.
     pub(crate) reply: Option<(i64, Option<Said>)>,
     /// Its spool was lost with it.
@@ -79,6 +81,8 @@ pub(crate) struct History {
     pub(crate) peak: (u64, u64),
     /// Classes of what cannot be saved, that this trace belongs to; a bit each.
     pub(crate) classes: u8,
+    /// Writes to the store.
+    pub(crate) writes: u16,
     /// Whether any freeze was too long for two sends never to overlap.
     pub(crate) froze_long: bool,
 }
@@ -120,6 +124,7 @@ impl Actor {
             frozen_until: None,
             cut_until: None,
             noticed_cut: false,
+            back_since: now,
             reply: None,
             spool_lost: false,
             sends_late: false,

@@ -2,117 +2,156 @@
 //! Results go to `target/results/model.json`.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use agent_creds_model::{Findings, Setting, Variant, break_it, explore, wander};
+use agent_creds_model::{Findings, Setting, Variant, explore, wander};
 use agent_creds_sidecar::grant::rules::Rules;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// States of what need not be complete.
 const SOME: usize = 1_000_000;
 /// Within this each mutant is found that can be.
 const MANY: usize = 5_000_000;
 
-/// A rule, by name, and the rules without it.
-type Mutant = (&'static str, fn(&mut Rules));
+/// A rule, by name, the rules without it, and a provider that shows what it is good for.
+type Mutant = (&'static str, fn(&mut Rules), Variant);
 
 /// Each rule of the protocol, taken out.
 const MUTANTS: &[Mutant] = &[
-    ("claim_is_awaited", |rules| rules.claim_is_awaited = false),
-    ("silence_is_doubt", |rules| rules.silence_is_doubt = false),
-    ("doubt_waits", |rules| rules.doubt_waits = false),
-    ("window_is_checked", |rules| rules.window_is_checked = false),
-    ("sent_is_marked", |rules| rules.sent_is_marked = false),
-    ("answer_is_spooled", |rules| rules.answer_is_spooled = false),
-    ("stored_before_served", |rules| rules.stored_before_served = false),
-    ("lineage_decides", |rules| rules.lineage_decides = false),
-    ("spent_stays_spent", |rules| rules.spent_stays_spent = false),
-    ("login_keeps_spare", |rules| rules.login_keeps_spare = false),
-    ("memory_repairs", |rules| rules.memory_repairs = false),
-    ("changes_settle", |rules| rules.changes_settle = false),
-    ("backoff_is_shared", |rules| rules.backoff_is_shared = false),
+    ("claim_is_awaited", |rules| rules.claim_is_awaited = false, Variant::Strict),
+    ("outage_is_no_silence", |rules| rules.outage_is_no_silence = false, Variant::Strict),
+    ("silence_is_doubt", |rules| rules.silence_is_doubt = false, Variant::Strict),
+    ("doubt_waits", |rules| rules.doubt_waits = false, Variant::Strict),
+    ("refusal_waits_for_doubt", |rules| rules.refusal_waits_for_doubt = false, Variant::Refused),
+    ("window_is_checked", |rules| rules.window_is_checked = false, Variant::Strict),
+    ("sent_is_marked", |rules| rules.sent_is_marked = false, Variant::Strict),
+    ("answer_is_spooled", |rules| rules.answer_is_spooled = false, Variant::Strict),
+    ("stored_before_served", |rules| rules.stored_before_served = false, Variant::Strict),
+    ("lineage_decides", |rules| rules.lineage_decides = false, Variant::Strict),
+    ("spent_stays_spent", |rules| rules.spent_stays_spent = false, Variant::Strict),
+    ("login_keeps_spare", |rules| rules.login_keeps_spare = false, Variant::Strict),
+    ("memory_repairs", |rules| rules.memory_repairs = false, Variant::Strict),
+    ("changes_settle", |rules| rules.changes_settle = false, Variant::Strict),
+    ("backoff_is_shared", |rules| rules.backoff_is_shared = false, Variant::Strict),
 ];
 
-fn holds(what: &str, findings: &Findings) {
+/// Does `work` for each of `items`, on all processors. The answers are in the order of the items.
+fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some((place, item)) = {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            items.get(place).map(|item| (place, item))
+        } {
+            done.push((place, work(item)));
+        }
+        done
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut done: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
+    });
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Kinds of provider, with a state that is empty at first and one in the middle of a token's life.
+fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
+    let both = |variant| {
+        [false, true].map(|cold| Setting { rules: Rules::PRODUCTION, variant, replicas, faults, cold })
+    };
+    Variant::ALL.into_iter().flat_map(both).collect()
+}
+
+fn told(setting: &Setting) -> String {
+    let Setting { variant, replicas, faults, cold, .. } = setting;
+    format!("{variant:?}, cold {cold}: {replicas} replicas, {faults} faults")
+}
+
+/// What was covered, or the story of a promise that fell.
+fn covered(setting: &Setting, how: &str, findings: &Findings) -> Value {
     if let Some((promise, story)) = findings.broken.first() {
-        panic!("{promise} does not hold: {what}\n{story}");
+        panic!("{promise} does not hold: {}\n{story}", told(setting));
     }
+    let what = format!("{}, {how}", told(setting));
+    json!({ "what": what, "states": findings.states, "complete": findings.complete })
+}
+
+fn write(name: &str, result: &Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/results");
+    std::fs::create_dir_all(&folder).expect("a folder for results");
+    let text = serde_json::to_string_pretty(result).expect("JSON");
+    std::fs::write(folder.join(name), &text).expect("writing the result");
+    print(&text);
+}
+
+/// `cargo test` shows it with `--nocapture`.
+#[expect(clippy::print_stderr, reason = "what was covered is the result")]
+fn print(text: &str) {
+    eprintln!("{text}");
 }
 
 #[test]
 fn the_promises_hold_and_each_rule_is_needed() {
-    let (mut states, mut bounds, mut classes) = (0, Vec::new(), Vec::new());
-    let mut note = |what: String, findings: Findings| {
-        holds(&what, &findings);
-        states += findings.states;
-        bounds.push(json!({ "what": what, "states": findings.states, "complete": findings.complete }));
-        classes.extend(findings.classes);
+    let strict = |replicas, faults| {
+        everywhere(replicas, faults).into_iter().filter(|setting| setting.variant == Variant::Strict)
     };
-    for variant in Variant::ALL {
-        for cold in [false, true] {
-            let findings = explore(
-                &Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 1, cold },
-                usize::MAX,
-            );
-            note(format!("{variant:?}, cold {cold}: 3 replicas, every trace with 1 fault"), findings);
-        }
-    }
-    for cold in [false, true] {
-        let findings = explore(
-            &Setting { rules: Rules::PRODUCTION, variant: Variant::Strict, replicas: 2, faults: 2, cold },
-            SOME,
-        );
-        note(format!("Strict, cold {cold}: 2 replicas, traces with 2 faults"), findings);
-        let findings = wander(
-            &Setting { rules: Rules::PRODUCTION, variant: Variant::Strict, replicas: 3, faults: 6, cold },
-            1,
-            SOME,
-        );
-        note(format!("Strict, cold {cold}: 3 replicas, 6 faults, at random"), findings);
-    }
+    type How = (&'static str, fn(&Setting) -> Findings);
+    let every: How = ("every trace", |setting| explore(setting, usize::MAX));
+    let part: How = ("a part of the traces", |setting| explore(setting, SOME));
+    let random: How = ("at random", |setting| wander(setting, 1, SOME));
+    let plan: Vec<(Setting, How)> = (everywhere(3, 1).into_iter().map(|setting| (setting, every)))
+        .chain(strict(2, 2).map(|setting| (setting, part)))
+        .chain(strict(3, 6).map(|setting| (setting, random)))
+        .collect();
+    let findings = on_all_processors(&plan, |(setting, (_, look))| look(setting));
+    let bounds: Vec<_> = plan
+        .iter()
+        .zip(&findings)
+        .map(|((setting, (how, _)), findings)| covered(setting, how, findings))
+        .collect();
+    let mut classes: Vec<_> = findings.iter().flat_map(|findings| &findings.classes).collect();
     classes.sort_unstable();
     classes.dedup();
-    let mut found = Vec::new();
-    for (name, take_out) in MUTANTS {
+    let found = on_all_processors(MUTANTS, |(name, take_out, variant)| {
         let mut rules = Rules::PRODUCTION;
         take_out(&mut rules);
-        let broken = [(1, false), (1, true), (2, false), (2, true)].into_iter().find_map(|(faults, cold)| {
-            let findings =
-                break_it(&Setting { rules, variant: Variant::Strict, replicas: 2, faults, cold }, MANY);
-            findings.broken.first().map(|(promise, _)| *promise)
-        });
-        found.push(json!({ "rule": name, "broken": broken }));
-    }
+        let mut settings = [(1, false), (1, true), (2, false), (2, true)]
+            .map(|(faults, cold)| Setting { rules, variant: *variant, replicas: 2, faults, cold })
+            .into_iter();
+        let broken =
+            settings.find_map(|setting| explore(&setting, MANY).broken.first().map(|(name, _)| *name));
+        json!({ "rule": name, "broken": broken })
+    });
     let caught = found.iter().filter(|mutant| !mutant["broken"].is_null()).count();
     let result = json!({
-        "states": states,
+        "states": findings.iter().map(|findings| findings.states).sum::<usize>(),
         "bounds": bounds,
         "classes": classes,
         "mutants": found.len(),
         "mutants_found": caught,
         "found": found,
     });
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/results");
-    std::fs::create_dir_all(&folder).expect("a folder for results");
-    let text = serde_json::to_string_pretty(&result).expect("JSON");
-    std::fs::write(folder.join("model.json"), &text).expect("writing the result");
-    eprintln!("{text}");
+    write("model.json", &result);
     assert_eq!(caught, MUTANTS.len(), "a rule that can be taken out is no rule");
-    assert_eq!(classes, ["L1", "L2", "L3", "L4", "L5", "L6"], "each class of what cannot be saved is met");
+    assert_eq!(
+        classes,
+        [&"L1", &"L2", &"L3", &"L4", &"L5", &"L6"],
+        "each class of what cannot be saved is met"
+    );
 }
 
-/// Hours, perhaps: `make model`.
+/// An hour, or some: `make model`.
 #[test]
 #[ignore = "takes long: make model"]
 fn every_trace_with_two_faults() {
-    for variant in Variant::ALL {
-        for cold in [false, true] {
-            let what = format!("{variant:?}, cold {cold}: 3 replicas, every trace with 2 faults");
-            let findings = explore(
-                &Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 2, cold },
-                usize::MAX,
-            );
-            eprintln!("{what}: {} states, complete {}", findings.states, findings.complete);
-            holds(&what, &findings);
-        }
-    }
+    let settings = everywhere(3, 2);
+    let bounds = on_all_processors(&settings, |setting| {
+        let bound = covered(setting, "every trace", &explore(setting, usize::MAX));
+        print(&bound.to_string());
+        bound
+    });
+    write("model-two-faults.json", &json!({ "bounds": bounds }));
 }

@@ -43,15 +43,14 @@ impl Replica {
         let found = match seen.state {
             Ok(found) => found,
             Err(trouble) => {
-                // An outage of the store is no silence of a claim's holder.
-                self.watched = None;
+                self.forget_silence();
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
             }
         };
         if missing_login {
-            self.watched = None;
+            self.forget_silence();
         }
         // A restored store may count its versions anew: the content tells, too.
         let same = found.document.as_ref().is_ok_and(|document| *document == self.stored);
@@ -247,17 +246,24 @@ impl Replica {
         }
     }
 
-    /// The id of the claim, once it was read unchanged for a whole term with no failed read in between.
+    /// An outage of the store is no silence of a claim's holder.
+    fn forget_silence(&mut self) {
+        self.watched = self.watched.take().filter(|_| !self.settings.rules.outage_is_no_silence);
+    }
+
+    /// The id of the claim, once it was read unchanged for a whole term with no failed read in between. A claim that
+    /// was called a doubt and is back was put there by a holder that is alive: it is waited for anew.
     fn silent_claim(&mut self, boot: Duration) -> Option<String> {
         let Some(claim) = &self.stored.claim else {
             self.watched = None;
             return None;
         };
+        let rev = self.stored.rev;
         let since = match &self.watched {
-            Some((id, since)) if *id == claim.id => *since,
+            Some((id, seen, since)) if (id, *seen) == (&claim.id, rev) => *since,
             _ => boot,
         };
-        self.watched = Some((claim.id.clone(), since));
+        self.watched = Some((claim.id.clone(), rev, since));
         // A holder of another version may have said that it takes longer.
         let said = SignedDuration::from_secs(claim.term_s.clamp(0, 3600));
         let term = unsigned(self.settings.timing.term.max(said));

@@ -31,6 +31,32 @@ fn seen(document: Document) -> Event {
 }
 
 #[test]
+fn a_claim_that_its_holder_put_back_is_waited_for_anew() {
+    let mut replica = replica();
+    let claim = |rev| {
+        let claim = Claim {
+            id: "c".to_owned(),
+            holder: "other/1".to_owned(),
+            parent_fp: "r4".to_owned(),
+            ..Claim::default()
+        };
+        Document { claim: Some(claim), rev, ..living(&login("r1"), "r4") }
+    };
+    let mut step = |event: Event, second: i64| replica.step(event, &moment(second));
+    step(seen(claim(1)), 0);
+    step(Event::Woke, 60);
+    let Effect::Write(doubt) = step(seen(claim(1)), 60) else { panic!("silent for a term: a doubt") };
+    assert!(doubt.doubt.is_some() && doubt.claim.is_none());
+    step(Event::Written(Ok(())), 60);
+    // Its holder waits for an answer, and says so.
+    assert!(matches!(step(seen(claim(3)), 60), Effect::Wait(_)));
+    step(Event::Woke, 119);
+    assert!(matches!(step(seen(claim(3)), 119), Effect::Wait(_)));
+    step(Event::Woke, 120);
+    assert!(matches!(step(seen(claim(3)), 120), Effect::Write(_)));
+}
+
+#[test]
 fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
     let (mut replica, stored) = (replica(), living(&login("r1"), "r4"));
     let reason = |replica: &Replica| replica.trouble().map(|trouble| trouble.reason);
