@@ -3,8 +3,18 @@
 
 #[path = "e2e/agent.rs"]
 mod agent;
+#[path = "e2e/forced.rs"]
+mod forced;
+#[path = "e2e/keep_alive.rs"]
+mod keep_alive;
+#[path = "e2e/leaving.rs"]
+mod leaving;
 #[path = "e2e/platform.rs"]
 mod platform;
+#[path = "e2e/scene.rs"]
+mod scene;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
