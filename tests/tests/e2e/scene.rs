@@ -58,10 +58,13 @@ impl Scene {
         presentations(&log).filter(|p| p.client_id.as_deref() == Some(self.agent)).cloned().collect()
     }
 
-    /// The next request of this agent is spoilt in this way; waits until it has arrived, and finds whose it is.
-    pub(crate) fn spoil(&self, fault: Fault) -> Spoilt {
-        let before = self.presented().len();
+    /// The next request of this agent is spoilt in this way.
+    pub(crate) fn spoil(&self, fault: Fault) {
         PLATFORM.standin.fail_next(1, &fault.of_client(self.agent));
+    }
+
+    /// Waits until a request was spoilt after the first `before`, and finds whose it is.
+    pub(crate) fn spoilt(&self, before: usize) -> Spoilt {
         let presentation = eventually(START, || {
             let presented = self.presented();
             let spoilt = presented[before..].iter().find(|p| p.fault.is_some());
@@ -77,7 +80,9 @@ impl Scene {
 
     /// The next answer is held back until it is released, while the provider has done what was asked.
     pub(crate) fn hold(&self) -> Spoilt {
-        self.spoil(Fault::new(How::Held))
+        let before = self.presented().len();
+        self.spoil(Fault::new(How::Held));
+        self.spoilt(before)
     }
 
     /// Lets the answer go that is held back, and waits until it is stored.
