@@ -1,13 +1,17 @@
 //! The CronJob that keeps a grant alive, when it overlaps itself and the agents.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use agent_creds_tests::cluster::{eventually, get, kubectl};
 use agent_creds_tests::standin::{Fault, How};
 use serde_json::{Value, json};
 
 use crate::agent::{account, apply, example, name, restarts};
 use crate::platform::{NIGHTLY, PLATFORM, START, why};
-use crate::scene::Scene;
+use crate::scene::{Scene, Spoilt};
 
+/// Longer than a newcomer looks on before it claims (three seconds), and less than an answer is waited for (15).
+const WHILE: Duration = Duration::from_secs(6);
 /// Seconds after which the provider is asked again; until then the Jobs have started.
 const RETRY_AFTER: &str = "20";
 
@@ -20,7 +24,7 @@ fn a_cron_job_that_overlaps_itself_and_the_agents_redeems_once() {
     scene.spoil(Fault::new(How::Held));
     let jobs = both("first");
     let held = scene.spoilt(0);
-    both_run(&jobs);
+    both_wait(&jobs, &held);
     scene.release(&held);
     complete(&jobs);
     assert_eq!(scene.presented().len(), 1, "{:#?}", scene.presented());
@@ -55,8 +59,8 @@ fn both(name: &str) -> [String; 2] {
     names
 }
 
-/// Waits until each runs.
-fn both_run(jobs: &[String]) {
+/// Waits until both run, and who came second had the time to do what it must not do while an answer is held back.
+fn both_wait(jobs: &[String], held: &Spoilt) {
     for job in jobs {
         eventually(START, || {
             let selector = format!("batch.kubernetes.io/job-name={job}");
@@ -66,6 +70,11 @@ fn both_run(jobs: &[String]) {
             if state["running"].is_null() { Err(format!("{}: {state}", name(pod))) } else { Ok(()) }
         });
     }
+    let since = Duration::from_millis(held.presentation.at_ms);
+    eventually(START, || match UNIX_EPOCH.elapsed().expect("the clock is past 1970").saturating_sub(since) {
+        passed if passed >= WHILE => Ok(()),
+        passed => Err(format!("held back for {passed:?}")),
+    });
 }
 
 /// Waits until each has succeeded, at the first try.

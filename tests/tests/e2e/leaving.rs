@@ -80,7 +80,7 @@ fn leaves_with_its_answer(scene: &Scene, held: &Spoilt, tell: impl FnOnce() -> R
     kubectl(&["get", "--raw", &metrics]).unwrap_or_else(|error| panic!("{holder} does not wait: {error}"));
     assert_eq!(document(agent)["claim"]["parent_fp"], held.token(), "nobody else goes on meanwhile");
     scene.release(held);
-    let said = log.to_the_end();
+    let said = log.ended();
     let last = said.rfind(SUCCESS).unwrap_or_default();
     assert_eq!(said.matches(SUCCESS).count(), before + 1, "what it waited for has come: {said}");
     assert!(said[last..].contains(r#""message":"stopped""#), "it was let finish: {said}");
@@ -96,7 +96,7 @@ impl Following {
         Self(kubectl.expect("starting kubectl"))
     }
 
-    fn to_the_end(mut self) -> String {
+    fn ended(mut self) -> String {
         use std::io::Read as _;
         let mut said = String::new();
         let mut stdout = self.0.stdout.take().expect("piped");

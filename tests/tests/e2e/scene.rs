@@ -175,10 +175,8 @@ impl Drop for Scene {
         PLATFORM.standin.stop_failing();
         PLATFORM.standin.set_token_life(Some(TOKEN_LIFE));
         let all = ["delete", "deployment,job", "--all", "--namespace", self.agent, "--cascade=foreground"];
-        // Whether that works is no part of the test, and it may be failing already.
-        if let Err(error) = kubectl(&[&all[..], &["--timeout=60s"]].concat()) {
-            println!("cleaning up {}: {error}", self.agent);
-        }
+        // Whether that works is no part of the test, which may be failing already.
+        let _ = kubectl(&[&all[..], &["--timeout=60s"]].concat());
     }
 }
 
