@@ -33,22 +33,25 @@ fn a_holder_deleted_by_force_leaves_a_doubt_that_waits_for_its_licence() {
         scene.spoil(fault);
         scene.request();
     }
-    let lost = scenes.each_ref().map(|scene| Lost::by_force(scene, scene.spoilt(0)));
-    let again = thread::scope(|threads| {
+    let [(first, replayed), (lost, refused)] = thread::scope(|threads| {
         let waiting = [0, 1].map(|place| {
-            let (lost, pods) = (&lost[place], &pods[place]);
-            threads.spawn(move || lost.again(pods))
+            let (scene, pods) = (&scenes[place], &pods[place]);
+            threads.spawn(move || {
+                let lost = Lost::by_force(scene, scene.spoilt(0));
+                let again = lost.again(pods);
+                (lost.first, again)
+            })
         });
         waiting.map(|thread| thread.join().expect("presented again when it may be"))
     });
     let [unsent, unanswered] = &scenes;
 
-    assert_eq!(again[0].outcome, "granted", "the provider had done nothing: {:?}", again[0]);
+    assert_eq!(replayed.outcome, "granted", "the provider had done nothing: {replayed:?}");
     unsent.all_serve(2);
-    unsent.is_kept_but_for(&[lost[0].first.token()]);
+    unsent.is_kept_but_for(&[first.token()]);
 
-    assert_eq!(again[1].outcome, "invalid_grant", "a strict provider ends the login: {:?}", again[1]);
-    let family = again[1].family.as_deref().expect("the server knows it");
+    assert_eq!(refused.outcome, "invalid_grant", "a strict provider ends the login: {refused:?}");
+    let family = refused.family.as_deref().expect("the server knows it");
     assert_eq!(revoked(&PLATFORM.standin.log()).filter(|dead| *dead == family).count(), 1);
     for pod in get(&["pods", "--namespace", unanswered.agent])["items"].as_array().expect("a list") {
         eventually(START, || match grant(unanswered.agent, name(pod))? {
@@ -57,7 +60,7 @@ fn a_holder_deleted_by_force_leaves_a_doubt_that_waits_for_its_licence() {
         });
     }
     told(unanswered, "InvalidGrant");
-    assert_eq!(unanswered.times().get(lost[1].first.token()), Some(&2), "and nothing is tried on");
+    assert_eq!(unanswered.times().get(lost.token()), Some(&2), "and nothing is tried on");
     PLATFORM.log_in(unanswered.agent);
     unanswered.all_serve(2);
     for scene in &scenes {
