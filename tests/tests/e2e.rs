@@ -34,6 +34,8 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
     let pods = ready_pods("ops", 3);
     for pod in &pods {
         is_injected(pod);
+        // Pods can be ready before the first token has come.
+        eventually(START, || ask("ops", name(pod), "/v1/token/pagerduty").map(|_| ()));
     }
     let redeemed = || -> Vec<String> {
         let log = standin.log();
