@@ -4,6 +4,7 @@
 //! evidence that a refresh token was presented once, and what came of it.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub enum Event {
 pub struct Presentation {
     /// When its last byte had been read, in milliseconds since 1970 by the wall clock.
     pub at_ms: u64,
+    /// Where it came from: in a cluster the pod's address.
+    pub peer: Option<IpAddr>,
     /// Its `Host`.
     pub host: String,
     /// Its path, without a query.

@@ -111,6 +111,11 @@ impl Standin {
         self.shared.endpoint().faults.add(calls, fault);
     }
 
+    /// Lets one answer go that is held back ([`How::Held`]), or the next one that would be.
+    pub fn release(&self) {
+        self.shared.release();
+    }
+
     /// Takes back all faults that have not happened.
     pub fn stop_failing(&self) {
         self.shared.endpoint().faults.clear();

@@ -23,6 +23,8 @@ pub(super) enum Reply {
     Answer { status: u16, headers: Vec<(String, String)>, body: String, promised: usize },
     /// Say nothing, for as long as the client waits.
     Hang,
+    /// Say this, once the test lets it go.
+    Held(Box<Self>),
     /// Close without a word.
     Close,
 }
@@ -38,6 +40,7 @@ impl Reply {
     pub(super) fn to(result: &Result<Granted, Refusal>, fault: Option<&Fault>) -> Self {
         match fault.map(|fault| &fault.how) {
             Some(How::Hang) => return Self::Hang,
+            Some(How::Held) => return Self::Held(Box::new(Self::to(result, None))),
             Some(How::Close) => return Self::Close,
             Some(How::Html) => {
                 return Self::new(200, "text/html", "<html><body>Back soon</body></html>".to_owned());

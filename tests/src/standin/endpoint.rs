@@ -32,6 +32,7 @@ impl Endpoint {
     pub(super) fn answer(&mut self, asked: &Asked, wall_ms: u64) -> Reply {
         let mut seen = Presentation {
             at_ms: wall_ms,
+            peer: asked.peer,
             host: asked.host().to_owned(),
             path: asked.uri.path().to_owned(),
             ..Presentation::default()

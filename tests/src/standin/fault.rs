@@ -13,7 +13,7 @@ pub struct Fault {
     /// Whether the request was carried out before the answer went wrong. For [`How::NoRefreshToken`]: whether the
     /// presented token was used up, though no other is given. [`How::Cut`], [`How::NoExpiresIn`],
     /// [`How::ExpiresInText`] and [`How::Scope`] spoil a good answer, so they carry the request out whatever stands
-    /// here.
+    /// here; so does [`How::Held`], which spoils nothing.
     #[serde(default)]
     pub committed: bool,
     /// Only for requests of this client; without it for whoever comes.
@@ -48,6 +48,8 @@ pub enum How {
     },
     /// The request is read and never answered; the connection stays open.
     Hang,
+    /// The good answer, but only when the test lets it go ([`super::Standin::release`]).
+    Held,
     /// The request is read and the connection closed.
     Close,
     /// The good answer without `refresh_token`.
@@ -129,6 +131,7 @@ impl Fault {
             How::Html => "html".to_owned(),
             How::Cut { .. } => "cut".to_owned(),
             How::Hang => "hang".to_owned(),
+            How::Held => "held".to_owned(),
             How::Close => "close".to_owned(),
             How::NoRefreshToken => "no_refresh_token".to_owned(),
             How::NoExpiresIn => "no_expires_in".to_owned(),

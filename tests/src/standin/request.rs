@@ -1,5 +1,7 @@
 //! A request as the wire brought it, and the checks that come before anything is known about the client.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -17,6 +19,8 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
     /// The name in the TLS handshake; none if the client connected to an address.
     pub(super) sni: Option<String>,
+    /// Where it came from.
+    pub(super) peer: Option<IpAddr>,
 }
 
 impl Asked {
@@ -32,7 +36,7 @@ impl Asked {
     /// Whose token endpoint it is for.
     pub(super) fn provider(&self) -> Result<Provider, Refusal> {
         let name = host_name(self.host());
-        let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         if !address && self.sni.as_deref() != Some(name) {
             let sni = self.sni.as_deref().unwrap_or("nothing");
             return Err(Refusal::misdirected(format!("Host says {name:?}, the handshake said {sni}")));

@@ -1,5 +1,6 @@
 //! TLS and HTTP around the endpoint: connections in, replies out, and the ways to break off.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -17,7 +18,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,16 +33,17 @@ const BODY_LIMIT: usize = 256 * 1024;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What all connections and the test share.
-#[derive(Default)]
 pub(super) struct Shared {
     endpoint: Mutex<Endpoint>,
     /// Told after each line of the log.
     written: watch::Sender<()>,
+    /// A permit for each answer that is held back and may go.
+    released: Semaphore,
 }
 
 impl Shared {
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint: Mutex::new(endpoint), written: watch::Sender::new(()) }
+        Self { endpoint: Mutex::new(endpoint), written: watch::Sender::new(()), released: Semaphore::new(0) }
     }
 
     pub(super) fn endpoint(&self) -> MutexGuard<'_, Endpoint> {
@@ -50,6 +52,10 @@ impl Shared {
 
     pub(super) fn written(&self) -> watch::Receiver<()> {
         self.written.subscribe()
+    }
+
+    pub(super) fn release(&self) {
+        self.released.add_permits(1);
     }
 
     pub(super) fn is_active(&self, access_token: &str) -> bool {
@@ -95,6 +101,10 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<S
 #[derive(Clone)]
 struct Sni(Option<String>);
 
+/// Whose connection it is.
+#[derive(Clone, Copy)]
+struct Peer(Option<IpAddr>);
+
 /// Marks a response that stands for closing the connection without one.
 #[derive(Clone)]
 struct Hangup;
@@ -102,11 +112,12 @@ struct Hangup;
 async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
     // Small writes that wait for each other's acknowledgement would cost 40 ms a request.
     let _ = tcp.set_nodelay(true);
+    let peer = tcp.peer_addr().ok().map(|address| address.ip().to_canonical());
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp)).await else {
         return;
     };
     let sni = stream.get_ref().1.server_name().map(str::to_owned);
-    let router = TowerToHyperService::new(router.layer(Extension(Sni(sni))));
+    let router = TowerToHyperService::new(router.layer(Extension(Sni(sni))).layer(Extension(Peer(peer))));
     let service = service_fn(move |request| {
         let response = router.call(request);
         async move {
@@ -124,14 +135,25 @@ async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
 async fn token_request(
     State(shared): State<Arc<Shared>>,
     Extension(Sni(sni)): Extension<Sni>,
+    Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Result<Response, StatusCode> {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| StatusCode::BAD_REQUEST)?;
     // From here to the log there is no await: a client that goes away now does not stop what it asked for.
-    let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body, sni };
-    match shared.answer(&asked) {
-        Reply::Hang => std::future::pending().await,
+    let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body, sni, peer };
+    let reply = match shared.answer(&asked) {
+        Reply::Held(reply) => {
+            // Who goes away before takes no permit with it.
+            if let Ok(permit) = shared.released.acquire().await {
+                permit.forget();
+            }
+            *reply
+        }
+        reply => reply,
+    };
+    match reply {
+        Reply::Hang | Reply::Held(_) => std::future::pending().await,
         Reply::Close => {
             let mut response = Response::new(Body::empty());
             response.extensions_mut().insert(Hangup);

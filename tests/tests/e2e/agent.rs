@@ -72,11 +72,11 @@ pub(crate) fn grant(namespace: &str, pod: &str) -> Result<Value, String> {
     Ok(ask(namespace, pod, "/v1/grants")?["grants"][0].clone())
 }
 
-/// The state document of the grant, and the uid of its Secret.
+/// The state document of the grant; null where there is none yet.
 pub(crate) fn document(namespace: &str) -> Value {
     use base64::Engine as _;
     let secret = get(&["secret", "devops-agent-pagerduty-state", "--namespace", namespace]);
-    let state = secret["data"]["state"].as_str().expect("a state");
+    let Some(state) = secret["data"]["state"].as_str() else { return Value::Null };
     let state = base64::engine::general_purpose::STANDARD.decode(state).expect("base64");
     serde_json::from_slice(&state).expect("a document")
 }

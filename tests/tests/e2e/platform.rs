@@ -16,7 +16,21 @@ use serde_json::json;
 /// Seconds that the stand-in's access tokens live: 20 refreshes in two minutes.
 pub(crate) const TOKEN_LIFE: u64 = 5;
 /// Agents of the tests, each in a namespace of its own.
-pub(crate) const AGENTS: [&str; 5] = ["ops", "job", "late", "strict", "down"];
+pub(crate) const AGENTS: [&str; 11] = [
+    "ops",
+    "job",
+    "late",
+    "strict",
+    "down",
+    "rolling",
+    "evicted",
+    "unsent",
+    "unanswered",
+    NIGHTLY,
+    "upgraded",
+];
+/// The one whose grant a CronJob keeps alive, on a day that no test sees.
+pub(crate) const NIGHTLY: &str = "nightly";
 /// The one ServiceAccount name that they all use, as in the example.
 pub(crate) const ACCOUNT: &str = "devops-agent";
 /// The one grant Secret of each.
@@ -25,6 +39,8 @@ const SECRET: &str = "stand-in-client-secret";
 
 pub(crate) struct Platform {
     pub(crate) standin: Standin,
+    /// The release's values.
+    values: String,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -51,9 +67,20 @@ impl Platform {
             make_namespace(agent, "baseline");
         }
         make_namespace(SYSTEM, "restricted");
-        let webhook_ca = certificate();
-        install(&webhook_ca, standin.ca_pem());
-        Self { standin, _runtime: runtime }
+        let values = values(&certificate(), standin.ca_pem());
+        let platform = Self { standin, values, _runtime: runtime };
+        if let Err(error) = platform.helm("install", &["--wait", "--timeout", "2m"]) {
+            panic!("helm install: {error}\n{}", why(SYSTEM));
+        }
+        platform
+    }
+
+    /// `helm VERB` of the chart in the repository, with the values of this platform.
+    pub(crate) fn helm(&self, verb: &str, more: &[&str]) -> Result<String, String> {
+        let chart = root().join("charts/agent-creds");
+        let chart = chart.to_str().expect("UTF-8");
+        let arguments = [verb, "agent-creds", chart, "--namespace", SYSTEM, "--values", "-"];
+        helm(&[&arguments[..], more].concat(), &self.values)
     }
 
     /// What a person does after a login: writes the grant Secret. Returns the login's refresh token.
@@ -101,34 +128,21 @@ fn certificate() -> String {
     authority.ca_pem().to_owned()
 }
 
-fn install(webhook_ca: &str, provider_ca: &str) {
-    let agents: Vec<_> = AGENTS
-        .iter()
-        .map(|agent| json!({"agent": {"namespace": agent, "name": ACCOUNT}, "secrets": [GRANT]}))
-        .collect();
+fn values(webhook_ca: &str, provider_ca: &str) -> String {
+    let agents = AGENTS.map(|agent| {
+        let mut grant = json!({"agent": {"namespace": agent, "name": ACCOUNT}, "secrets": [GRANT]});
+        if agent == NIGHTLY {
+            grant["keepAlive"] = json!({"schedule": "0 0 29 2 *"});
+        }
+        grant
+    });
     let values = json!({
         "image": {"registry": "localhost/agent-creds", "webhook": {"tag": "test"}, "sidecar": {"tag": "test"}},
         "certificates": {"caBundle": webhook_ca},
         "providerRoots": provider_ca,
         "grants": agents,
     });
-    let chart = root().join("charts/agent-creds");
-    let chart = chart.to_str().expect("UTF-8");
-    let arguments = [
-        "install",
-        "agent-creds",
-        chart,
-        "--namespace",
-        SYSTEM,
-        "--wait",
-        "--timeout",
-        "2m",
-        "--values",
-        "-",
-    ];
-    if let Err(error) = helm(&arguments, &values.to_string()) {
-        panic!("helm install: {error}\n{}", why(SYSTEM));
-    }
+    values.to_string()
 }
 
 /// What there is to know about the pods of a namespace, for a test that failed.

@@ -1,5 +1,7 @@
 //! What can be made to go wrong, and what that leaves behind.
 
+use std::pin::pin;
+
 use super::*;
 
 async fn attempt(server: &Standin, token: &str) -> Result<Answer, Failure> {
@@ -110,6 +112,25 @@ async fn a_hanging_answer_is_in_the_log_and_a_closed_one_is_an_error() {
     assert!(matches!(attempt(&server, &token).await, Err(Failure::Unanswered(_))));
     assert_eq!(last(&server.log()).fault.as_deref(), Some("close"));
     tokens(&attempt(&server, &token).await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn a_held_answer_comes_when_it_is_let_go() {
+    let server = standin().await;
+    let token = server.seed(Provider::PagerDuty, "app");
+    server.fail_next(1, &Fault::new(How::Held));
+    let mut waiting = pin!(attempt(&server, &token));
+    let arrived = server.log_when(|log| presentations(log).count() == 1);
+    let held = tokio::select! {
+        biased;
+        answer = &mut waiting => panic!("{answer:?}"),
+        log = arrived => last(&log),
+    };
+    assert_eq!((held.fault.as_deref(), held.outcome.as_str()), (Some("held"), "granted"));
+    assert_eq!(held.peer, Some(server.addr().ip()), "from this machine");
+    server.release();
+    let (_, child) = tokens(&waiting.await.expect("an answer"));
+    assert_eq!(held.child_sha256, Some(fingerprint(&child)));
 }
 
 #[tokio::test]
