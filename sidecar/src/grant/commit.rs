@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::{Answer, Tokens};
 use super::document::{
-    Access, Claim, Document, Doubt, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed, Spare, Token,
-    Verdict,
+    Access, Claim, Document, Doubt, Forced, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed,
+    Spare, Token, Verdict,
 };
 use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
@@ -90,6 +90,11 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
     {
         go_on_with(&mut next, spare, &fp, presentation);
     }
+    if let Some(access_fp) =
+        claim.rejected.clone().filter(|_| mine && !matches!(answer, Answer::NotCommitted { .. }))
+    {
+        next.forced = Some(Forced { access_fp, at: claim.claimed_at, ..Forced::default() });
+    }
     if mine && outcome != Outcome::NotSent {
         let (by, outcome) = (claim.holder.clone(), outcome.as_str().to_owned());
         next.last = Some(Last { redeemed_at: sent_at, outcome, by, ..Last::default() });
@@ -132,6 +137,8 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
     }
     document.spare.retain(|spare| spare.seed.is_none());
     (document.doubt, document.verdict, document.retry) = (None, None, None);
+    // A request of which nothing came still stands.
+    document.request = document.request.take().filter(|request| claim.request.as_ref() != Some(&request.id));
     document.reauth_at = reauth_at(document, asked, sent_at);
     let granted = tokens.scopes.as_deref();
     let lacks = |scope: &String| granted.is_some_and(|granted| !granted.contains(scope));

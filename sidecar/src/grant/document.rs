@@ -230,6 +230,12 @@ part! {
         claimed_at: Timestamp,
         /// How long a silent holder is waited for.
         term_s: i64,
+        /// The [`Request`] that it carries out, by its id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        /// The access token that a provider's API refused, where that is why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rejected: Option<String>,
     }
 }
 

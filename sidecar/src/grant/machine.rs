@@ -9,7 +9,7 @@ use super::document::{Claim, Document, Home, Purpose, Token};
 use super::doubt::{Missing, doubt};
 use super::login::Login;
 use super::rules::{Rules, Timing};
-use super::schedule::{self, due, note_forced};
+use super::schedule::{self, due};
 use super::seed::adopt;
 use crate::outcome::{Cause, Reason};
 
@@ -66,6 +66,8 @@ pub struct Attempt {
     pub parent_fp: String,
     /// Why it is presented.
     pub purpose: Purpose,
+    /// The access token that was refused, where that is why.
+    pub rejected: Option<String>,
 }
 
 impl Attempt {
@@ -78,6 +80,8 @@ impl Attempt {
             purpose: self.purpose,
             claimed_at: now,
             term_s: timing.term.as_secs(),
+            request: self.document.request.as_ref().map(|request| request.id.clone()),
+            rejected: self.rejected.clone(),
             ..Claim::default()
         };
         (Document { claim: Some(claim.clone()), ..self.document.clone() }, claim)
@@ -114,11 +118,10 @@ pub fn next(view: &View<'_>) -> Step {
         return Step::Wait(Some(due));
     }
     let (token, parent_fp) = (head.token.clone(), head.fp.clone());
-    if purpose == Purpose::Forced {
-        note_forced(&mut adopted, view.rejected, view.now);
-    }
+    let forced = purpose == Purpose::Forced && adopted.request.is_none();
+    let rejected = view.rejected.filter(|_| forced).map(str::to_owned);
     adopted.home = view.home.cloned().or(adopted.home);
-    Step::Claim(Box::new(Attempt { token, parent_fp, purpose, document: adopted }))
+    Step::Claim(Box::new(Attempt { token, parent_fp, purpose, rejected, document: adopted }))
 }
 
 /// Whether a redemption is wanted now, though something may be in its way.

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{Access, Document, Forced, Purpose, Refresh};
+use super::document::{Access, Document, Purpose, Refresh};
 use super::machine::View;
 use super::rules::Timing;
 
@@ -62,14 +62,6 @@ pub fn may_force(document: &Document, rejected: &str, now: Timestamp, timing: &T
         let helped = forced.proved || access.issued_at > forced.at + timing.term;
         forced.access_fp != rejected && helped && now >= forced.at + timing.forced_distance
     })
-}
-
-/// Notes that the refresh which is about to be claimed was forced.
-pub fn note_forced(document: &mut Document, rejected: Option<&str>, now: Timestamp) {
-    if document.request.take().is_none() {
-        let access_fp = rejected.unwrap_or_default().to_owned();
-        document.forced = Some(Forced { access_fp, at: now, proved: false, ..Forced::default() });
-    }
 }
 
 /// When a new access token is wanted: now if there is none of this login, else around 80 % of its life and, where

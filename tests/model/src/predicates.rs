@@ -169,7 +169,10 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     }
     world.history.last_send = Some((token.to_owned(), world.now));
     let holds_child = |other: &Actor| other.owed().is_some_and(|owed| owed.claim.parent_fp == fingerprint);
-    if others.iter().any(|other| holds_child(other) && !other.is_live()) {
+    // It is away, or was when the last moment had come.
+    let licensed = world.history.presented.iter().find(|(other, ..)| other == token).map(|(.., at)| *at);
+    let away = |other: &Actor| !other.is_live() || licensed.is_some_and(|at| other.away_until >= at);
+    if others.iter().any(|other| holds_child(other) && away(other)) {
         world.history.add(Class::CutOff);
     }
     note(world, token, claimed_at, &stored, actor);

@@ -214,6 +214,7 @@ impl Protocol {
                 world.actors[who] = Arc::new(started);
             } else if over(actor.frozen_until) || over(actor.cut_until) {
                 let mut actor = (**actor).clone();
+                actor.away_until = now;
                 if over(actor.frozen_until) {
                     actor.frozen_until = None;
                 }

@@ -46,6 +46,8 @@ pub(crate) struct Actor {
     pub(crate) noticed_cut: bool,
     /// Since when it has run without a failed read.
     pub(crate) back_since: i64,
+    /// When it was stopped or without the store last.
+    pub(crate) away_until: i64,
     /// A reply that is on its way, or that is waited for in vain: when that ends, and what it says.
     pub(crate) reply: Option<(i64, Option<Said>)>,
     /// Its spool was lost with it.
@@ -125,6 +127,7 @@ impl Actor {
             cut_until: None,
             noticed_cut: false,
             back_since: now,
+            away_until: now,
             reply: None,
             spool_lost: false,
             sends_late: false,

@@ -67,3 +67,22 @@ async fn stands_while_the_provider_cannot_be_reached() {
     world.secrets.hurry("one");
     granted(&world, 2).await;
 }
+
+#[tokio::test]
+async fn stands_while_the_provider_is_busy() {
+    let world = World::with(&["one"]).await;
+    let sidecar = world.sidecar(&["one"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    world.secrets.rest("one");
+    world.standin.fail_next(1, &Fault::status(429));
+    request(&world);
+    sidecar.becomes("one", "degraded", "rate_limited").await;
+    assert_eq!(world.secrets.state("one")["request"]["id"], "5f0c", "nothing came of it");
+    world.secrets.hurry("one");
+    eventually("the request is carried out", async || {
+        let request = world.secrets.state("one")["request"].clone();
+        if request.is_null() { Ok(()) } else { Err(request) }
+    })
+    .await;
+    assert_eq!(world.outcomes("one").len(), 3);
+}

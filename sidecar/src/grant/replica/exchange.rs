@@ -34,9 +34,7 @@ impl Replica {
                 Effect::Write(self.numbered(document))
             }
             Err(reason) => {
-                // The backoff goes in under a claim that never stood; who wants a refresh now still wants it.
-                let (request, forced) = (self.stored.request.clone(), self.stored.forced.clone());
-                let document = Document { request, forced, ..document };
+                // The backoff goes in under a claim that never stood.
                 let answer = Answer::NotCommitted { reason, retry_after_s: None, sent: false };
                 let (asked, sent_at) = (login.asked(), moment.now);
                 let owed = Owed {

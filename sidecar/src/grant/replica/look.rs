@@ -44,6 +44,8 @@ impl Replica {
             Ok(found) => found,
             Err(trouble) => {
                 self.forget_silence();
+                // Who comes back from an outage has to be heard, too, before anything is claimed.
+                self.version = self.version.take().map(|(_, since)| (String::new(), since));
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);

@@ -57,6 +57,22 @@ fn a_claim_that_its_holder_put_back_is_waited_for_anew() {
 }
 
 #[test]
+fn nothing_is_claimed_before_whoever_comes_back_from_an_outage_too_was_heard() {
+    let mut replica = replica();
+    let stored = living(&login("r1"), "r4");
+    let mut step = |event: Event, second: i64| replica.step(event, &moment(second));
+    let outage = || Trouble { reason: Reason::StoreUnavailable, message: String::new() };
+    let nothing = || Event::Read(Box::new(Seen { login: Err(outage()), state: Err(outage()) }));
+    assert!(matches!(step(seen(stored.clone()), 3500), Effect::Wait(until) if until == at(3503)));
+    step(Event::Woke, 3502);
+    assert!(matches!(step(nothing(), 3502), Effect::Wait(_)));
+    step(Event::Woke, 3504);
+    assert!(matches!(step(seen(stored.clone()), 3504), Effect::Wait(until) if until == at(3507)));
+    step(Event::Woke, 3507);
+    assert!(matches!(step(seen(stored), 3507), Effect::Connect(_)));
+}
+
+#[test]
 fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
     let (mut replica, stored) = (replica(), living(&login("r1"), "r4"));
     let reason = |replica: &Replica| replica.trouble().map(|trouble| trouble.reason);
