@@ -223,8 +223,8 @@ pub struct Replica {
     trouble: Option<Trouble>,
     /// The furthest document that was seen: a second copy of the state Secret.
     memory: Option<Document>,
-    /// The version that was read last, and since when it was read unchanged.
-    version: Option<(String, Duration)>,
+    /// The version that was read last, and since when it was read unchanged with no failed read between.
+    version: Option<(String, Option<Duration>)>,
     /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
     watched: Option<(String, u64, Duration)>,
     owed: Option<Owed>,

@@ -45,7 +45,7 @@ impl Replica {
             Err(trouble) => {
                 self.forget_silence();
                 // Who comes back from an outage has to be heard, too, before anything is claimed.
-                self.version = self.version.take().map(|(_, since)| (String::new(), since));
+                self.version = self.version.take().map(|(version, _)| (version, None));
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
@@ -56,8 +56,9 @@ impl Replica {
         }
         // A restored store may count its versions anew: the content tells, too.
         let same = found.document.as_ref().is_ok_and(|document| *document == self.stored);
-        let since = self.version.take().filter(|(version, _)| same && *version == found.version);
-        self.version = Some((found.version.clone(), since.map_or(moment.boot, |(_, since)| since)));
+        let before = self.version.take().filter(|(version, _)| same && *version == found.version);
+        let since = before.and_then(|(_, since)| since).unwrap_or(moment.boot);
+        self.version = Some((found.version.clone(), Some(since)));
         self.home.clone_from(&found.home);
         self.remember(found, moment)
     }
@@ -169,7 +170,7 @@ impl Replica {
 
     /// Until when the state is too new to claim on, or to file a token in whose parent it does not know.
     pub(super) fn settles_until(&self, moment: &Moment) -> Timestamp {
-        let since = self.version.as_ref().map_or(moment.boot, |(_, since)| *since);
+        let since = self.version.as_ref().and_then(|(_, since)| *since).unwrap_or(moment.boot);
         let settled = since + unsigned(self.settings.timing.settle);
         moment.now + signed(settled.saturating_sub(moment.boot))
     }
