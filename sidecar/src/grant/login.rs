@@ -1,6 +1,7 @@
 //! What the grant Secret says today, with its fingerprints; and what of it an answer is judged by.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::{Replay, Unavailable};
@@ -12,8 +13,8 @@ use super::fingerprint;
 /// A grant with its fingerprints.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The grant.
-    pub grant: Grant,
+    /// The grant; one copy of its secrets, however many hold it.
+    pub grant: Arc<Grant>,
     /// [`fingerprint::of_login`]
     pub token_fp: String,
     /// [`fingerprint::of_binding`]
@@ -33,7 +34,7 @@ impl Login {
             token_fp: fingerprint::of_login(&grant),
             binding: fingerprint::of_binding(&grant),
             config_fp: fingerprint::of_config(&grant),
-            grant,
+            grant: Arc::new(grant),
             issued_at: None,
             created_at: None,
         }

@@ -223,7 +223,7 @@ pub struct Replica {
     trouble: Option<Trouble>,
     /// The furthest document that was seen: a second copy of the state Secret.
     memory: Option<Document>,
-    /// The version that was read last, and since when it was read unchanged with no failed read between.
+    /// The version that was read last, and since when it was read unchanged, with no failed read or write between.
     version: Option<(String, Option<Duration>)>,
     /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
     watched: Option<(String, u64, Duration)>,

@@ -31,6 +31,9 @@ const QUIET: i64 = 200_000;
 /// And the judgement falls here.
 const HORIZON: i64 = 1_000_000;
 
+/// How far the replicas' ideas of the time are off, in milliseconds.
+const SKEWS: [i64; 3] = [0, 15_000, -15_000];
+
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -44,6 +47,8 @@ pub struct Setting {
     pub faults: u8,
     /// Whether it starts with an empty state, or in the middle of a token's life.
     pub cold: bool,
+    /// Whether the replicas' ideas of the time differ, by half a minute at most.
+    pub skewed: bool,
 }
 
 /// A setting, with its logins.
@@ -54,14 +59,15 @@ pub(crate) struct Protocol {
     replicas: u8,
     faults: u8,
     cold: bool,
+    skewed: bool,
     logins: Vec<Login>,
 }
 
 impl Protocol {
     fn new(setting: &Setting) -> Self {
-        let Setting { rules, variant, replicas, faults, cold } = *setting;
+        let Setting { rules, variant, replicas, faults, cold, skewed } = *setting;
         let logins = ["0.0", "1.0", "never-issued"].iter().map(|token| login(token, variant)).collect();
-        Self { rules, variant, replicas, faults, cold, logins }
+        Self { rules, variant, replicas, faults, cold, skewed, logins }
     }
 
     fn may_fail(&self, world: &World) -> bool {
@@ -120,8 +126,8 @@ fn living(login: &Login, provider: &mut Provider) -> Document {
             ..Refresh::default()
         }),
         access: Some(Access {
-            token: "a1".to_owned().into(),
-            fp: of_token(&"a1".to_owned().into()),
+            token: "a1@-420000".to_owned().into(),
+            fp: of_token(&"a1@-420000".to_owned().into()),
             issued_at: at(-420),
             expires_at: at(180),
             lifetime_s: 600,
@@ -174,7 +180,9 @@ impl Model for Protocol {
         let peak = document.progress();
         let actors = (0..self.replicas)
             .map(|index| {
-                Arc::new(Actor::start(self.settings(index, format!("p{index}"), 0), index, 0, None, 0))
+                let settings = self.settings(index, format!("p{index}"), 0);
+                let skew = if self.skewed { SKEWS[usize::from(index) % SKEWS.len()] } else { 0 };
+                Arc::new(Actor::start(settings, (index, 0), skew, None, 0))
             })
             .collect();
         vec![World {
@@ -185,6 +193,7 @@ impl Model for Protocol {
             late: Vec::new(),
             faults: 0,
             history: History { peak, ..History::default() },
+            slack: if self.skewed { 30_000 } else { 0 },
             broken: None,
         }]
     }
@@ -260,7 +269,7 @@ impl Model for Protocol {
         macro_rules! promises {
             ($($name:literal),+) => { vec![$(Property::always($name, |_, world: &World| world.broken != Some($name)),)+] };
         }
-        let mut all = promises!("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P10", "P11", "P12", "P13");
+        let mut all = promises!("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P10", "P11", "P12", "P13");
         all.extend([
             Property::sometimes("L1", |_, world| lost_by(world, Class::AnswerLost)),
             Property::sometimes("L2", |_, world| lost_by(world, Class::Killed)),

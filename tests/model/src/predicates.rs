@@ -10,6 +10,7 @@ use agent_creds_sidecar::grant::status::is_served;
 use agent_creds_sidecar::outcome::Cause;
 use jiff::Timestamp;
 
+use super::provider::LIFE;
 use super::world::{Actor, EPOCH, History, Said, World};
 
 /// Term of a claim, window of a send, room before the end of an access token, least pause: the protocol's figures,
@@ -65,11 +66,18 @@ fn fp(token: &str) -> String {
     of_token(&token.to_owned().into())
 }
 
-/// P2: what is served was stored before.
+/// P2 and P8: what is served was stored before, and is not served past its end.
 pub(crate) fn served(world: &mut World, actor: &Actor) {
     let access = actor.replica.known().access.as_ref();
     if access.is_some_and(|access| !world.store.accesses.contains(&access.fp)) {
         breaks(world, "P2");
+    }
+    let end = access.and_then(|access| access.token.expose().split_once('@')?.1.parse::<i64>().ok());
+    if let (Some(access), Some(issued)) = (access, end) {
+        let own_time = Timestamp::from_millisecond(EPOCH + issued + LIFE + actor.skew).unwrap_or_default();
+        if is_served(access.expires_at, access.lifetime_s, own_time) {
+            breaks(world, "P8");
+        }
     }
 }
 
@@ -87,7 +95,7 @@ pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
     // P13: nobody is called silent who was not listened to for a whole term, without a failed read.
     let silent = next.doubt.as_ref().filter(|doubt| doubt.cause == Cause::Silent.as_str());
     if let Some(claim) = before.claim.as_ref().filter(|_| next.claim.is_none() && silent.is_some())
-        && world.now < actor.back_since.max(millis(claim.claimed_at)) + TERM
+        && world.now + world.slack < actor.back_since.max(millis(claim.claimed_at)) + TERM
     {
         breaks(world, "P13");
     }
@@ -101,7 +109,9 @@ pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
         let first =
             world.history.presented.iter().find(|(token, ..)| fp(token) == verdict.fp).map(|(_, at, _)| *at);
         let first = first.into_iter().chain(open.map(|doubt| millis(doubt.first_sent_at))).min();
-        if !refused || (open.is_some() && first.is_some_and(|first| world.now < last_moment(&before, first)))
+        if !refused
+            || (open.is_some()
+                && first.is_some_and(|first| world.now + world.slack < last_moment(&before, first)))
         {
             breaks(world, "P5");
         }
@@ -129,7 +139,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         return;
     }
     // P7
-    if claimed_at.is_none_or(|at| world.now - at > WINDOW) {
+    if claimed_at.is_none_or(|at| world.now + actor.skew - at > WINDOW) {
         breaks(world, "P7");
     }
     let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
@@ -155,7 +165,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         let before = world.history.presented.iter().find(|(other, ..)| other == token);
         if let Some((_, _, licensed)) = before.filter(|_| rotates) {
             let probe = claim.purpose == Purpose::Probe;
-            let replay = claim.purpose == Purpose::Replay && world.now >= *licensed;
+            let replay = claim.purpose == Purpose::Replay && world.now + world.slack >= *licensed;
             if !probe && !replay {
                 breaks(world, "P1");
             }
@@ -164,7 +174,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     // P11
     let probes = claim.is_some_and(|claim| claim.purpose == Purpose::Probe);
     let soon = world.history.last_send.as_ref().filter(|_| !world.history.rolled_back && !probes);
-    if soon.is_some_and(|(other, at)| other == token && world.now - at < PAUSE) {
+    if soon.is_some_and(|(other, at)| other == token && world.now + world.slack - at < PAUSE) {
         breaks(world, "P11");
     }
     world.history.last_send = Some((token.to_owned(), world.now));

@@ -23,6 +23,8 @@ pub enum Variant {
     Fixed,
 }
 
+/// Life of an access token, in milliseconds.
+pub(crate) const LIFE: i64 = 600_000;
 /// The grace of those that have one, in seconds.
 const GRACE: u32 = 1800;
 
@@ -79,7 +81,7 @@ impl Provider {
             return refused();
         }
         if self.variant == Variant::Fixed {
-            return self.granted(None);
+            return self.granted(None, now);
         }
         match &found.used {
             None => self.rotate(token, found.family, now),
@@ -90,10 +92,10 @@ impl Provider {
                     _ if now - at > i64::from(GRACE) * 1000 => self.revoke(found.family),
                     Variant::SameAgain if fresh => {
                         let child = child.clone();
-                        self.granted(Some(&child))
+                        self.granted(Some(&child), now)
                     }
                     Variant::Another => self.rotate(token, found.family, now),
-                    Variant::AccessOnly => self.granted(None),
+                    Variant::AccessOnly => self.granted(None, now),
                     _ => self.revoke(found.family),
                 }
             }
@@ -106,13 +108,15 @@ impl Provider {
             parent.used.get_or_insert((now, child.clone()));
         }
         self.tokens.insert(child.clone(), Token { family, used: None });
-        self.granted(Some(&child))
+        self.granted(Some(&child), now)
     }
 
-    fn granted(&mut self, refresh: Option<&str>) -> Said {
+    /// An access token says when it was issued.
+    fn granted(&mut self, refresh: Option<&str>, now: i64) -> Said {
         self.issued += 1;
         let refresh = refresh.map(|token| format!(r#","refresh_token":"{token}""#)).unwrap_or_default();
-        http(200, &format!(r#"{{"access_token":"a{}","expires_in":600{refresh}}}"#, self.issued))
+        let life = LIFE / 1000;
+        http(200, &format!(r#"{{"access_token":"a{}@{now}","expires_in":{life}{refresh}}}"#, self.issued))
     }
 
     fn revoke(&mut self, family: u8) -> Said {

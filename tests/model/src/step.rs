@@ -11,7 +11,7 @@ use agent_creds_sidecar::outcome::{Cause, Reason};
 use super::Protocol;
 use super::predicates::{self, Class};
 use super::provider::http;
-use super::world::{Actor, Late, Said, World, moment};
+use super::world::{Actor, Late, Said, World};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ impl Protocol {
     pub(crate) fn go(&self, world: &mut World, who: usize, failure: Option<Failure>) {
         let mut actor = (*world.actors[who]).clone();
         let event = self.happen(world, &mut actor, failure);
-        let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
+        let moment = actor.moment(world.store.version, world.now);
         actor.effect = actor.replica.step(event, &moment);
         predicates::served(world, &actor);
         world.actors[who] = Arc::new(actor);
@@ -174,7 +174,7 @@ impl Protocol {
             body: body.into_bytes(),
             complete: true,
         });
-        let moment = moment(actor.index, actor.incarnation, world.store.version, world.now);
+        let moment = actor.moment(world.store.version, world.now);
         actor.effect = actor.replica.step(Event::Replied(reply), &moment);
         predicates::served(world, &actor);
         world.actors[who] = Arc::new(actor);
@@ -204,13 +204,9 @@ impl Protocol {
             if over(actor.down_until) {
                 let (index, incarnation) = (actor.index, actor.incarnation + 1);
                 let pod = if actor.spool_lost { format!("p{index}.{incarnation}") } else { actor.pod() };
-                let started = Actor::start(
-                    self.settings(index, pod, incarnation),
-                    index,
-                    incarnation,
-                    actor.spool.clone(),
-                    now,
-                );
+                let settings = self.settings(index, pod, incarnation);
+                let started =
+                    Actor::start(settings, (index, incarnation), actor.skew, actor.spool.clone(), now);
                 world.actors[who] = Arc::new(started);
             } else if over(actor.frozen_until) || over(actor.cut_until) {
                 let mut actor = (**actor).clone();

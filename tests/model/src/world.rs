@@ -31,6 +31,8 @@ pub(crate) struct Store {
 pub(crate) struct Actor {
     pub(crate) index: u8,
     pub(crate) incarnation: u8,
+    /// By how many milliseconds its idea of the API server's time is ahead.
+    pub(crate) skew: i64,
     pub(crate) replica: Replica,
     pub(crate) effect: Effect,
     pub(crate) spool: Option<Record>,
@@ -99,6 +101,8 @@ pub(crate) struct World {
     pub(crate) late: Vec<Late>,
     pub(crate) faults: u8,
     pub(crate) history: History,
+    /// By how much two clocks differ at most.
+    pub(crate) slack: i64,
     /// The first predicate that fell.
     pub(crate) broken: Option<&'static str>,
 }
@@ -107,18 +111,17 @@ impl Actor {
     /// A process that has just started, with what is in its spool.
     pub(crate) fn start(
         settings: Settings,
-        index: u8,
-        incarnation: u8,
+        (index, incarnation): (u8, u8),
+        skew: i64,
         spool: Option<Record>,
         now: i64,
     ) -> Self {
-        let mut replica = Replica::new(settings, spool.clone());
-        let effect = replica.step(Event::Woke, &moment(index, incarnation, 0, now));
-        Self {
+        let mut actor = Self {
             index,
             incarnation,
-            replica,
-            effect,
+            skew,
+            replica: Replica::new(settings, spool.clone()),
+            effect: Effect::Read,
             spool,
             seen: 0,
             looked: (0, 0),
@@ -131,7 +134,20 @@ impl Actor {
             reply: None,
             spool_lost: false,
             sends_late: false,
-        }
+        };
+        actor.effect = actor.replica.step(Event::Woke, &actor.moment(0, now));
+        actor
+    }
+
+    /// Its clocks. What they show since it started is right.
+    pub(crate) fn moment(&self, version: u32, now: i64) -> Moment {
+        let since = std::time::Duration::from_millis(u64::try_from(now + 1_000_000).unwrap_or_default());
+        let at = |skew: i64| Timestamp::from_millisecond(EPOCH + now + skew).unwrap_or_default();
+        let jitter = u128::from(self.index) * 20_000;
+        let unique = u128::from(version) << 64 | u128::from(now.unsigned_abs()) << 16;
+        let who = u128::from(self.index) << 8 | u128::from(self.incarnation);
+        let random = jitter << 112 | unique | who;
+        Moment { now: at(self.skew), monotonic: since, boot: since, wall: at(0), random, draining: false }
     }
 
     /// The name of its pod.
@@ -156,7 +172,7 @@ impl Actor {
             // Without the store it asks in vain until that is over; once is enough to explore.
             (Effect::Wait(_) | Effect::Read, Some(until)) if self.noticed_cut => until,
             (Effect::Wait(_), None) if self.looked != (world.store.version, world.store.login) => world.now,
-            (Effect::Wait(until), _) => until.as_millisecond() - EPOCH,
+            (Effect::Wait(until), _) => until.as_millisecond() - EPOCH - self.skew,
             _ => world.now,
         }
     }
@@ -175,14 +191,4 @@ impl Actor {
     pub(crate) fn is_live(&self) -> bool {
         self.down_until.is_none() && self.frozen_until.is_none() && self.cut_until.is_none()
     }
-}
-
-/// The clocks: all of them right.
-pub(crate) fn moment(index: u8, incarnation: u8, version: u32, now: i64) -> Moment {
-    let since = std::time::Duration::from_millis(u64::try_from(now + 1_000_000).unwrap_or_default());
-    let at = Timestamp::from_millisecond(EPOCH + now).unwrap_or_default();
-    let jitter = u128::from(index) * 20_000;
-    let unique = u128::from(version) << 64 | u128::from(now.unsigned_abs()) << 16;
-    let random = jitter << 112 | unique | u128::from(index) << 8 | u128::from(incarnation);
-    Moment { now: at, monotonic: since, boot: since, wall: at, random, draining: false }
 }

@@ -60,14 +60,22 @@ fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Syn
 /// Kinds of provider, with a state that is empty at first and one in the middle of a token's life.
 fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
     let both = |variant| {
-        [false, true].map(|cold| Setting { rules: Rules::PRODUCTION, variant, replicas, faults, cold })
+        [false, true].map(|cold| Setting {
+            rules: Rules::PRODUCTION,
+            variant,
+            replicas,
+            faults,
+            cold,
+            skewed: false,
+        })
     };
     Variant::ALL.into_iter().flat_map(both).collect()
 }
 
 fn told(setting: &Setting) -> String {
-    let Setting { variant, replicas, faults, cold, .. } = setting;
-    format!("{variant:?}, cold {cold}: {replicas} replicas, {faults} faults")
+    let Setting { variant, replicas, faults, cold, skewed, .. } = setting;
+    let clocks = if *skewed { ", clocks differ" } else { "" };
+    format!("{variant:?}, cold {cold}: {replicas} replicas, {faults} faults{clocks}")
 }
 
 /// What was covered, or the story of a promise that fell.
@@ -103,6 +111,7 @@ fn the_promises_hold_and_each_rule_is_needed() {
     let part: How = ("a part of the traces", |setting| explore(setting, SOME));
     let random: How = ("at random", |setting| wander(setting, 1, SOME));
     let plan: Vec<(Setting, How)> = (everywhere(3, 1).into_iter().map(|setting| (setting, every)))
+        .chain(strict(3, 1).map(|setting| (Setting { skewed: true, ..setting }, every)))
         .chain(strict(2, 2).map(|setting| (setting, part)))
         .chain(strict(3, 6).map(|setting| (setting, random)))
         .collect();
@@ -119,7 +128,14 @@ fn the_promises_hold_and_each_rule_is_needed() {
         let mut rules = Rules::PRODUCTION;
         take_out(&mut rules);
         let mut settings = [(1, false), (1, true), (2, false), (2, true)]
-            .map(|(faults, cold)| Setting { rules, variant: *variant, replicas: 2, faults, cold })
+            .map(|(faults, cold)| Setting {
+                rules,
+                variant: *variant,
+                replicas: 2,
+                faults,
+                cold,
+                skewed: false,
+            })
             .into_iter();
         let broken =
             settings.find_map(|setting| explore(&setting, MANY).broken.first().map(|(name, _)| *name));

@@ -44,8 +44,7 @@ impl Replica {
             Ok(found) => found,
             Err(trouble) => {
                 self.forget_silence();
-                // Who comes back from an outage has to be heard, too, before anything is claimed.
-                self.version = self.version.take().map(|(version, _)| (version, None));
+                self.settles_anew();
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
@@ -225,6 +224,9 @@ impl Replica {
             trouble.message += "; a received refresh token waits to be stored, and no token that came with it is served before";
         }
         let outage = trouble.reason == Reason::StoreUnavailable;
+        if outage {
+            self.settles_anew();
+        }
         let first = self.pause(trouble.reason, moment);
         let pause = match &self.blocked {
             Some(before) if !outage => (before.pause * 2).min(LONGEST_PAUSE),
@@ -247,6 +249,11 @@ impl Replica {
         } else {
             PAUSE
         }
+    }
+
+    /// Who comes back from an outage, too, has to be heard before anything is claimed.
+    fn settles_anew(&mut self) {
+        self.version = self.version.take().map(|(version, _)| (version, None));
     }
 
     /// An outage of the store is no silence of a claim's holder.
