@@ -63,6 +63,7 @@ impl Replica {
             Ok(()) => self.mark(exchange, moment),
             Err(WriteError::Conflict) => Self::conflict(moment),
             Err(WriteError::Unclear(_)) => {
+                self.settles_anew();
                 self.phase = Phase::Checking(Box::new(exchange));
                 Effect::Read
             }

@@ -252,7 +252,7 @@ impl Replica {
     }
 
     /// Who comes back from an outage, too, has to be heard before anything is claimed.
-    fn settles_anew(&mut self) {
+    pub(super) fn settles_anew(&mut self) {
         self.version = self.version.take().map(|(version, _)| (version, None));
     }
 
