@@ -34,7 +34,7 @@ pub fn kubernetes(args: &GrantArgs, clock: &Clock) -> anyhow::Result<(Kubernetes
     let cluster = of_cluster(&public_keys(&roots).context("the CA of the API server")?);
     let roots = roots.into_iter().map(|root| root.to_vec()).collect();
     let token = args.identity_dir.join(API_TOKEN_FILE);
-    let store = Kubernetes::connect(&args.api_server, roots, &token, clock.clone())
+    let store = Kubernetes::connect(&args.api_server, roots, &token, clock.clone(), &timing(args))
         .with_context(|| format!("the Kubernetes store, with the token in {}", token.display()))?;
     Ok((store, cluster))
 }

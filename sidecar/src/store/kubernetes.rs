@@ -25,6 +25,7 @@ use super::{Object, ObjectName, Regarding, STATE_KEY, Store, StoreError};
 use crate::clock::Clock;
 use crate::grant::fingerprint::hex;
 use crate::grant::news::News;
+use crate::grant::rules::Timing;
 use crate::random::random;
 
 /// Largest answer, in bytes: the API server's limit for a Secret, base64-encoded, and its metadata.
@@ -33,14 +34,17 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch is asked to end after so many seconds, below every usual idle limit between us and the API server.
 const WATCH_SECONDS: u32 = 280;
-/// Pause after a watch that ended, so that an outage is not answered with a storm.
-const WATCH_PAUSE: Duration = Duration::from_secs(2);
+/// Longest wait for a connection to the API server. With the pause after a watch it is about the settle time of the
+/// protocol: who remembers more hears of a state that was rolled back before anybody else claims on it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The Kubernetes API as one ServiceAccount sees it.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Client,
     clock: Clock,
+    /// Longest pause after a watch that ended, so that an outage is not answered with a storm.
+    watch_pause: Duration,
 }
 
 /// Why the client could not be made.
@@ -62,15 +66,17 @@ impl Kubernetes {
         roots: Vec<Vec<u8>>,
         token_file: &Path,
         clock: Clock,
+        timing: &Timing,
     ) -> Result<Self, ClientError> {
         let mut config = Config::new(server.parse().map_err(ClientError::Url)?);
         config.root_cert = Some(roots);
-        config.connect_timeout = Some(Duration::from_secs(5));
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
         // A repeated PUT conflicts with itself; and what is repeated here is decided by the protocol alone.
         config.default_retry = false;
         config.auth_info =
             AuthInfo { token_file: Some(token_file.display().to_string()), ..AuthInfo::default() };
-        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)?, clock })
+        let watch_pause = Duration::try_from(timing.settle).unwrap_or_default() / 3;
+        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)?, clock, watch_pause })
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -223,7 +229,8 @@ impl Store for Kubernetes {
                     seen.send_if_modified(changed);
                 }
             }
-            tokio::time::sleep(WATCH_PAUSE).await;
+            let half = f64::from(u8::from_be_bytes(random())) / 510.0;
+            tokio::time::sleep(self.watch_pause.mul_f64(0.5 + half)).await;
         }
     }
 }
