@@ -93,7 +93,10 @@ pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
     }
     world.history.peak = world.history.peak.max(next.progress());
     // P13: nobody is called silent who was not listened to for a whole term, without a failed read.
-    let silent = next.doubt.as_ref().filter(|doubt| doubt.cause == Cause::Silent.as_str());
+    let silent = next
+        .doubt
+        .as_ref()
+        .filter(|doubt| doubt.cause == Cause::Silent.as_str() && before.doubt.as_ref() != Some(doubt));
     if let Some(claim) = before.claim.as_ref().filter(|_| next.claim.is_none() && silent.is_some())
         && world.now + world.slack < actor.back_since.max(millis(claim.claimed_at)) + TERM
     {
