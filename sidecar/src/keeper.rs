@@ -28,6 +28,7 @@ use crate::grant::login::Login;
 use crate::grant::news::news;
 use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, WriteError};
 use crate::grant::rules::{Rules, Timing};
+use crate::grant::spread::drawn;
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::outcome::{Cause, Outcome, Reason};
@@ -98,7 +99,7 @@ impl<S: Store> Keeper<S> {
         let settings = Settings {
             pod: tools.spool.pod().to_owned(),
             process: format!("{:016x}", u64::from_be_bytes(random())),
-            spread: u16::from_be_bytes(random()),
+            spread: drawn(u64::from_be_bytes(random())),
             rarely: tools.once.is_some(),
             timing: tools.timing,
             rules: Rules::PRODUCTION,
@@ -137,7 +138,7 @@ impl<S: Store> Keeper<S> {
             let mut event = Event::Woke;
             loop {
                 let moment = self.moment();
-                self.hear();
+                self.hear(&moment);
                 let effect = self.replica.step(event, &moment);
                 self.publish();
                 self.settle(&effect, moment.now);
@@ -168,7 +169,12 @@ impl<S: Store> Keeper<S> {
                         state_news.mark_unchanged();
                         Event::Read(Box::new(self.look().await))
                     }
+                    // Somebody else has gone first: their claim is read, in place of losing a race against it.
+                    Effect::Connect(_) if self.is_outdated(&state_news) => Event::Woke,
                     Effect::Connect(login) => Event::Connected(self.connect(&login).await),
+                    Effect::Write(_) if self.replica.is_claiming() && self.is_outdated(&state_news) => {
+                        Event::Written(Err(WriteError::Conflict))
+                    }
                     Effect::Write(document) => Event::Written(self.write(&document).await),
                     // An own state ends with the process, and so does what is owed to it.
                     Effect::Spool(_) if self.place.alone => Event::Spooled(true),
@@ -183,6 +189,12 @@ impl<S: Store> Keeper<S> {
         }
         self.revoke().await;
         self.ended()
+    }
+
+    /// Whether the state is known to have changed since it was last read or written.
+    fn is_outdated(&self, news: &watch::Receiver<Option<S::Version>>) -> bool {
+        news.has_changed().is_ok_and(|changed| changed)
+            && *news.borrow() != self.state.as_ref().map(|state| state.version.clone())
     }
 
     fn moment(&self) -> Moment {
@@ -242,11 +254,11 @@ impl<S: Store> Keeper<S> {
     }
 
     /// Passes on what the agent says about the access token that it has.
-    fn hear(&mut self) {
+    fn hear(&mut self, moment: &Moment) {
         let access = self.known().access.as_ref();
         let refused = access.filter(|access| self.shelf.refusals.told_of(&access.fp));
         if let Some(access_fp) = refused.map(|access| access.fp.clone()) {
-            self.replica.reject(access_fp);
+            self.replica.reject(access_fp, moment);
         }
     }
 

@@ -4,6 +4,8 @@
 mod exchange;
 mod look;
 
+pub use look::REREAD;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -225,12 +227,17 @@ pub struct Replica {
     memory: Option<Document>,
     /// The version that was read last, and since when it was read unchanged, with no failed read or write between.
     version: Option<(String, Option<Duration>)>,
+    /// When this replica last learnt what all others learn at the same time: a new login, a refused token, or that the
+    /// store is back.
+    news: Duration,
     /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
     watched: Option<(String, u64, Duration)>,
     owed: Option<Owed>,
     /// The last claim that was followed up to its end.
     settled: Option<String>,
     blocked: Option<Blocked>,
+    /// It could not connect when it last tried, and nobody has got through since.
+    stands_back: bool,
     /// An access token that a provider's API refused.
     rejected: Option<String>,
     /// What is counted once it is stored.
@@ -267,10 +274,12 @@ impl Replica {
             trouble: None,
             memory: None,
             version: None,
+            news: Duration::ZERO,
             watched: None,
             owed,
             settled,
             blocked: None,
+            stands_back: false,
             rejected: None,
             outcome: None,
             report: None,
@@ -361,6 +370,11 @@ impl Replica {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// Whether the write that was asked for last is a claim: nothing is lost where it is not made.
+    pub fn is_claiming(&self) -> bool {
+        matches!(self.phase, Phase::Claiming(_))
+    }
+
     /// For one that redeems rarely: whether no redemption was wanted when it was last decided.
     pub fn has_nothing_to_do(&self) -> bool {
         self.content
@@ -372,7 +386,10 @@ impl Replica {
     }
 
     /// A provider's API refused this access token (its fingerprint).
-    pub fn reject(&mut self, access_fp: String) {
+    pub fn reject(&mut self, access_fp: String, moment: &Moment) {
+        if self.rejected.as_ref() != Some(&access_fp) {
+            self.news = moment.boot;
+        }
         self.rejected = Some(access_fp);
     }
 

@@ -42,7 +42,7 @@ impl Timing {
         config_distance: SignedDuration::from_mins(5),
         forced_distance: SignedDuration::from_mins(10),
         probe: SignedDuration::from_mins(1),
-        spread: SignedDuration::from_secs(10),
+        spread: SignedDuration::from_secs(6),
     };
 
     /// All times multiplied: days of the protocol in minutes of a test.

@@ -12,8 +12,8 @@ use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
 
-/// Both Secrets are read again at least so often, besides the watch.
-const REREAD: SignedDuration = SignedDuration::from_mins(10);
+/// Both Secrets are read again about so often, besides the watch.
+pub const REREAD: SignedDuration = SignedDuration::from_mins(10);
 /// Pause after a Secret that a person has to mend.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two writes that the store refuses.
@@ -36,7 +36,13 @@ impl Replica {
     pub(super) fn take_in(&mut self, seen: Seen, moment: &Moment) -> Result<(), Timestamp> {
         self.trouble = None;
         match seen.login {
-            Ok(login) => self.login = Some(login),
+            Ok(login) => {
+                // A first look is no news: whoever starts has a time of its own.
+                if self.login.as_ref().is_some_and(|before| *before != login) {
+                    self.news = moment.boot;
+                }
+                self.login = Some(login);
+            }
             Err(trouble) => self.trouble = Some(trouble),
         }
         let missing_login = self.trouble.is_some();
@@ -45,6 +51,7 @@ impl Replica {
             Err(trouble) => {
                 self.forget_silence();
                 self.settles_anew();
+                self.news = moment.boot;
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
@@ -108,6 +115,8 @@ impl Replica {
             return Effect::Wait(moment.now + PAUSE);
         };
         let silent = self.silent_claim(moment.boot);
+        self.stands_back &= self.stored.retry.is_some();
+        let spread = f64::from(self.settings.spread) / f64::from(u16::MAX);
         let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
         let view = View {
             login: &login,
@@ -116,12 +125,15 @@ impl Replica {
             now: moment.now,
             silent_claim: silent.as_deref(),
             settles_until: self.settles_until(moment),
+            news_at: then(self.news, moment),
+            turn: self.turn(spread),
             rejected: self.rejected.as_deref(),
             rarely: self
                 .settings
                 .rarely
                 .then(|| SignedDuration::from_hours((idle_days * 6).min(RARELY * 24))),
-            spread: f64::from(self.settings.spread) / f64::from(u16::MAX),
+            spread,
+            stands_back: self.stands_back,
             draining: moment.draining,
             timing: self.settings.timing,
             rules: self.settings.rules,
@@ -167,11 +179,21 @@ impl Replica {
         })
     }
 
-    /// Until when the state is too new to claim on, or to file a token in whose parent it does not know.
+    /// Until when the state is, or was, too new to claim on, or to file a token in whose parent it does not know.
     pub(super) fn settles_until(&self, moment: &Moment) -> Timestamp {
         let since = self.version.as_ref().and_then(|(_, since)| *since).unwrap_or(moment.boot);
-        let settled = since + unsigned(self.settings.timing.settle);
-        moment.now + signed(settled.saturating_sub(moment.boot))
+        then(since, moment) + self.settings.timing.settle
+    }
+
+    /// How long after news that all have at once this replica acts on it: so late that the others see it if one goes
+    /// first. Who redeemed last goes at once, so that one replica alone loses no time; and so does everybody where nobody
+    /// has redeemed yet, since they start one after the other.
+    fn turn(&self, spread: f64) -> SignedDuration {
+        let others = |by: &str| by.split('/').next() != Some(&*self.settings.pod);
+        match &self.stored.last {
+            Some(last) if others(&last.by) => self.settings.timing.settle.mul_f64(spread),
+            _ => SignedDuration::ZERO,
+        }
     }
 
     pub(super) fn write(&mut self, document: Document) -> Effect {
@@ -284,6 +306,11 @@ impl Replica {
 /// 0 to 1.
 pub(super) fn fraction(random: u128) -> f64 {
     f64::from((random >> 112) as u16) / f64::from(u16::MAX)
+}
+
+/// The API server's time at a boot time that is past.
+fn then(boot: Duration, moment: &Moment) -> Timestamp {
+    moment.now - signed(moment.boot.saturating_sub(boot))
 }
 
 fn unsigned(duration: SignedDuration) -> Duration {
