@@ -33,7 +33,7 @@ pub enum Event {
     Spooled(bool),
     /// The request is on its way.
     Sent,
-    /// The token endpoint replied, or did not. It comes while an [`Effect::Wait`] is carried out.
+    /// The token endpoint replied, or did not. It comes while an [`Effect::Wait`] or an [`Effect::Read`] is carried out.
     Replied(Reply),
 }
 
@@ -370,9 +370,9 @@ impl Replica {
         matches!(self.phase, Phase::Idle)
     }
 
-    /// Whether the write that was asked for last is a claim: nothing is lost where it is not made.
-    pub fn is_claiming(&self) -> bool {
-        matches!(self.phase, Phase::Claiming(_))
+    /// Whether nothing is lost where the write that was asked for last is not made: it brings no answer of a provider.
+    pub fn can_decide_anew(&self) -> bool {
+        matches!(self.phase, Phase::Claiming(_) | Phase::Writing(_))
     }
 
     /// For one that redeems rarely: whether no redemption was wanted when it was last decided.

@@ -8,6 +8,7 @@ use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
 use crate::grant::machine::{Step, View, is_wanted, next};
 use crate::grant::memory::is_behind;
+use crate::grant::rules::Timing;
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
@@ -114,9 +115,9 @@ impl Replica {
         let Some(login) = self.login.clone().filter(|_| self.trouble.is_none()) else {
             return Effect::Wait(moment.now + PAUSE);
         };
-        let silent = self.silent_claim(moment.boot);
-        self.stands_back &= self.stored.retry.is_some();
         let spread = f64::from(self.settings.spread) / f64::from(u16::MAX);
+        let silent = self.silent_claim(moment.boot, spread);
+        self.stands_back &= self.stored.retry.is_some();
         let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
         let view = View {
             login: &login,
@@ -150,7 +151,7 @@ impl Replica {
                 Effect::Wait(at.min(reread))
             }
             Step::Wait(None) if self.stored.claim.is_some() => {
-                Effect::Wait(moment.now + self.settings.timing.term)
+                Effect::Wait(moment.now + self.patience(spread))
             }
             Step::Wait(None) => Effect::Wait(reread),
             Step::Refuse(reason) => {
@@ -283,9 +284,17 @@ impl Replica {
         self.watched = self.watched.take().filter(|_| !self.settings.rules.outage_is_no_silence);
     }
 
+    /// How long a claim is waited for: all see it at the same time, and one is enough to say that it is silent.
+    fn patience(&self, spread: f64) -> SignedDuration {
+        let Timing { term, spread: over, .. } = self.settings.timing;
+        // A holder of another version may have said that it takes longer.
+        let said = self.stored.claim.as_ref().map_or(0, |claim| claim.term_s.clamp(0, 3600));
+        term.max(SignedDuration::from_secs(said)) + over.mul_f64(spread)
+    }
+
     /// The id of the claim, once it was read unchanged for a whole term with no failed read in between. A claim that
     /// was called a doubt and is back was put there by a holder that is alive: it is waited for anew.
-    fn silent_claim(&mut self, boot: Duration) -> Option<String> {
+    fn silent_claim(&mut self, boot: Duration, spread: f64) -> Option<String> {
         let Some(claim) = &self.stored.claim else {
             self.watched = None;
             return None;
@@ -296,10 +305,8 @@ impl Replica {
             _ => boot,
         };
         self.watched = Some((claim.id.clone(), rev, since));
-        // A holder of another version may have said that it takes longer.
-        let said = SignedDuration::from_secs(claim.term_s.clamp(0, 3600));
-        let term = unsigned(self.settings.timing.term.max(said));
-        (boot.saturating_sub(since) >= term).then(|| claim.id.clone())
+        let patience = unsigned(self.patience(spread));
+        (boot.saturating_sub(since) >= patience).then(|| claim.id.clone())
     }
 }
 
