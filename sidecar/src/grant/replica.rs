@@ -4,8 +4,6 @@
 mod exchange;
 mod look;
 
-pub use look::REREAD;
-
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -227,8 +225,7 @@ pub struct Replica {
     memory: Option<Document>,
     /// The version that was read last, and since when it was read unchanged, with no failed read or write between.
     version: Option<(String, Option<Duration>)>,
-    /// When this replica last learnt what all others learn at the same time: a new login, a refused token, or that the
-    /// store is back.
+    /// When this replica last learnt what all learn at the same time: a new login, a refused token, the store is back.
     news: Duration,
     /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
     watched: Option<(String, u64, Duration)>,
@@ -370,7 +367,7 @@ impl Replica {
         matches!(self.phase, Phase::Idle)
     }
 
-    /// Whether nothing is lost where the write that was asked for last is not made: it brings no answer of a provider.
+    /// Whether nothing is lost where the write that was asked for is not made: it brings no answer of a provider.
     pub fn can_decide_anew(&self) -> bool {
         matches!(self.phase, Phase::Claiming(_) | Phase::Writing(_))
     }

@@ -2,6 +2,9 @@
 
 use jiff::SignedDuration;
 
+/// Both Secrets are read again about so often, besides the watch.
+pub const REREAD: SignedDuration = SignedDuration::from_mins(10);
+
 /// The protocol's times. Tests scale them all by one factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {

@@ -8,13 +8,11 @@ use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
 use crate::grant::machine::{Step, View, is_wanted, next};
 use crate::grant::memory::is_behind;
-use crate::grant::rules::Timing;
+use crate::grant::rules::{REREAD, Timing};
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
 
-/// Both Secrets are read again about so often, besides the watch.
-pub const REREAD: SignedDuration = SignedDuration::from_mins(10);
 /// Pause after a Secret that a person has to mend.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two writes that the store refuses.
