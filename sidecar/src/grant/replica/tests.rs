@@ -130,8 +130,8 @@ fn after_an_outage_of_the_store_not_all_come_at_once() {
         replica.step(Event::Read(Box::new(unread)), &moment(4000));
         replica.step(seen(stored), &moment(4001))
     };
-    assert!(matches!(goes_on("pod/process"), Effect::Connect(_)));
-    assert_eq!(goes_on("other/process"), Effect::Wait(at(4003)));
+    assert_eq!(goes_on("pod/process"), Effect::Wait(at(4004)), "settles");
+    assert_eq!(goes_on("other/process"), Effect::Wait(at(4007)), "and in turn");
 }
 
 #[test]
