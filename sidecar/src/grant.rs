@@ -14,5 +14,6 @@ pub mod replica;
 pub mod rules;
 pub mod schedule;
 pub mod seed;
+pub mod spread;
 pub mod status;
 pub mod token;

@@ -28,6 +28,7 @@ use crate::grant::login::Login;
 use crate::grant::news::news;
 use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, WriteError};
 use crate::grant::rules::{Rules, Timing};
+use crate::grant::spread::drawn;
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::outcome::{Cause, Outcome, Reason};
@@ -75,6 +76,12 @@ pub struct Keeper<S: Store> {
     slot: Slot,
     /// The state Secret as it was last read or written: what a write goes on top of.
     state: Option<Object<S::Version>>,
+    /// What the grant Secret says, if it could be read when that was last tried.
+    login: Option<Login>,
+    /// Whether the next look is at both Secrets: also at the grant Secret, of which no change is known.
+    whole: bool,
+    /// Whether the last one was.
+    saw_whole: bool,
     /// uid of the grant Secret, where the store has such a thing.
     grant_uid: Option<String>,
     place: Place,
@@ -98,7 +105,7 @@ impl<S: Store> Keeper<S> {
         let settings = Settings {
             pod: tools.spool.pod().to_owned(),
             process: format!("{:016x}", u64::from_be_bytes(random())),
-            spread: u16::from_be_bytes(random()),
+            spread: drawn(u64::from_be_bytes(random())),
             rarely: tools.once.is_some(),
             timing: tools.timing,
             rules: Rules::PRODUCTION,
@@ -112,6 +119,9 @@ impl<S: Store> Keeper<S> {
             replica,
             slot,
             state: None,
+            login: None,
+            whole: true,
+            saw_whole: false,
             grant_uid: None,
             place: Place::default(),
             holder,
@@ -137,7 +147,7 @@ impl<S: Store> Keeper<S> {
             let mut event = Event::Woke;
             loop {
                 let moment = self.moment();
-                self.hear();
+                self.hear(&moment);
                 let effect = self.replica.step(event, &moment);
                 self.publish();
                 self.settle(&effect, moment.now);
@@ -157,18 +167,28 @@ impl<S: Store> Keeper<S> {
                         tokio::select! {
                             () = tokio::time::sleep(wait) => Event::Woke,
                             _ = grant_news.changed() => Event::Woke,
-                            _ = state_news.changed() => Event::Woke,
+                            () = overtaken(&mut state_news, self.state.as_ref()) => {
+                                self.whole = false;
+                                Event::Woke
+                            }
                             _ = phase.changed() => Event::Woke,
                             () = shelf.refusals.news() => Event::Woke,
                             reply = replied(&mut self.sending) => Event::Replied(reply),
                         }
                     }
                     Effect::Read => {
+                        self.whole |= grant_news.has_changed().unwrap_or(true);
                         grant_news.mark_unchanged();
                         state_news.mark_unchanged();
-                        Event::Read(Box::new(self.look().await))
+                        self.look_or_hear_the_reply().await
                     }
+                    // A claim is decided on both Secrets as they are now; and where somebody else has gone first, their
+                    // claim is read, in place of losing a race against it.
+                    Effect::Connect(_) if !self.saw_whole || self.is_outdated(&state_news) => Event::Woke,
                     Effect::Connect(login) => Event::Connected(self.connect(&login).await),
+                    Effect::Write(_) if self.replica.can_decide_anew() && self.is_outdated(&state_news) => {
+                        Event::Written(Err(WriteError::Conflict))
+                    }
                     Effect::Write(document) => Event::Written(self.write(&document).await),
                     // An own state ends with the process, and so does what is owed to it.
                     Effect::Spool(_) if self.place.alone => Event::Spooled(true),
@@ -183,6 +203,26 @@ impl<S: Store> Keeper<S> {
         }
         self.revoke().await;
         self.ended()
+    }
+
+    /// A look; but a reply that comes meanwhile is not kept waiting by a store that is slow: it is not spooled yet.
+    async fn look_or_hear_the_reply(&mut self) -> Event {
+        let (before, mut sending) = (self.state.clone(), self.sending.take());
+        let event = tokio::select! {
+            reply = replied(&mut sending) => Event::Replied(reply),
+            seen = self.look() => Event::Read(Box::new(seen)),
+        };
+        if matches!(event, Event::Replied(_)) {
+            // What only half a look has found is not what the replica goes on from.
+            self.state = before;
+        }
+        self.sending = sending;
+        event
+    }
+
+    /// Whether the state is known to have changed since it was last read or written.
+    fn is_outdated(&self, news: &watch::Receiver<Option<S::Version>>) -> bool {
+        news.has_changed().is_ok_and(|changed| changed) && differs(news, self.state.as_ref())
     }
 
     fn moment(&self) -> Moment {
@@ -242,11 +282,11 @@ impl<S: Store> Keeper<S> {
     }
 
     /// Passes on what the agent says about the access token that it has.
-    fn hear(&mut self) {
+    fn hear(&mut self, moment: &Moment) {
         let access = self.known().access.as_ref();
         let refused = access.filter(|access| self.shelf.refusals.told_of(&access.fp));
         if let Some(access_fp) = refused.map(|access| access.fp.clone()) {
-            self.replica.reject(access_fp);
+            self.replica.reject(access_fp, moment);
         }
     }
 
@@ -299,6 +339,15 @@ impl<S: Store> Keeper<S> {
         let (outcome, reason) = (outcome.as_str(), reason.map_or("", Reason::as_str));
         tracing::info!(grant = %self.shelf.secret, provider, outcome, reason, cause, "refresh");
     }
+}
+
+/// Waits until the state is another than the one that was last read or written: what this replica wrote is no news to it.
+async fn overtaken<V: PartialEq>(news: &mut watch::Receiver<Option<V>>, known: Option<&Object<V>>) {
+    while news.changed().await.is_ok() && !differs(news, known) {}
+}
+
+fn differs<V: PartialEq>(news: &watch::Receiver<Option<V>>, known: Option<&Object<V>>) -> bool {
+    news.borrow().as_ref() != known.map(|object| &object.version)
 }
 
 /// The reply that is waited for; for ever where none is.

@@ -1,7 +1,7 @@
 # Sourced: the rows of bench.json and their table.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-results=$root/target/results/bench.json
+results=$root/target/results/bench${BENCH_ONLY:+-only}.json
 : >"$work/rows"
 
 # row NAME UNIT OURS [GOAL]

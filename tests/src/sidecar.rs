@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -62,6 +62,7 @@ pub async fn eventually<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> 
 
 /// How a sidecar is to be started.
 pub struct Setup {
+    program: PathBuf,
     secrets: Secrets,
     store: String,
     arguments: Vec<String>,
@@ -91,6 +92,7 @@ impl Setup {
             std::fs::create_dir(volumes.path().join(name)).expect("a new folder");
         }
         Self {
+            program: binary(),
             secrets: secrets.clone(),
             store: format!("dir:{}", secrets.path().display()),
             arguments: Vec::new(),
@@ -99,6 +101,13 @@ impl Setup {
             ports: (0, 0),
             uid: None,
         }
+    }
+
+    /// Another build of it than the one beside the tests.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
     }
 
     /// With a grant that the agent calls like its Secret.
@@ -165,15 +174,15 @@ impl Setup {
 
     /// The program with what all subcommands take that redeem.
     fn subcommand(&self, name: &str) -> Command {
-        let Self { secrets, store, arguments, environment, volumes, uid, .. } = self;
+        let Self { program, secrets, store, arguments, environment, volumes, uid, .. } = self;
         let mut command = Command::new(match uid {
             // Another user may not look into the folder that cargo builds in.
             Some(_) => {
                 let copy = volumes.path().join("agent-creds-sidecar");
-                std::fs::copy(binary(), &copy).expect("copying the sidecar for another user");
+                std::fs::copy(program, &copy).expect("copying the sidecar for another user");
                 copy
             }
-            None => binary(),
+            None => program.clone(),
         });
         command.arg(name).arg(format!("--store={store}")).args(arguments);
         command.arg(format!("--spool-dir={}", volumes.path().join("spool").display()));

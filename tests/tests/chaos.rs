@@ -4,8 +4,6 @@
 
 #[path = "chaos/agent.rs"]
 mod agent;
-#[path = "chaos/api.rs"]
-mod api;
 #[path = "chaos/fleet.rs"]
 mod fleet;
 #[path = "chaos/gateway.rs"]
@@ -28,10 +26,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_creds_tests::api::Api;
 use agent_creds_tests::chaos::oracle::judge;
 use agent_creds_tests::chaos::record::Written;
 use agent_creds_tests::chaos::schedule::{Login, Planned, Setting, plan};
-use agent_creds_tests::cluster;
 use agent_creds_tests::event::fingerprint;
 use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
 use tokio::sync::Mutex;
@@ -39,7 +37,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use agent::Told;
-use api::Api;
 use fleet::{Fleet, Setup};
 use ledger::{Ledger, now_ms};
 use plane::Plane;
@@ -96,8 +93,7 @@ async fn twenty_sidecars_keep_one_grant_through_everything() {
 
 /// Everything up to twenty running sidecars.
 async fn build(arguments: &Arguments, folder: &Path) -> (World, Wire) {
-    let read = |name: &str| std::fs::read_to_string(cluster::directory().join(name)).expect(name);
-    let api = Api::new(&read("kubeconfig"), &read("ca.crt"));
+    let api = Api::of_cluster();
     let client = Client::generic(CLIENT, Some(CLIENT_SECRET), ClientAuth::Post, &["incidents.read"]);
     let config = Config { clients: vec![client], token_life: Some(TOKEN_LIFE_S), ..Config::default() };
     let standin = Standin::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config).await;

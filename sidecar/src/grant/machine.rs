@@ -26,14 +26,20 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// The id of a claim that was seen unchanged for its whole term.
     pub silent_claim: Option<&'a str>,
-    /// Until when the state is too new to claim on.
+    /// Until when the state is, or was, too new to claim on.
     pub settles_until: Timestamp,
+    /// Since when this replica knows what it knows: a Secret changed, the store came back, a token was refused.
+    pub news_at: Timestamp,
+    /// So long after such news, which all replicas have at once, it is this one's turn to act on it.
+    pub turn: SignedDuration,
     /// An access token that a provider's API refused.
     pub rejected: Option<&'a str>,
     /// Redeem only when the access token has ended, or after so long: who only keeps a grant alive.
     pub rarely: Option<SignedDuration>,
     /// This replica's place in the spread of refreshes, 0 to 1.
     pub spread: f64,
+    /// Whether this replica could not connect when it last tried: the others go first.
+    pub stands_back: bool,
     /// Whether this replica is going away.
     pub draining: bool,
     /// The protocol's times.
@@ -111,9 +117,9 @@ pub fn next(view: &View<'_>) -> Step {
         return Step::Wait(None);
     };
     let (mut due, purpose) = due(&adopted, head, view);
-    if rules.changes_settle && login.grant.rules.rotates() {
-        due = due.max(view.settles_until);
-    }
+    let settles = rules.changes_settle && login.grant.rules.rotates();
+    let from = if settles { view.news_at.max(view.settles_until) } else { view.news_at };
+    due = due.max(from + view.turn);
     if due > view.now {
         return Step::Wait(Some(due));
     }

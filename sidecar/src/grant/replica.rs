@@ -31,7 +31,7 @@ pub enum Event {
     Spooled(bool),
     /// The request is on its way.
     Sent,
-    /// The token endpoint replied, or did not. It comes while an [`Effect::Wait`] is carried out.
+    /// The token endpoint replied, or did not. It comes while an [`Effect::Wait`] or an [`Effect::Read`] is carried out.
     Replied(Reply),
 }
 
@@ -225,12 +225,16 @@ pub struct Replica {
     memory: Option<Document>,
     /// The version that was read last, and since when it was read unchanged, with no failed read or write between.
     version: Option<(String, Option<Duration>)>,
+    /// When this replica last learnt what all learn at the same time: a new login, a refused token, the store is back.
+    news: Duration,
     /// A claim, the document's `rev`, and since when both were read unchanged with no failed read between.
     watched: Option<(String, u64, Duration)>,
     owed: Option<Owed>,
     /// The last claim that was followed up to its end.
     settled: Option<String>,
     blocked: Option<Blocked>,
+    /// It could not connect when it last tried, and nobody has got through since.
+    stands_back: bool,
     /// An access token that a provider's API refused.
     rejected: Option<String>,
     /// What is counted once it is stored.
@@ -267,10 +271,12 @@ impl Replica {
             trouble: None,
             memory: None,
             version: None,
+            news: Duration::ZERO,
             watched: None,
             owed,
             settled,
             blocked: None,
+            stands_back: false,
             rejected: None,
             outcome: None,
             report: None,
@@ -361,6 +367,11 @@ impl Replica {
         matches!(self.phase, Phase::Idle)
     }
 
+    /// Whether nothing is lost where the write that was asked for is not made: it brings no answer of a provider.
+    pub fn can_decide_anew(&self) -> bool {
+        matches!(self.phase, Phase::Claiming(_) | Phase::Writing(_))
+    }
+
     /// For one that redeems rarely: whether no redemption was wanted when it was last decided.
     pub fn has_nothing_to_do(&self) -> bool {
         self.content
@@ -372,7 +383,10 @@ impl Replica {
     }
 
     /// A provider's API refused this access token (its fingerprint).
-    pub fn reject(&mut self, access_fp: String) {
+    pub fn reject(&mut self, access_fp: String, moment: &Moment) {
+        if self.rejected.as_ref() != Some(&access_fp) {
+            self.news = moment.boot;
+        }
         self.rejected = Some(access_fp);
     }
 

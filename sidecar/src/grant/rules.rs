@@ -2,6 +2,9 @@
 
 use jiff::SignedDuration;
 
+/// Both Secrets are read again about so often, besides the watch.
+pub const REREAD: SignedDuration = SignedDuration::from_mins(10);
+
 /// The protocol's times. Tests scale them all by one factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
@@ -42,7 +45,7 @@ impl Timing {
         config_distance: SignedDuration::from_mins(5),
         forced_distance: SignedDuration::from_mins(10),
         probe: SignedDuration::from_mins(1),
-        spread: SignedDuration::from_secs(10),
+        spread: SignedDuration::from_secs(6),
     };
 
     /// All times multiplied: days of the protocol in minutes of a test.

@@ -1,5 +1,5 @@
-//! When the head is presented, and as what. What all replicas share (backoff, doubt, verdict) is spread, or they would
-//! all connect in the same second.
+//! When the head is presented, and as what. What all replicas share (backoff, doubt, verdict) is spread
+//! ([`super::spread`]), or they would all connect in the same second.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -32,12 +32,14 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
     let retry = document.retry.as_ref().filter(|retry| retry.config_fp == *config_fp);
     if let Some(retry) = retry.filter(|_| rules.backoff_is_shared) {
         // A writer whose clock was ahead holds nobody for longer than a provider could.
-        at = at.max(shared(retry.not_before.min(*now + MAX_RETRY_AFTER)));
+        let not_before = retry.not_before.min(*now + MAX_RETRY_AFTER);
+        let behind = timing.spread.mul_f64(1.0 + 0.3 * view.spread);
+        at = at.max(if view.stands_back { not_before + behind } else { shared(not_before) });
     }
     // Two redemptions of a grant are never close together, whoever asks and for whatever reason.
     if let (Some(last), Some(access)) = (&document.last, &document.access) {
         let tenth = SignedDuration::from_millis(access.lifetime_s.saturating_mul(100));
-        at = at.max(last.redeemed_at.min(*now) + tenth.min(timing.distance));
+        at = at.max(last.redeemed_at.min(*now) + tenth.min(timing.distance) + view.turn);
     }
     (at, purpose)
 }
@@ -83,13 +85,14 @@ fn wanted(document: &Document, view: &View<'_>) -> Timestamp {
     // A person is trying settings: soon, but not at every keystroke while there is something to serve.
     let last =
         document.last.as_ref().map_or(now, |last| last.redeemed_at.min(now) + view.timing.config_distance);
-    scheduled.min(last)
+    scheduled.min(last + view.turn)
 }
 
 fn scheduled(access: &Access, spread: f64) -> Timestamp {
     let life = access.lifetime_s as f64;
     let early = life * (0.75 + 0.1 * spread);
-    let after = if life >= 900.0 { early.min(life - 300.0 - 0.05 * life * spread) } else { early };
+    // In the same order as `early`: the spread is dense at its late end.
+    let after = if life >= 900.0 { early.min(life - 300.0 - 0.05 * life * (1.0 - spread)) } else { early };
     access.issued_at + SignedDuration::from_millis((after * 1000.0) as i64)
 }
 

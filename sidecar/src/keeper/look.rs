@@ -13,14 +13,22 @@ use crate::outcome::Reason;
 use crate::store::{ObjectName, STATE_KEY, Store, StoreError};
 
 impl<S: Store> Keeper<S> {
-    /// Reads both Secrets, the state's last: a claim goes on top of it.
+    /// Reads both Secrets, the state's last: a claim goes on top of it. The grant Secret is read only where there is a
+    /// reason to.
     pub(super) async fn look(&mut self) -> Seen {
-        let login = self.look_at_grant().await;
+        let login = match &self.login {
+            Some(login) if !self.whole => Ok(login.clone()),
+            _ => self.look_at_grant().await,
+        };
+        self.login = login.as_ref().ok().cloned();
         let login = self.place(login);
         let state = match self.own_state() {
             Some(own) => Ok(own),
             None => self.look_at_state().await,
         };
+        self.saw_whole = self.whole;
+        // Only what follows a change of the state alone may do with less.
+        self.whole = true;
         if let (Ok(login), Ok(Found { document: Ok(document), .. })) = (&login, &state) {
             self.notice(login, document);
         }

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_creds_tests::api::NAME;
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::chaos::record::{Document, Write};
 use agent_creds_tests::chaos::schedule::Spoilt;
@@ -26,7 +27,6 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::api::NAME;
 use super::ledger::{Ledger, now_ms};
 
 type Body = BoxBody<Bytes, hyper::Error>;

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use agent_creds_tests::api::Api;
 use agent_creds_tests::cluster;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-
-use super::api::Api;
 
 /// Where the test cluster's etcd keeps its data.
 const DATA: &str = "/run/etcd";

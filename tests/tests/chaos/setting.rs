@@ -1,11 +1,7 @@
 //! What a run starts with: its arguments, and the objects in the cluster.
 
+use agent_creds_tests::api::{Agent, Api};
 use agent_creds_tests::chaos::oracle::Rules;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
-
-use super::api::Api;
 
 /// The OAuth client.
 pub(crate) const CLIENT: &str = "chaos";
@@ -19,8 +15,6 @@ pub(crate) const GRANT_SECRET: &str = "/api/v1/namespaces/chaos/secrets/agent-ch
 pub(crate) const STATE_SECRET: &str = "/api/v1/namespaces/chaos/secrets/agent-chaos-state";
 /// The grant Secret's name.
 pub(crate) const GRANT_NAME: &str = "agent-chaos";
-/// Who the sidecars are.
-const ACCOUNT: &str = "agent";
 
 /// How many sidecars share the grant.
 pub(crate) const SIDECARS: usize = 20;
@@ -61,42 +55,8 @@ impl Arguments {
     }
 }
 
-/// Makes the namespace, the account with the rights that the chart gives it, and both Secrets. The account's token.
+/// Makes the namespace, the account and both Secrets. The account's token.
 pub(crate) async fn make(api: &Api, token_url: &str, login: &str) -> String {
-    let kind = |kind: &str, version: &str, name: &str| -> Value {
-        json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
-    };
-    api.create("/api/v1/namespaces", &kind("Namespace", "v1", NAMESPACE)).await;
-    let core = format!("/api/v1/namespaces/{NAMESPACE}");
-    let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}");
-    api.create(&format!("{core}/serviceaccounts"), &kind("ServiceAccount", "v1", ACCOUNT)).await;
-
-    let state = format!("{GRANT_NAME}-state");
-    let mut role = kind("Role", "rbac.authorization.k8s.io/v1", ACCOUNT);
-    role["rules"] = json!([
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [GRANT_NAME], "verbs": ["get", "watch"]},
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [state], "verbs": ["get", "watch", "update"]},
-    ]);
-    api.create(&format!("{rbac}/roles"), &role).await;
-    let mut binding = kind("RoleBinding", "rbac.authorization.k8s.io/v1", ACCOUNT);
-    binding["roleRef"] = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT});
-    binding["subjects"] = json!([{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}]);
-    api.create(&format!("{rbac}/rolebindings"), &binding).await;
-
-    let settings = json!({
-        "token_url": token_url, "client_auth": "post", "allow_private": true, "scopes": ["incidents.read"]
-    });
-    let mut grant = kind("Secret", "v1", GRANT_NAME);
-    grant["metadata"]["labels"] = json!({"agent-creds/provider": "oauth2"});
-    grant["data"] = json!({
-        "client_id": STANDARD.encode(CLIENT),
-        "client_secret": STANDARD.encode(CLIENT_SECRET),
-        "refresh_token": STANDARD.encode(login),
-        "grant.yaml": STANDARD.encode(settings.to_string()),
-    });
-    api.create(&format!("{core}/secrets"), &grant).await;
-    let mut empty = kind("Secret", "v1", &state);
-    empty["metadata"]["labels"] = json!({"agent-creds/state-of": GRANT_NAME});
-    api.create(&format!("{core}/secrets"), &empty).await;
-    api.token_of(NAMESPACE, ACCOUNT).await
+    let client = (CLIENT, CLIENT_SECRET);
+    api.make(&Agent { namespace: NAMESPACE, grant: GRANT_NAME, client, token_url, login }).await
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_creds_tests::api::Api;
 use agent_creds_tests::chaos::record::{Fault, Write, Written};
 use agent_creds_tests::chaos::schedule::{Action, Answer, Login, Whom};
 use agent_creds_tests::event::fingerprint;
@@ -14,7 +15,6 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::api::Api;
 use super::fleet::Fleet;
 use super::gateway::{Way, document};
 use super::ledger::{Ledger, now_ms};

@@ -37,9 +37,12 @@ pub(crate) fn view<'a>(login: &'a Login, document: &'a Document) -> View<'a> {
         now: at(0),
         silent_claim: None,
         settles_until: at(0),
+        news_at: at(0),
+        turn: SignedDuration::ZERO,
         rejected: None,
         rarely: None,
         spread: 0.5,
+        stands_back: false,
         draining: false,
         timing: Timing::PRODUCTION,
         rules: Rules::PRODUCTION,
@@ -159,6 +162,33 @@ fn refreshes_five_minutes_before_the_end_where_life_allows() {
 }
 
 #[test]
+fn who_is_late_in_the_spread_refreshes_late_whatever_the_life() {
+    let login = login("r1");
+    for life in [10, 300, 900, 1000, 1300, 1500, 3600, 86_400] {
+        let mut document = living(&login, "r4");
+        let access = document.access.as_mut().unwrap();
+        (access.lifetime_s, access.expires_at) = (life, at(life));
+        let due = |spread: f64| waits(next(&View { spread, ..view(&login, &document) })).unwrap();
+        assert!(due(0.0) < due(0.5) && due(0.5) < due(1.0), "{life}: {} {}", due(0.0), due(1.0));
+    }
+}
+
+#[test]
+fn what_is_news_to_all_is_acted_on_in_turn() {
+    let login = login("r1");
+    let document = living(&login, "r4");
+    let fp = document.access.as_ref().unwrap().fp.clone();
+    let turn = SignedDuration::from_secs(2);
+    let (rejected, now, news_at) = (Some(&*fp), at(100), at(100));
+    let refused = View { rejected, now, news_at, turn, ..view(&login, &document) };
+    assert_eq!(waits(next(&refused)), Some(at(102)));
+    assert_eq!(claimed(next(&View { now: at(102), ..refused })).purpose, Purpose::Forced);
+    assert_eq!(waits(next(&View { settles_until: at(103), ..refused })), Some(at(105)), "after the settling");
+    let soon = View { now: at(10), news_at: at(10), ..refused };
+    assert_eq!(waits(next(&soon)), Some(at(62)), "all may again at the same time");
+}
+
+#[test]
 fn a_foreign_claim_is_waited_for_until_it_was_silent_for_its_term() {
     let login = login("r1");
     let mut document = living(&login, "r4");
@@ -180,10 +210,10 @@ fn a_foreign_claim_is_waited_for_until_it_was_silent_for_its_term() {
 
     assert_eq!(
         waits(next(&view(&login, &written))),
-        Some(at(3425)),
+        Some(at(3423)),
         "not presented again before, and spread"
     );
-    assert_eq!(claimed(next(&View { now: at(3425), ..view(&login, &written) })).purpose, Purpose::Replay);
+    assert_eq!(claimed(next(&View { now: at(3423), ..view(&login, &written) })).purpose, Purpose::Replay);
 }
 
 #[test]
@@ -223,7 +253,9 @@ fn shared_backoff_holds_everybody_until_the_settings_change() {
         config_fp: login.config_fp.clone(),
         ..Retry::default()
     });
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(105)), "spread");
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(103)), "spread");
+    let behind = View { stands_back: true, spread: 0.0, ..view(&login, &document) };
+    assert_eq!(waits(next(&behind)), Some(at(106)), "who could not connect is behind all who have not tried");
     let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
     claimed(next(&view(&other, &document)));
 }
@@ -243,8 +275,8 @@ fn a_verdict_is_probed_at_its_time_and_falls_with_new_settings() {
     };
     document.access = None;
     document.verdict = Some(verdict(fp));
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(65)));
-    assert_eq!(claimed(next(&View { now: at(65), ..view(&login, &document) })).purpose, Purpose::Probe);
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(63)));
+    assert_eq!(claimed(next(&View { now: at(63), ..view(&login, &document) })).purpose, Purpose::Probe);
     document.verdict = Some(verdict("about another token".to_owned()));
     claimed(next(&view(&login, &document)));
 }
@@ -343,10 +375,10 @@ fn a_probe_under_a_verdict_waits_for_backoff_and_doubt_like_everything_else() {
         config_fp,
         ..Retry::default()
     });
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(35)));
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(33)));
     document.retry = None;
     missing(&mut document, &claim(&fp, 0), 0);
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(65)));
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(63)));
 }
 
 #[test]
@@ -374,7 +406,7 @@ fn a_writer_whose_clock_is_ahead_holds_nobody_for_long() {
         ..Retry::default()
     });
     document.last.as_mut().unwrap().redeemed_at = at(86_400);
-    assert_eq!(waits(next(&view(&login, &document))), Some(at(3605)));
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(3603)));
 }
 
 #[test]

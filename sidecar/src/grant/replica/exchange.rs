@@ -34,6 +34,7 @@ impl Replica {
                 Effect::Write(self.numbered(document))
             }
             Err(reason) => {
+                self.stands_back = true;
                 // The backoff goes in under a claim that never stood.
                 let answer = Answer::NotCommitted { reason, retry_after_s: None, sent: false };
                 let (asked, sent_at) = (login.asked(), moment.now);

@@ -8,12 +8,11 @@ use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
 use crate::grant::machine::{Step, View, is_wanted, next};
 use crate::grant::memory::is_behind;
+use crate::grant::rules::{REREAD, Timing};
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;
 
-/// Both Secrets are read again at least so often, besides the watch.
-const REREAD: SignedDuration = SignedDuration::from_mins(10);
 /// Pause after a Secret that a person has to mend.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 /// Longest pause between two writes that the store refuses.
@@ -36,7 +35,13 @@ impl Replica {
     pub(super) fn take_in(&mut self, seen: Seen, moment: &Moment) -> Result<(), Timestamp> {
         self.trouble = None;
         match seen.login {
-            Ok(login) => self.login = Some(login),
+            Ok(login) => {
+                // A first look is no news: whoever starts has a time of its own.
+                if self.login.as_ref().is_some_and(|before| *before != login) {
+                    self.news = moment.boot;
+                }
+                self.login = Some(login);
+            }
             Err(trouble) => self.trouble = Some(trouble),
         }
         let missing_login = self.trouble.is_some();
@@ -45,6 +50,7 @@ impl Replica {
             Err(trouble) => {
                 self.forget_silence();
                 self.settles_anew();
+                self.news = moment.boot;
                 let pause = self.pause(trouble.reason, moment);
                 self.trouble = self.trouble.take().or(Some(trouble));
                 return Err(moment.now + pause);
@@ -107,7 +113,9 @@ impl Replica {
         let Some(login) = self.login.clone().filter(|_| self.trouble.is_none()) else {
             return Effect::Wait(moment.now + PAUSE);
         };
-        let silent = self.silent_claim(moment.boot);
+        let spread = f64::from(self.settings.spread) / f64::from(u16::MAX);
+        let silent = self.silent_claim(moment.boot, spread);
+        self.stands_back &= self.stored.retry.is_some();
         let idle_days = login.grant.rules.idle_days.map_or(RARELY * 4, i64::from);
         let view = View {
             login: &login,
@@ -116,12 +124,15 @@ impl Replica {
             now: moment.now,
             silent_claim: silent.as_deref(),
             settles_until: self.settles_until(moment),
+            news_at: then(self.news, moment),
+            turn: self.turn(spread),
             rejected: self.rejected.as_deref(),
             rarely: self
                 .settings
                 .rarely
                 .then(|| SignedDuration::from_hours((idle_days * 6).min(RARELY * 24))),
-            spread: f64::from(self.settings.spread) / f64::from(u16::MAX),
+            spread,
+            stands_back: self.stands_back,
             draining: moment.draining,
             timing: self.settings.timing,
             rules: self.settings.rules,
@@ -138,7 +149,7 @@ impl Replica {
                 Effect::Wait(at.min(reread))
             }
             Step::Wait(None) if self.stored.claim.is_some() => {
-                Effect::Wait(moment.now + self.settings.timing.term)
+                Effect::Wait(moment.now + self.patience(spread))
             }
             Step::Wait(None) => Effect::Wait(reread),
             Step::Refuse(reason) => {
@@ -167,11 +178,21 @@ impl Replica {
         })
     }
 
-    /// Until when the state is too new to claim on, or to file a token in whose parent it does not know.
+    /// Until when the state is, or was, too new to claim on, or to file a token in whose parent it does not know.
     pub(super) fn settles_until(&self, moment: &Moment) -> Timestamp {
         let since = self.version.as_ref().and_then(|(_, since)| *since).unwrap_or(moment.boot);
-        let settled = since + unsigned(self.settings.timing.settle);
-        moment.now + signed(settled.saturating_sub(moment.boot))
+        then(since, moment) + self.settings.timing.settle
+    }
+
+    /// How long after news that all have at once this replica acts on it: so late that the others see it if one goes
+    /// first. Who redeemed last goes at once, so that one replica alone loses no time; and so does everybody where nobody
+    /// has redeemed yet, since they start one after the other.
+    fn turn(&self, spread: f64) -> SignedDuration {
+        let others = |by: &str| by.split('/').next() != Some(&*self.settings.pod);
+        match &self.stored.last {
+            Some(last) if others(&last.by) => self.settings.timing.settle.mul_f64(spread),
+            _ => SignedDuration::ZERO,
+        }
     }
 
     pub(super) fn write(&mut self, document: Document) -> Effect {
@@ -261,9 +282,17 @@ impl Replica {
         self.watched = self.watched.take().filter(|_| !self.settings.rules.outage_is_no_silence);
     }
 
+    /// How long a claim is waited for: all see it at the same time, and one is enough to say that it is silent.
+    fn patience(&self, spread: f64) -> SignedDuration {
+        let Timing { term, spread: over, .. } = self.settings.timing;
+        // A holder of another version may have said that it takes longer.
+        let said = self.stored.claim.as_ref().map_or(0, |claim| claim.term_s.clamp(0, 3600));
+        term.max(SignedDuration::from_secs(said)) + over.mul_f64(spread)
+    }
+
     /// The id of the claim, once it was read unchanged for a whole term with no failed read in between. A claim that
     /// was called a doubt and is back was put there by a holder that is alive: it is waited for anew.
-    fn silent_claim(&mut self, boot: Duration) -> Option<String> {
+    fn silent_claim(&mut self, boot: Duration, spread: f64) -> Option<String> {
         let Some(claim) = &self.stored.claim else {
             self.watched = None;
             return None;
@@ -274,16 +303,19 @@ impl Replica {
             _ => boot,
         };
         self.watched = Some((claim.id.clone(), rev, since));
-        // A holder of another version may have said that it takes longer.
-        let said = SignedDuration::from_secs(claim.term_s.clamp(0, 3600));
-        let term = unsigned(self.settings.timing.term.max(said));
-        (boot.saturating_sub(since) >= term).then(|| claim.id.clone())
+        let patience = unsigned(self.patience(spread));
+        (boot.saturating_sub(since) >= patience).then(|| claim.id.clone())
     }
 }
 
 /// 0 to 1.
 pub(super) fn fraction(random: u128) -> f64 {
     f64::from((random >> 112) as u16) / f64::from(u16::MAX)
+}
+
+/// The API server's time at a boot time that is past.
+fn then(boot: Duration, moment: &Moment) -> Timestamp {
+    moment.now - signed(moment.boot.saturating_sub(boot))
 }
 
 fn unsigned(duration: SignedDuration) -> Duration {

@@ -1,11 +1,16 @@
 use super::*;
+use crate::grant::document::Last;
 use crate::grant::machine::tests::{at, living, login};
 
 fn replica() -> Replica {
+    replica_at(0)
+}
+
+fn replica_at(spread: u16) -> Replica {
     let settings = Settings {
         pod: "pod".to_owned(),
         process: "process".to_owned(),
-        spread: 0,
+        spread,
         rarely: false,
         timing: Timing::PRODUCTION,
         rules: Rules::PRODUCTION,
@@ -90,4 +95,57 @@ fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
     let (effect, blocked) = step(seen(stored), 10);
     assert!(matches!(effect, Effect::Wait(_)), "{effect:?}");
     assert_eq!(blocked, None);
+}
+
+/// How many seconds a replica that is late in the spread waits with a refused token, where `by` redeemed last.
+fn waits_when_refused(by: &str) -> i64 {
+    let last = Last { redeemed_at: at(0), by: by.to_owned(), ..Last::default() };
+    let stored = Document { last: Some(last), ..living(&login("r1"), "r4") };
+    let mut replica = replica_at(u16::MAX);
+    assert!(matches!(replica.step(seen(stored.clone()), &moment(0)), Effect::Wait(_)));
+    replica.reject(stored.access.as_ref().unwrap().fp.clone(), &moment(1000));
+    match replica.step(seen(stored), &moment(1000)) {
+        Effect::Connect(_) => 0,
+        Effect::Wait(until) => until.duration_since(at(1000)).as_secs(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_redeemed_last_replaces_a_refused_token_at_once_and_the_others_in_turn() {
+    assert_eq!(waits_when_refused("pod/process"), 0);
+    assert_eq!(waits_when_refused("other/process"), 3);
+}
+
+#[test]
+fn after_an_outage_of_the_store_not_all_come_at_once() {
+    // The token ends meanwhile.
+    let goes_on = |by: &str| {
+        let last = Last { redeemed_at: at(0), by: by.to_owned(), ..Last::default() };
+        let stored = Document { last: Some(last), ..living(&login("r1"), "r4") };
+        let mut replica = replica_at(u16::MAX);
+        replica.step(seen(stored.clone()), &moment(0));
+        let gone = Trouble { reason: Reason::StoreUnavailable, message: String::new() };
+        let unread = Seen { login: Ok(login("r1")), state: Err(gone) };
+        replica.step(Event::Read(Box::new(unread)), &moment(4000));
+        replica.step(seen(stored), &moment(4001))
+    };
+    assert_eq!(goes_on("pod/process"), Effect::Wait(at(4004)), "settles");
+    assert_eq!(goes_on("other/process"), Effect::Wait(at(4007)), "and in turn");
+}
+
+#[test]
+fn who_cannot_connect_lets_the_others_go_first() {
+    let stored = living(&login("r1"), "r4");
+    let mut replica = replica();
+    replica.step(seen(stored.clone()), &moment(0));
+    let connects = replica.step(seen(stored), &moment(3000));
+    assert!(matches!(connects, Effect::Connect(_)), "{connects:?}");
+    let Effect::Write(written) = replica.step(Event::Connected(Err(Reason::Connect)), &moment(3000)) else {
+        panic!("a shared backoff")
+    };
+    let not_before = written.retry.as_ref().unwrap().not_before;
+    replica.step(Event::Written(Ok(())), &moment(3000));
+    let waits = replica.step(seen(*written), &moment(3000));
+    assert_eq!(waits, Effect::Wait(not_before + Timing::PRODUCTION.spread), "behind all who have not tried");
 }

@@ -1,36 +1,46 @@
-//! The API server as the administrator sees it, past everything that goes wrong for the sidecars.
+//! The API server of the test cluster as the administrator sees it, past everything that goes wrong for the sidecars.
+
+mod agent;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use agent_creds_tests::https::Client;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+
+pub use self::agent::Agent;
+
+use crate::cluster;
+use crate::https::Client;
 
 /// Longest wait for an answer; while etcd stands still there is none.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Where the test cluster's API server listens.
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 /// The name in its certificate.
-pub(crate) const NAME: &str = "localhost";
+pub const NAME: &str = "localhost";
 
 /// The administrator.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub struct Api {
     client: Client,
     token: String,
 }
 
 impl Api {
     /// With the kubeconfig and the CA of the test cluster.
-    pub(crate) fn new(kubeconfig: &str, ca_pem: &str) -> Self {
-        let config: Value = serde_yaml::from_str(kubeconfig).expect("a kubeconfig is YAML");
+    ///
+    /// # Panics
+    /// Outside `tests/cluster/with`.
+    pub fn of_cluster() -> Self {
+        let read = |name: &str| std::fs::read_to_string(cluster::directory().join(name)).expect(name);
+        let config: Value = serde_yaml::from_str(&read("kubeconfig")).expect("a kubeconfig is YAML");
         let token = config["users"][0]["user"]["token"].as_str().expect("the administrator's token");
-        Self { client: Client::new(ADDRESS, ca_pem), token: token.to_owned() }
+        Self { client: Client::new(ADDRESS, &read("ca.crt")), token: token.to_owned() }
     }
 
     /// A client that is nobody yet: what the sidecars' requests are passed on with.
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         self.client.clone()
     }
 
@@ -49,7 +59,7 @@ impl Api {
     ///
     /// # Panics
     /// If the API server does not take it.
-    pub(crate) async fn create(&self, path: &str, object: &Value) -> Value {
+    pub async fn create(&self, path: &str, object: &Value) -> Value {
         match self.call(Method::POST, path, object).await {
             Some((status, made)) if status.is_success() => made,
             other => panic!("POST {path}: {other:?}"),
@@ -57,18 +67,18 @@ impl Api {
     }
 
     /// An object, if there is an answer and it exists.
-    pub(crate) async fn get(&self, path: &str) -> Option<Value> {
+    pub async fn get(&self, path: &str) -> Option<Value> {
         let (status, object) = self.call(Method::GET, path, &Value::Null).await?;
         status.is_success().then_some(object)
     }
 
     /// Writes an object over the one that was read: the status, if there is an answer.
-    pub(crate) async fn put(&self, path: &str, object: &Value) -> Option<StatusCode> {
+    pub async fn put(&self, path: &str, object: &Value) -> Option<StatusCode> {
         Some(self.call(Method::PUT, path, object).await?.0)
     }
 
     /// Reads, changes and writes an object until that has worked; false when it has not for long.
-    pub(crate) async fn edit(&self, path: &str, mut change: impl FnMut(&mut Value)) -> bool {
+    pub async fn edit(&self, path: &str, mut change: impl FnMut(&mut Value)) -> bool {
         for _ in 0..40 {
             if let Some(mut object) = self.get(path).await {
                 change(&mut object);
@@ -82,7 +92,10 @@ impl Api {
     }
 
     /// A token of a ServiceAccount, good for longer than any run.
-    pub(crate) async fn token_of(&self, namespace: &str, account: &str) -> String {
+    ///
+    /// # Panics
+    /// If there is no such account.
+    pub async fn token_of(&self, namespace: &str, account: &str) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 86_400}
