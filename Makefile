@@ -28,7 +28,7 @@ bench: ## Figures beside a reference in the same run
 
 .PHONY: model
 model: ## The refresh protocol explored further than in `make test`: every trace with two faults; hours
-	@cargo test --locked -p agent-creds-model -- --ignored --nocapture
+	@cargo test --locked --profile model -p agent-creds-model -- --ignored --nocapture
 
 .PHONY: chaos
 chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… SEED=…
