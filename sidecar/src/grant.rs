@@ -17,3 +17,4 @@ pub mod seed;
 pub mod spread;
 pub mod status;
 pub mod token;
+pub mod view;

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::{Access, Document, Purpose, Refresh};
-use super::machine::View;
 use super::rules::Timing;
+use super::view::View;
 
 /// Longest time that a provider's `Retry-After` is believed.
 pub const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(1);

@@ -2,8 +2,9 @@ use super::*;
 use crate::grant::answer::Reply;
 use crate::grant::login::{Asked, Login};
 use crate::grant::machine::tests::{at, claim, living, login, login_with, missing, view};
-use crate::grant::machine::{Step, View, next};
+use crate::grant::machine::{Step, next};
 use crate::grant::seed::adopt;
+use crate::grant::view::View;
 
 fn granted(refresh: Option<&str>, scope: Option<&str>) -> Answer {
     let scope = scope.map(|scope| format!(",\"scope\":\"{scope}\"")).unwrap_or_default();

@@ -2,9 +2,13 @@ use std::collections::BTreeMap;
 
 use agent_creds_core::grant::Grant;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::grant::document::{Access, Last, Presented, Refresh, Retry, Seed, Verdict};
 use crate::grant::fingerprint;
+use crate::grant::login::Login;
+use crate::grant::rules::Rules;
 use crate::grant::seed::{is_stale, remember};
 
 pub(crate) const NOW: i64 = 1_800_000_000;

@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::Document;
-use crate::grant::machine::{Step, View, is_wanted, next};
+use crate::grant::machine::{Step, is_wanted, next};
 use crate::grant::memory::is_behind;
 use crate::grant::rules::{REREAD, Timing};
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
+use crate::grant::view::View;
 use crate::outcome::Reason;
 
 /// Pause after a Secret that a person has to mend.

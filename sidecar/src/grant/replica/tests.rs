@@ -1,6 +1,9 @@
 use super::*;
 use crate::grant::document::Last;
 use crate::grant::machine::tests::{at, living, login};
+use crate::grant::rules::{Rules, Timing};
+use crate::grant::status::Trouble;
+use crate::outcome::Reason;
 
 fn replica() -> Replica {
     replica_at(0)
