@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::FlowRules;
-use agent_creds_sidecar::grant::document::{Access, Document, Last, Refresh, Seed};
+use agent_creds_sidecar::grant::document::{Access, Document, Last, Refresh, Seed, Token};
 use agent_creds_sidecar::grant::fingerprint::of_token;
 use agent_creds_sidecar::grant::login::Login;
 use agent_creds_sidecar::grant::replica::{Effect, Record, Settings};
@@ -34,6 +34,17 @@ const HORIZON: i64 = 1_000_000;
 /// How far the replicas' ideas of the time are off, in milliseconds.
 const SKEWS: [i64; 3] = [0, 15_000, -15_000];
 
+/// What a trace starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// An empty state.
+    Empty,
+    /// An access token that is about to be renewed.
+    Late,
+    /// An access token that was just issued: there is a refresh only where somebody wants one.
+    Early,
+}
+
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -45,8 +56,8 @@ pub struct Setting {
     pub replicas: u8,
     /// How much goes wrong in a trace.
     pub faults: u8,
-    /// Whether it starts with an empty state, or in the middle of a token's life.
-    pub cold: bool,
+    /// What the state is at first.
+    pub start: Start,
     /// Whether the replicas' ideas of the time differ, by half a minute at most.
     pub skewed: bool,
 }
@@ -58,16 +69,16 @@ pub(crate) struct Protocol {
     variant: Variant,
     replicas: u8,
     faults: u8,
-    cold: bool,
+    start: Start,
     skewed: bool,
     logins: Vec<Login>,
 }
 
 impl Protocol {
     fn new(setting: &Setting) -> Self {
-        let Setting { rules, variant, replicas, faults, cold, skewed } = *setting;
+        let Setting { rules, variant, replicas, faults, start, skewed } = *setting;
         let logins = ["0.0", "1.0", "never-issued"].iter().map(|token| login(token, variant)).collect();
-        Self { rules, variant, replicas, faults, cold, skewed, logins }
+        Self { rules, variant, replicas, faults, start, skewed, logins }
     }
 
     fn may_fail(&self, world: &World) -> bool {
@@ -103,10 +114,11 @@ fn login(token: &str, variant: Variant) -> Login {
     Login::new(grant)
 }
 
-/// In the middle of its life: an access token of 600 s, 420 of which have gone.
-fn living(login: &Login, provider: &mut Provider) -> Document {
+/// In the middle of its life: an access token of 600 s, `age` of which have gone.
+fn living(login: &Login, provider: &mut Provider, age: i64) -> Document {
     let _ = provider.present("0.0", 0);
     let token = "0.1".to_owned();
+    let access = Token::from(format!("a1@{}", -age * 1000));
     let at = |seconds: i64| Timestamp::from_millisecond(EPOCH + seconds * 1000).expect("a time");
     let head = if provider.is_alive("0.1") { token } else { "0.0".to_owned() };
     Document {
@@ -114,7 +126,7 @@ fn living(login: &Login, provider: &mut Provider) -> Document {
             seq: 1,
             token_fp: login.token_fp.clone(),
             binding: login.binding.clone(),
-            adopted_at: at(-420),
+            adopted_at: at(-age),
             proven: true,
             ..Seed::default()
         }),
@@ -126,15 +138,15 @@ fn living(login: &Login, provider: &mut Provider) -> Document {
             ..Refresh::default()
         }),
         access: Some(Access {
-            token: "a1@-420000".to_owned().into(),
-            fp: of_token(&"a1@-420000".to_owned().into()),
-            issued_at: at(-420),
-            expires_at: at(180),
+            fp: of_token(&access),
+            token: access,
+            issued_at: at(-age),
+            expires_at: at(600 - age),
             lifetime_s: 600,
             config_fp: login.config_fp.clone(),
             ..Access::default()
         }),
-        last: Some(Last { redeemed_at: at(-420), outcome: "success".to_owned(), ..Last::default() }),
+        last: Some(Last { redeemed_at: at(-age), outcome: "success".to_owned(), ..Last::default() }),
         ..Document::default()
     }
 }
@@ -175,7 +187,11 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<World> {
         let mut provider = Provider::new(self.variant, 2);
-        let document = if self.cold { Document::default() } else { living(&self.logins[0], &mut provider) };
+        let document = match self.start {
+            Start::Empty => Document::default(),
+            Start::Late => living(&self.logins[0], &mut provider, 420),
+            Start::Early => living(&self.logins[0], &mut provider, 60),
+        };
         let accesses: BTreeSet<_> = document.access.iter().map(|access| access.fp.clone()).collect();
         let peak = document.progress();
         let actors = (0..self.replicas)
@@ -233,6 +249,10 @@ impl Model for Protocol {
         let struck = |actor: &&Arc<Actor>| actor.is_up() && (idle || runs(actor) || actor.reply.is_some());
         for actor in world.actors.iter().filter(struck) {
             strikes_at(actor, actions);
+        }
+        // Later there will be one anyway.
+        if self.start == Start::Early && world.store.document.request.is_none() {
+            actions.push(Action::Request);
         }
         actions.push(Action::Wipe);
         actions.extend([30, 130].map(Action::Outage));

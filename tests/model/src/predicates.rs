@@ -3,7 +3,7 @@
 
 use agent_creds_core::provider::Replay;
 use agent_creds_sidecar::grant::answer::{Answer, Reply};
-use agent_creds_sidecar::grant::document::{Document, Purpose};
+use agent_creds_sidecar::grant::document::{Claim, Document, Purpose};
 use agent_creds_sidecar::grant::fingerprint::of_token;
 use agent_creds_sidecar::grant::replica::{Effect, Owed, Record};
 use agent_creds_sidecar::grant::status::is_served;
@@ -97,7 +97,9 @@ pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
         .doubt
         .as_ref()
         .filter(|doubt| doubt.cause == Cause::Silent.as_str() && before.doubt.as_ref() != Some(doubt));
-    if let Some(claim) = before.claim.as_ref().filter(|_| next.claim.is_none() && silent.is_some())
+    let others = |claim: &&Claim| claim.holder != actor.replica.settings().holder();
+    if let Some(claim) =
+        before.claim.as_ref().filter(others).filter(|_| next.claim.is_none() && silent.is_some())
         && world.now + world.slack < actor.back_since.max(millis(claim.claimed_at)) + TERM
     {
         breaks(world, "P13");

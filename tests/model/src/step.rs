@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use agent_creds_sidecar::grant::answer::Reply;
-use agent_creds_sidecar::grant::document::Document;
+use agent_creds_sidecar::grant::document::{Document, Request};
 use agent_creds_sidecar::grant::replica::{Effect, Event, Found, Seen, WriteError};
 use agent_creds_sidecar::grant::status::Trouble;
 use agent_creds_sidecar::outcome::{Cause, Reason};
+use jiff::Timestamp;
 
 use super::Protocol;
 use super::predicates::{self, Class};
 use super::provider::http;
-use super::world::{Actor, Late, Said, World};
+use super::world::{Actor, EPOCH, Late, Said, World};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +39,8 @@ pub(crate) enum Action {
     Restore,
     /// Somebody writes another login into the grant Secret.
     Login(usize),
+    /// Somebody wants a refresh now.
+    Request,
 }
 
 /// How an effect goes wrong.
@@ -271,6 +274,13 @@ impl Protocol {
                 }
             }
             Action::Login(login) => world.store.login = login,
+            Action::Request => {
+                let mut document = (*world.store.document).clone();
+                let at = Timestamp::from_millisecond(EPOCH + now).unwrap_or_default();
+                document.request = Some(Request { id: "please".to_owned(), at, ..Request::default() });
+                world.store.document = Arc::new(document);
+                world.store.version += 1;
+            }
             Action::Go(_) | Action::Deliver(_) | Action::Tick | Action::Fail(..) => {}
         }
         predicates::forgotten_by_all(world, None);

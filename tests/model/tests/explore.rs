@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use agent_creds_model::{Findings, Setting, Variant, explore, wander};
+use agent_creds_model::{Findings, Setting, Start, Variant, explore, wander};
 use agent_creds_sidecar::grant::rules::Rules;
 use serde_json::{Value, json};
 
@@ -13,26 +13,31 @@ const SOME: usize = 1_000_000;
 /// Within this each mutant is found that can be.
 const MANY: usize = 5_000_000;
 
-/// A rule, by name, the rules without it, and a provider that shows what it is good for.
-type Mutant = (&'static str, fn(&mut Rules), Variant);
+/// A rule, by name, the rules without it, and where that shows.
+type Mutant = (&'static str, fn(&mut Rules), &'static [(Variant, Start)]);
+
+/// Where most rules show what they are good for.
+const USUAL: &[(Variant, Start)] = &[(Variant::Strict, Start::Late), (Variant::Strict, Start::Empty)];
+/// Here a doubt is licensed long before the last responsible moment.
+const LICENSED_EARLY: &[(Variant, Start)] = &[(Variant::Refused, Start::Early)];
 
 /// Each rule of the protocol, taken out.
 const MUTANTS: &[Mutant] = &[
-    ("claim_is_awaited", |rules| rules.claim_is_awaited = false, Variant::Strict),
-    ("outage_is_no_silence", |rules| rules.outage_is_no_silence = false, Variant::Strict),
-    ("silence_is_doubt", |rules| rules.silence_is_doubt = false, Variant::Strict),
-    ("doubt_waits", |rules| rules.doubt_waits = false, Variant::Strict),
-    ("refusal_waits_for_doubt", |rules| rules.refusal_waits_for_doubt = false, Variant::Refused),
-    ("window_is_checked", |rules| rules.window_is_checked = false, Variant::Strict),
-    ("sent_is_marked", |rules| rules.sent_is_marked = false, Variant::Strict),
-    ("answer_is_spooled", |rules| rules.answer_is_spooled = false, Variant::Strict),
-    ("stored_before_served", |rules| rules.stored_before_served = false, Variant::Strict),
-    ("lineage_decides", |rules| rules.lineage_decides = false, Variant::Strict),
-    ("spent_stays_spent", |rules| rules.spent_stays_spent = false, Variant::Strict),
-    ("login_keeps_spare", |rules| rules.login_keeps_spare = false, Variant::Strict),
-    ("memory_repairs", |rules| rules.memory_repairs = false, Variant::Strict),
-    ("changes_settle", |rules| rules.changes_settle = false, Variant::Strict),
-    ("backoff_is_shared", |rules| rules.backoff_is_shared = false, Variant::Strict),
+    ("claim_is_awaited", |rules| rules.claim_is_awaited = false, USUAL),
+    ("outage_is_no_silence", |rules| rules.outage_is_no_silence = false, USUAL),
+    ("silence_is_doubt", |rules| rules.silence_is_doubt = false, USUAL),
+    ("doubt_waits", |rules| rules.doubt_waits = false, USUAL),
+    ("refusal_waits_for_doubt", |rules| rules.refusal_waits_for_doubt = false, LICENSED_EARLY),
+    ("window_is_checked", |rules| rules.window_is_checked = false, USUAL),
+    ("sent_is_marked", |rules| rules.sent_is_marked = false, USUAL),
+    ("answer_is_spooled", |rules| rules.answer_is_spooled = false, USUAL),
+    ("stored_before_served", |rules| rules.stored_before_served = false, USUAL),
+    ("lineage_decides", |rules| rules.lineage_decides = false, USUAL),
+    ("spent_stays_spent", |rules| rules.spent_stays_spent = false, USUAL),
+    ("login_keeps_spare", |rules| rules.login_keeps_spare = false, USUAL),
+    ("memory_repairs", |rules| rules.memory_repairs = false, USUAL),
+    ("changes_settle", |rules| rules.changes_settle = false, USUAL),
+    ("backoff_is_shared", |rules| rules.backoff_is_shared = false, USUAL),
 ];
 
 /// Does `work` for each of `items`, on all processors. The answers are in the order of the items.
@@ -60,22 +65,26 @@ fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Syn
 /// Kinds of provider, with a state that is empty at first and one in the middle of a token's life.
 fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
     let both = |variant| {
-        [false, true].map(|cold| Setting {
+        [Start::Late, Start::Empty].map(|start| Setting {
             rules: Rules::PRODUCTION,
             variant,
             replicas,
             faults,
-            cold,
+            start,
             skewed: false,
         })
     };
     Variant::ALL.into_iter().flat_map(both).collect()
 }
 
+fn early(variant: Variant) -> Setting {
+    Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 1, start: Start::Early, skewed: false }
+}
+
 fn told(setting: &Setting) -> String {
-    let Setting { variant, replicas, faults, cold, skewed, .. } = setting;
+    let Setting { variant, replicas, faults, start, skewed, .. } = setting;
     let clocks = if *skewed { ", clocks differ" } else { "" };
-    format!("{variant:?}, cold {cold}: {replicas} replicas, {faults} faults{clocks}")
+    format!("{variant:?}, {start:?}: {replicas} replicas, {faults} faults{clocks}")
 }
 
 /// What was covered, or the story of a promise that fell.
@@ -112,6 +121,7 @@ fn the_promises_hold_and_each_rule_is_needed() {
     let random: How = ("at random", |setting| wander(setting, 1, SOME));
     let plan: Vec<(Setting, How)> = (everywhere(3, 1).into_iter().map(|setting| (setting, every)))
         .chain(strict(3, 1).map(|setting| (Setting { skewed: true, ..setting }, every)))
+        .chain([Variant::Strict, Variant::Refused].map(|variant| (early(variant), every)))
         .chain(strict(2, 2).map(|setting| (setting, part)))
         .chain(strict(3, 6).map(|setting| (setting, random)))
         .collect();
@@ -124,19 +134,20 @@ fn the_promises_hold_and_each_rule_is_needed() {
     let mut classes: Vec<_> = findings.iter().flat_map(|findings| &findings.classes).collect();
     classes.sort_unstable();
     classes.dedup();
-    let found = on_all_processors(MUTANTS, |(name, take_out, variant)| {
+    let found = on_all_processors(MUTANTS, |(name, take_out, places)| {
         let mut rules = Rules::PRODUCTION;
         take_out(&mut rules);
-        let mut settings = [(1, false), (1, true), (2, false), (2, true)]
-            .map(|(faults, cold)| Setting {
+        let mut settings = [1, 2].into_iter().flat_map(|faults| {
+            let at = move |&(variant, start): &(Variant, Start)| Setting {
                 rules,
-                variant: *variant,
+                variant,
                 replicas: 2,
                 faults,
-                cold,
+                start,
                 skewed: false,
-            })
-            .into_iter();
+            };
+            places.iter().map(at)
+        });
         let broken =
             settings.find_map(|setting| explore(&setting, MANY).broken.first().map(|(name, _)| *name));
         json!({ "rule": name, "broken": broken })
