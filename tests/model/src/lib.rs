@@ -45,6 +45,11 @@ pub enum Start {
     Early,
 }
 
+impl Start {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Late, Self::Empty, Self::Early];
+}
+
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {

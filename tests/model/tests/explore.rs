@@ -62,10 +62,10 @@ fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Syn
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Kinds of provider, with a state that is empty at first and one in the middle of a token's life.
+/// Kinds of provider, and what there is at first.
 fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
-    let both = |variant| {
-        [Start::Late, Start::Empty].map(|start| Setting {
+    let each = |variant| {
+        Start::ALL.map(|start| Setting {
             rules: Rules::PRODUCTION,
             variant,
             replicas,
@@ -74,11 +74,7 @@ fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
             skewed: false,
         })
     };
-    Variant::ALL.into_iter().flat_map(both).collect()
-}
-
-fn early(variant: Variant) -> Setting {
-    Setting { rules: Rules::PRODUCTION, variant, replicas: 3, faults: 1, start: Start::Early, skewed: false }
+    Variant::ALL.into_iter().flat_map(each).collect()
 }
 
 fn told(setting: &Setting) -> String {
@@ -121,7 +117,6 @@ fn the_promises_hold_and_each_rule_is_needed() {
     let random: How = ("at random", |setting| wander(setting, 1, SOME));
     let plan: Vec<(Setting, How)> = (everywhere(3, 1).into_iter().map(|setting| (setting, every)))
         .chain(strict(3, 1).map(|setting| (Setting { skewed: true, ..setting }, every)))
-        .chain([Variant::Strict, Variant::Refused].map(|variant| (early(variant), every)))
         .chain(strict(2, 2).map(|setting| (setting, part)))
         .chain(strict(3, 6).map(|setting| (setting, random)))
         .collect();
