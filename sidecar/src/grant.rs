@@ -6,6 +6,8 @@ pub mod commit;
 pub mod document;
 pub mod doubt;
 pub mod fingerprint;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod login;
 pub mod machine;
 pub mod memory;

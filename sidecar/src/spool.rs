@@ -112,7 +112,7 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::machine::tests::{at, claim, login};
+    use crate::grant::fixtures::{at, claim, login};
     use crate::grant::replica::Owed;
 
     fn names() -> [LocalName; 1] {

@@ -209,7 +209,7 @@ fn salvage(raw: &[u8]) -> Option<Token> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::machine::tests::login;
+    use crate::grant::fixtures::login;
 
     fn of(reply: Reply) -> Answer {
         Answer::of(reply, &login("r1").asked())

@@ -124,4 +124,4 @@ fn about_foreign(claim: &Claim, view: &View<'_>) -> Step {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -26,7 +26,7 @@ pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::machine::tests::{living, login};
+    use crate::grant::fixtures::{living, login};
 
     #[test]
     fn what_was_emptied_or_rolled_back_is_repaired_and_what_went_on_is_not() {

@@ -64,7 +64,7 @@ fn camel_case(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::grant::document::{Doubt, Seed, Verdict};
-    use crate::grant::machine::tests::{at, claim, living, login};
+    use crate::grant::fixtures::{at, claim, living, login};
     use crate::grant::rules::Rules;
     use crate::grant::seed::adopt;
 

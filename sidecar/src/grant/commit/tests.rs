@@ -1,7 +1,7 @@
 use super::*;
 use crate::grant::answer::Reply;
+use crate::grant::fixtures::{at, claim, living, login, login_with, missing, view};
 use crate::grant::login::{Asked, Login};
-use crate::grant::machine::tests::{at, claim, living, login, login_with, missing, view};
 use crate::grant::machine::{Step, next};
 use crate::grant::seed::adopt;
 use crate::grant::view::View;

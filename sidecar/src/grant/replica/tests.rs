@@ -1,6 +1,6 @@
 use super::*;
 use crate::grant::document::Last;
-use crate::grant::machine::tests::{at, living, login};
+use crate::grant::fixtures::{at, living, login};
 use crate::grant::rules::{Rules, Timing};
 use crate::grant::status::Trouble;
 use crate::outcome::Reason;

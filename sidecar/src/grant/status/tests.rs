@@ -1,6 +1,6 @@
 use super::*;
 use crate::grant::document::{Doubt, Retry, Verdict};
-use crate::grant::machine::tests::{at, living, login};
+use crate::grant::fixtures::{at, living, login};
 use crate::grant::seed::remember;
 
 fn state(document: &Document, trouble: Option<Reason>, now: i64) -> (State, Reason) {

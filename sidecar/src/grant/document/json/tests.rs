@@ -1,5 +1,5 @@
 use super::*;
-use crate::grant::machine::tests::{living, login};
+use crate::grant::fixtures::{living, login};
 
 #[test]
 fn fields_of_other_versions_survive_and_tokens_are_not_printed() {
