@@ -4,6 +4,7 @@
 
 pub mod annotations;
 pub mod grant;
+pub mod identity;
 pub mod names;
 pub mod pod;
 pub mod provider;
