@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::{LocalName, MAX_GRANTS, NameError, SecretName, is_label};
+use crate::names::{AccountName, LocalName, MAX_GRANTS, NameError, SecretName, is_label};
 use crate::pod::{DEFAULT_METRICS_PORT, DEFAULT_PORT};
 
 /// Prefix of every annotation of ours.
@@ -32,7 +32,9 @@ pub const METRICS_PORT: &str = "agent-creds/metrics-port";
 /// `agent-creds/strict-start: "true"`: the main containers wait until every grant is `ready`. Default `"false"`.
 pub const STRICT_START: &str = "agent-creds/strict-start";
 
-/// `agent-creds/service-account: "[namespace/]name"`: the credential ServiceAccount. Not built in this version.
+/// `agent-creds/service-account: "[namespace/]name"`: the credential ServiceAccount, which alone may read the grants. They
+/// are in its namespace, by default the pod's. Default: `<pod's ServiceAccount>-creds`. The pod's own account needs the
+/// right to `assume` it. In identity mode `pod` there is no such account, and the annotation is refused.
 pub const SERVICE_ACCOUNT: &str = "agent-creds/service-account";
 
 /// `agent-creds/forward-proxy: "true"`: proxy and CA variables in the agent's containers. Not built in this
@@ -42,11 +44,11 @@ pub const FORWARD_PROXY: &str = "agent-creds/forward-proxy";
 /// Written by us: `{"version","mode","grants":[…]}`. Read by people.
 pub const STATUS: &str = "agent-creds/status";
 
-/// Written by us: the seal. Not built in this version, so a pod that brings one is refused.
+/// Written by us: the seal, a JWS (RFC 7515) over what was injected.
 pub const SEAL: &str = "agent-creds/seal";
 
 /// What a pod's author may set in this version, for error messages.
-const SETTABLE: &str = "inject, grants, containers, port, metrics-port, strict-start";
+const SETTABLE: &str = "inject, grants, containers, port, metrics-port, strict-start, service-account";
 
 /// What an annotated pod asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Selection {
     pub metrics_port: u16,
     /// Whether the main containers wait for every grant.
     pub strict_start: bool,
+    /// The credential ServiceAccount; `None`: `<pod's ServiceAccount>-creds` in the pod's namespace.
+    pub service_account: Option<AccountName>,
 }
 
 /// One entry of [`GRANTS`].
@@ -159,19 +163,20 @@ impl Selection {
             port: DEFAULT_PORT,
             metrics_port: DEFAULT_METRICS_PORT,
             strict_start: false,
+            service_account: None,
         };
         let mut grants = None;
         for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
             match key.as_str() {
-                INJECT | STATUS => {}
+                // What the last two say is checked against the pod, not read.
+                INJECT | STATUS | SEAL => {}
                 GRANTS => grants = Some(entries(value)),
                 CONTAINERS => selection.containers = Some(containers(value)?),
                 PORT => selection.port = port(PORT, value)?,
                 METRICS_PORT => selection.metrics_port = port(METRICS_PORT, value)?,
                 STRICT_START => selection.strict_start = boolean(STRICT_START, value)?,
-                SERVICE_ACCOUNT => return Err(AnnotationError::NotBuilt { key: SERVICE_ACCOUNT }),
+                SERVICE_ACCOUNT => selection.service_account = Some(account(value)?),
                 FORWARD_PROXY => return Err(AnnotationError::NotBuilt { key: FORWARD_PROXY }),
-                SEAL => return Err(AnnotationError::NotBuilt { key: SEAL }),
                 other => {
                     return Err(AnnotationError::Unknown { found: shorten(other) });
                 }
@@ -213,6 +218,15 @@ fn selected(entries: &[&str], service_account: &str) -> Result<Vec<SelectedGrant
         grants.push(SelectedGrant { name, secret });
     }
     Ok(grants)
+}
+
+fn account(value: &str) -> Result<AccountName, AnnotationError> {
+    let allowed = "a ServiceAccount as \"name\" or \"namespace/name\"";
+    AccountName::parse(value).ok_or_else(|| AnnotationError::Value {
+        key: SERVICE_ACCOUNT,
+        found: shorten(value),
+        allowed,
+    })
 }
 
 fn containers(value: &str) -> Result<Vec<String>, AnnotationError> {

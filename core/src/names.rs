@@ -23,6 +23,15 @@ pub struct LocalName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretName(String);
 
+/// A ServiceAccount, `[namespace/]name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountName {
+    /// Its namespace, where one is named.
+    pub namespace: Option<String>,
+    /// Its name: an RFC 1123 subdomain.
+    pub name: String,
+}
+
 /// Why a name is refused. The text says what a name must look like, not what was found: the caller knows both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -80,6 +89,18 @@ impl SecretName {
     }
 }
 
+impl AccountName {
+    /// Reads `[namespace/]name`; `None` where either is no such name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = match text.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, text),
+        };
+        let valid = namespace.is_none_or(is_label) && name.len() <= 253 && name.split('.').all(is_label);
+        valid.then(|| Self { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    }
+}
+
 impl fmt::Display for LocalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -112,6 +133,18 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "A", "a_b", "a.b", "a b", "ä", "../x", "a\n", &"a".repeat(64)] {
             assert_eq!(LocalName::parse(bad), Err(NameError::LocalName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_may_be_in_another_namespace() {
+        let named = |namespace: Option<&str>, name: &str| {
+            Some(AccountName { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+        };
+        assert_eq!(AccountName::parse("a.b-creds"), named(None, "a.b-creds"));
+        assert_eq!(AccountName::parse("vault/a"), named(Some("vault"), "a"));
+        for bad in ["", "/", "a/", "/a", "a/b/c", "A", "a.b/c", "a b", "a..b"] {
+            assert_eq!(AccountName::parse(bad), None, "{bad:?}");
         }
     }
 

@@ -5,8 +5,10 @@
 cat >"$work/policy.yaml" <<YAML
 sidecar: {image: "registry.example.com/agent-creds/sidecar@sha256:$(printf '0%.0s' {1..64})"}
 YAML
+mkdir "$work/seal"
+head -c 32 /dev/urandom >"$work/seal/current"
 begin admit "$webhook" admit --policy "$work/policy.yaml" --api-ca "$work/ca.pem" --tls-cert "$work/tls.pem" \
-    --tls-key "$work/tls.key" --listen 127.0.0.1:0 --probe-listen 127.0.0.1:0
+    --tls-key "$work/tls.key" --seal-keys "$work/seal" --listen 127.0.0.1:0 --probe-listen 127.0.0.1:0
 admit_pid=$pid
 until_true 10 port_of admit address || fail "admit did not start"
 admit_port=$(port_of admit address)

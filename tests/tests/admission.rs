@@ -7,8 +7,9 @@ mod cluster;
 mod other;
 
 use agent_creds_webhook::pod::decide::{Decision, decide};
+use agent_creds_webhook::pod::keys::Keys;
 use agent_creds_webhook::policy::Policy;
-use cluster::Cluster;
+use cluster::{Cluster, SEAL_KEY};
 use serde_json::{Value, json};
 
 const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always, \
@@ -41,7 +42,9 @@ async fn the_stored_pod_equals_what_was_added() {
     let cluster = Cluster::start("equal", POLICY).await;
     let stored = cluster.create(&agent("agent")).await.expect("created");
     let policy = Policy::parse(POLICY, cluster.authority.ca_pem().as_bytes()).expect("a policy");
-    let Decision::Injected { patch, .. } = decide(&agent("agent"), &policy, &cluster.namespace) else {
+    let keys = Keys::new(&SEAL_KEY, None).expect("keys");
+    let Decision::Injected { patch, .. } = decide(&agent("agent"), &policy, Some(&keys), &cluster.namespace)
+    else {
         panic!("not injected");
     };
     let mut expected = agent("agent");

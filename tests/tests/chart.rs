@@ -245,11 +245,16 @@ fn the_api_server_asks_for_annotated_pods_alone() {
     let objects = render(&json!({"excludedNamespaces": ["monitoring", "kube-system"]}));
     let webhook = &only(&objects, "MutatingWebhookConfiguration")["webhooks"][0];
     assert_eq!(webhook["name"], "pods.mutate.agent-creds");
-    assert_eq!(
-        webhook["rules"],
-        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
-            "scope": "Namespaced"}])
-    );
+    let rule = |operation: &str, resource: &str| {
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation], "resources": [resource],
+            "scope": "Namespaced"})
+    };
+    assert_eq!(webhook["rules"], json!([rule("CREATE", "pods")]));
+    let last = &only(&objects, "ValidatingWebhookConfiguration")["webhooks"][0];
+    assert_eq!(last["rules"], json!([rule("CREATE", "pods"), rule("UPDATE", "pods/ephemeralcontainers")]));
+    for same in ["namespaceSelector", "matchConditions", "failurePolicy", "sideEffects"] {
+        assert_eq!(last[same], webhook[same]);
+    }
     let selector = &webhook["namespaceSelector"]["matchExpressions"][0];
     assert_eq!(selector["operator"], "NotIn");
     assert_eq!(selector["values"], json!(["agent-creds-system", "kube-system", "monitoring"]));
@@ -282,6 +287,7 @@ fn the_policy_has_the_keys_that_the_webhook_knows() {
         "defaultGrants": ["pagerduty", "datadog=team-datadog"],
         "allowCapabilities": ["NET_RAW"],
         "allowHostPaths": ["/var/log"],
+        "seal": {"tolerate": ["container.newField=\"x\""]},
         "providerRoots": CA,
     }));
     assert_eq!(
@@ -295,6 +301,7 @@ fn the_policy_has_the_keys_that_the_webhook_knows() {
             },
             "apiServer": "https://kubernetes.default.svc",
             "identity": {"mode": "pod"},
+            "seal": {"tolerate": ["container.newField=\"x\""]},
             "defaultGrants": ["pagerduty", "datadog=team-datadog"],
             "allowCapabilities": ["NET_RAW"],
             "allowHostPaths": ["/var/log"],

@@ -11,7 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use agent_creds_webhook::outcome::{Outcome, Reason};
-use agent_creds_webhook::pod::decide::{Decision, decide};
+use agent_creds_webhook::pod::decide::{Decision, confirm, decide};
+use agent_creds_webhook::pod::keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,6 +64,10 @@ fn cases() -> BTreeMap<String, Case> {
     cases
 }
 
+fn keys() -> Keys {
+    Keys::new(&[7; 32], None).expect("keys")
+}
+
 impl Case {
     fn policy(&self) -> Policy {
         let mut policy = json!({"sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}});
@@ -80,7 +85,7 @@ impl Case {
             (Some(pod), None) => pod.clone(),
             (None, Some(first)) => {
                 let first = &cases[first];
-                match decide(&first.pod(cases), &first.policy(), NAMESPACE) {
+                match decide(&first.pod(cases), &first.policy(), Some(&keys()), NAMESPACE) {
                     Decision::Injected { patch, .. } => {
                         let mut pod = first.pod(cases);
                         patch.apply(&mut pod).expect("the patch fits");
@@ -116,7 +121,7 @@ fn change(pod: &mut Value, pointer: &str, value: &Value) {
 /// Checks one case; all that is wrong with it, as text.
 fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     let (pod, policy) = (case.pod(cases), case.policy());
-    let decision = decide(&pod, &policy, NAMESPACE);
+    let decision = decide(&pod, &policy, Some(&keys()), NAMESPACE);
     let mut wrong = Vec::new();
     let mut differ = |what: &str, expected: Value, found: Value| {
         if expected != found {
@@ -134,8 +139,10 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
             patch.apply(&mut patched).expect("the patch fits");
             added.extend(patch.operations().iter().map(|operation| operation.path.clone()));
             warned.clone_from(warnings);
-            let again = decide(&patched, &policy, NAMESPACE).reason();
+            let again = decide(&patched, &policy, Some(&keys()), NAMESPACE).reason();
             differ("asked again", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
+            let last = confirm(&patched, &policy, &keys(), NAMESPACE).reason();
+            differ("validated", json!(Reason::Verified.as_str()), json!(last.as_str()));
         }
     }
     if let Some(adds) = adds {
@@ -146,6 +153,10 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     }
     if let Some(becomes) = becomes {
         let becomes = becomes.to_string().replace("VERSION", env!("CARGO_PKG_VERSION"));
+        // What it says is the business of its own tests.
+        if let Some(seal) = patched.pointer_mut("/metadata/annotations/agent-creds~1seal") {
+            *seal = "SEAL".into();
+        }
         differ("becomes", serde_json::from_str(&becomes).expect("JSON"), patched);
     }
     if let Some(warnings) = warnings {
@@ -169,8 +180,8 @@ fn every_case_ends_as_it_says() {
 
 #[test]
 fn every_reason_has_a_case() {
-    // Decided from the request alone, before there is a pod to look at.
-    let about_requests = [Reason::NotCreate, Reason::NotPod];
+    // Decided from the request alone, before there is a pod to look at; or about the final pod.
+    let about_requests = [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified];
     let expected: BTreeSet<_> = Reason::ALL
         .iter()
         .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))

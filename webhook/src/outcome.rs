@@ -64,6 +64,7 @@ reasons! {
         Completed = "completed": "a later call: what other webhooks' changes left missing was added",
     }
     Unchanged {
+        Verified = "verified": "the final pod is what was sealed, and nothing in it is forbidden",
         AlreadyInjected = "already_injected": "a later call, and nothing is missing",
         NotAsked = "not_asked": "annotation agent-creds/inject is absent or \"false\"",
         NotCreate = "not_create": "only the creation of a pod is changed",
@@ -78,6 +79,10 @@ reasons! {
         ContainerMissing = "container_missing": "agent-creds/containers names a container that the pod lacks",
         NameTaken = "name_taken": "something has one of our names and is not what we inject",
         SidecarStripped = "sidecar_stripped": "another webhook removed fields from the injected sidecar",
+        SealMissing = "seal_missing": "what the webhook injects is there without its seal, as in a preview or an imitation",
+        SealInvalid = "seal_invalid": "the seal is none, or was made for another pod",
+        SealWithdrawn = "seal_withdrawn": "the seal was made with a key that was taken out",
+        CredentialAccount = "credential_account": "the pod runs as the credential account itself",
         Environment = "environment": "a container sets a variable that only we set",
         Reference = "reference": "something refers to one of our volumes, our audience or our container",
         MountPath = "mount_path": "a container mounts something over or into our directories",
@@ -96,6 +101,7 @@ reasons! {
         ProcMount = "proc_mount": "an unmasked /proc",
         Sysctl = "sysctl": "a sysctl outside the baseline",
         Windows = "windows": "a Windows pod: the sidecar runs on Linux",
+        KeysMissing = "keys_missing": "there are no seal keys yet: the release is still being installed",
         PodInvalid = "pod_invalid": "the object does not have the shape of a pod",
     }
     Invalid {

@@ -3,10 +3,14 @@
 //! versions survive.
 
 pub mod decide;
+mod differences;
 pub mod forbidden;
 pub mod fragment;
+pub mod keys;
 pub mod patch;
 pub mod presence;
 #[cfg(test)]
 mod sample;
+pub mod seal;
+pub mod verify;
 mod view;

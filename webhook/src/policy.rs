@@ -5,8 +5,10 @@
 
 pub mod directory;
 mod file;
+pub mod tolerate;
 
 use agent_creds_core::annotations::Selection;
+use agent_creds_core::names::is_label;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
@@ -14,10 +16,12 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use directory::Directory;
-use file::{Capability, IdentityFile, Mode, PolicyFile, SidecarFile};
+use file::{Capability, IdentityFile, Mode, PolicyFile, SealFile, SidecarFile};
+use tolerate::Tolerated;
 
-/// Largest bundle of certificates. A bundle travels as one base64 argument, and Linux allows an argument 128 KiB.
-pub const MAX_PEM: usize = 64 * 1024;
+/// Largest bundle of certificates. A bundle travels as one base64 argument, and all arguments stand in the seal: two
+/// bundles of this size leave it below the 256 KiB of annotations that a pod may have.
+pub const MAX_PEM: usize = 48 * 1024;
 /// Largest policy file.
 const MAX_FILE: usize = 256 * 1024;
 const API_CA: &str = "the API server's CA";
@@ -45,6 +49,8 @@ pub struct Policy {
     pub allow_capabilities: Vec<&'static str>,
     /// Directories of the node that pods may mount, read-only.
     pub allow_host_paths: Vec<Directory>,
+    /// What a newer Kubernetes may add to the injected parts.
+    pub tolerated: Vec<Tolerated>,
 }
 
 /// The injected container, as far as the platform decides it.
@@ -61,17 +67,25 @@ pub struct Sidecar {
 }
 
 /// How a sidecar comes by the rights to read its Secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// As the pod's own ServiceAccount, so that the agent has the same rights.
     Pod,
+    /// As the credential ServiceAccount, by exchange at the identity server.
+    Exchange {
+        /// URL of the identity server.
+        server: String,
+        /// ConfigMap with its CA, `namespace/name`.
+        ca_config_map: String,
+    },
 }
 
 impl Identity {
     /// The word for it in arguments and annotations.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pod => "pod",
+            Self::Exchange { .. } => "exchange",
         }
     }
 }
@@ -118,41 +132,52 @@ impl Policy {
         let PolicyFile {
             sidecar,
             api_server,
-            identity: IdentityFile { mode },
+            identity,
+            seal: SealFile { tolerate },
             default_grants,
             allow_capabilities,
             allow_host_paths,
             provider_roots,
         } = file;
-        let identity = match mode {
-            Mode::Pod => Identity::Pod,
-            Mode::Exchange => {
-                return Err(PolicyError::new(
-                    "identity.mode",
-                    "exchange is not built in this version; write pod",
-                ));
-            }
-        };
-        let paths = allow_host_paths.iter().enumerate();
         Ok(Self {
             sidecar: checked_sidecar(sidecar)?,
-            api_server: https(api_server.unwrap_or_else(|| DEFAULT_API_SERVER.to_owned()))?,
+            api_server: https("apiServer", api_server.unwrap_or_else(|| DEFAULT_API_SERVER.to_owned()))?,
             api_ca_data,
             provider_roots_data: match provider_roots.trim() {
                 "" => None,
                 _ => Some(bundle("providerRoots", provider_roots.as_bytes())?),
             },
-            identity,
+            identity: checked_identity(identity)?,
             default_grants: checked_grants(default_grants)?,
             allow_capabilities: allow_capabilities.into_iter().map(Capability::as_str).collect(),
-            allow_host_paths: paths
-                .map(|(i, path)| {
-                    Directory::allowed(path)
-                        .map_err(|problem| PolicyError::new(format!("allowHostPaths[{i}]"), problem))
-                })
-                .collect::<Result<_, _>>()?,
+            allow_host_paths: checked_list("allowHostPaths", &allow_host_paths, Directory::allowed)?,
+            tolerated: checked_list("seal.tolerate", &tolerate, Tolerated::parse)?,
         })
     }
+}
+
+fn checked_list<T>(
+    path: &str,
+    entries: &[String],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, PolicyError> {
+    let entry = |(i, entry): (usize, &String)| {
+        parse(entry).map_err(|problem| PolicyError::new(format!("{path}[{i}]"), problem))
+    };
+    entries.iter().enumerate().map(entry).collect()
+}
+
+fn checked_identity(file: IdentityFile) -> Result<Identity, PolicyError> {
+    let IdentityFile { mode, server, ca_config_map } = file;
+    if mode == Mode::Pod {
+        return Ok(Identity::Pod);
+    }
+    let place = ca_config_map.split_once('/');
+    if !place.is_some_and(|(namespace, name)| is_label(namespace) && is_label(name)) {
+        let problem = format!("found {ca_config_map:?}; write namespace/name of the ConfigMap with the CA");
+        return Err(PolicyError::new("identity.caConfigMap", problem));
+    }
+    Ok(Identity::Exchange { server: https("identity.server", server)?, ca_config_map })
 }
 
 fn checked_sidecar(file: SidecarFile) -> Result<Sidecar, PolicyError> {
@@ -195,12 +220,12 @@ fn quantities(
     map.iter().map(quantity).collect()
 }
 
-fn https(url: String) -> Result<String, PolicyError> {
+fn https(path: &str, url: String) -> Result<String, PolicyError> {
     match url::Url::parse(&url) {
         Ok(parsed) if parsed.scheme() == "https" && parsed.has_host() && parsed.username().is_empty() => {
             Ok(url)
         }
-        _ => Err(PolicyError::new("apiServer", format!("found {url:?}; write https://host[:port]"))),
+        _ => Err(PolicyError::new(path, format!("found {url:?}; write https://host[:port]"))),
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod certificates;
 pub mod probes;
 pub mod review;
+pub mod seal_keys;
 pub mod tls;

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use agent_creds_webhook::outcome::Reason;
-use agent_creds_webhook::pod::decide::{Decision, decide};
+use agent_creds_webhook::pod::decide::{Decision, confirm, decide};
+use agent_creds_webhook::pod::keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -24,6 +25,10 @@ fn anything() -> impl Strategy<Value = Value> {
             btree_map("[ -~]{1,8}", inner, 0..4).prop_map(|map| map.into_iter().collect()),
         ]
     })
+}
+
+fn keys() -> Keys {
+    Keys::new(&[7; 32], None).expect("keys")
 }
 
 /// Fields that no version of Kubernetes has.
@@ -135,6 +140,7 @@ fn without_ours(mut pod: Value) -> Value {
     for (map, key) in [
         ("labels", "agent-creds/injected"),
         ("annotations", "agent-creds/status"),
+        ("annotations", "agent-creds/seal"),
         ("annotations", "eks.amazonaws.com/skip-containers"),
     ] {
         if let Some(map) = pod["metadata"].get_mut(map).and_then(Value::as_object_mut) {
@@ -177,8 +183,8 @@ proptest! {
     #[test]
     fn the_patch_applies_asks_for_nothing_more_and_touches_nothing_else(before in pod()) {
         let policy = Policy::for_preview(None, None).expect("the defaults");
-        let Decision::Injected { reason, patch, .. } = decide(&before, &policy, "ops") else {
-            return Err(TestCaseError::fail(format!("{:?}", decide(&before, &policy, "ops"))));
+        let Decision::Injected { reason, patch, .. } = decide(&before, &policy, Some(&keys()), "ops") else {
+            return Err(TestCaseError::fail(format!("{:?}", decide(&before, &policy, Some(&keys()), "ops"))));
         };
         prop_assert_eq!(reason, Reason::Injected);
 
@@ -190,7 +196,8 @@ proptest! {
         patch.apply(&mut ours).expect("it applies");
         prop_assert_eq!(&ours, &after);
 
-        prop_assert_eq!(decide(&after, &policy, "ops"), Decision::Unchanged(Reason::AlreadyInjected));
+        prop_assert_eq!(decide(&after, &policy, Some(&keys()), "ops"), Decision::Unchanged(Reason::AlreadyInjected));
+        prop_assert_eq!(confirm(&after, &policy, &keys(), "ops"), Decision::Unchanged(Reason::Verified));
 
         let skip = "eks.amazonaws.com/skip-containers";
         let skipped = after["metadata"]["annotations"][skip].as_str().expect("text");
@@ -211,7 +218,7 @@ proptest! {
     ) {
         let policy = Policy::for_preview(None, None).expect("the defaults");
         let mut pod = pod;
-        if let (true, Decision::Injected { patch, .. }) = (injected, decide(&pod, &policy, "ops")) {
+        if let (true, Decision::Injected { patch, .. }) = (injected, decide(&pod, &policy, Some(&keys()), "ops")) {
             patch.apply(&mut pod).expect("it applies");
         }
         for (index, value) in broken {
@@ -222,8 +229,9 @@ proptest! {
                 *pod.pointer_mut(pointer).expect("it is there") = value;
             }
         }
-        if let Decision::Injected { patch, .. } = decide(&pod, &policy, "ops") {
+        if let Decision::Injected { patch, .. } = decide(&pod, &policy, Some(&keys()), "ops") {
             prop_assert!(patch.apply(&mut pod.clone()).is_ok(), "{}", pod);
         }
+        let _ = confirm(&pod, &policy, &keys(), "ops");
     }
 }

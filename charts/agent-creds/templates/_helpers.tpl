@@ -56,6 +56,11 @@ sidecar:
 apiServer: {{ .Values.apiServer | quote }}
 identity:
   mode: {{ .Values.identity.mode }}
+  {{- if eq .Values.identity.mode "exchange" }}
+  server: https://{{ include "agent-creds.name" "identity" }}.{{ .Release.Namespace }}.svc
+  caConfigMap: {{ .Release.Namespace }}/{{ include "agent-creds.name" "ca" }}
+  {{- end }}
+seal: {{ toJson .Values.seal }}
 defaultGrants: {{ toJson .Values.defaultGrants }}
 allowCapabilities: {{ toJson .Values.allowCapabilities }}
 allowHostPaths: {{ toJson .Values.allowHostPaths }}

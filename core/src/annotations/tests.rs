@@ -65,12 +65,19 @@ fn malformed_grants_are_named_in_the_refusal() {
 
 #[test]
 fn what_is_unknown_or_not_built_is_never_ignored() {
-    for key in [SERVICE_ACCOUNT, FORWARD_PROXY, SEAL] {
-        assert!(refused(&[(GRANTS, "a"), (key, "x")]).contains("not built in this version"));
-    }
+    assert!(refused(&[(GRANTS, "a"), (FORWARD_PROXY, "x")]).contains("not built in this version"));
     let message = refused(&[(GRANTS, "a"), ("agent-creds/grant", "b")]);
     assert!(message.contains("agent-creds/grant\"") && message.contains("strict-start"), "{message}");
-    assert!(parse(&[(GRANTS, "a"), ("example.com/x", "y"), (STATUS, "{}")]).is_ok());
+    assert!(parse(&[(GRANTS, "a"), ("example.com/x", "y"), (STATUS, "{}"), (SEAL, "x")]).is_ok());
+}
+
+#[test]
+fn the_credential_account_may_be_named() {
+    let named = |value: &str| parse(&[(GRANTS, "a"), (SERVICE_ACCOUNT, value)]).map(|s| s.service_account);
+    assert_eq!(parse(&[(GRANTS, "a")]).unwrap().service_account, None);
+    assert_eq!(named("vault/agent").unwrap(), AccountName::parse("vault/agent"));
+    let message = named("vault/agent/x").expect_err("refused").to_string();
+    assert!(message.contains(SERVICE_ACCOUNT) && message.contains("\"namespace/name\""), "{message}");
 }
 
 #[test]

@@ -162,6 +162,9 @@ impl Cluster {
     }
 }
 
+/// The key that pods are sealed with.
+pub(crate) const SEAL_KEY: [u8; 32] = [7; 32];
+
 async fn prepare(authority: &Authority, policy: &str) -> (Prepared, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let leaf = authority.leaf(["127.0.0.1"]);
@@ -170,6 +173,7 @@ async fn prepare(authority: &Authority, policy: &str) -> (Prepared, TempDir) {
         fs::write(&path, content).expect("written");
         path.into_os_string().into_string().expect("text")
     };
+    fs::write(folder.path().join("current"), SEAL_KEY).expect("written");
     let arguments = [
         "agent-creds-webhook".to_owned(),
         "admit".to_owned(),
@@ -177,6 +181,7 @@ async fn prepare(authority: &Authority, policy: &str) -> (Prepared, TempDir) {
         format!("--api-ca={}", file("ca.crt", authority.ca_pem())),
         format!("--tls-cert={}", file("tls.crt", &leaf.cert_pem)),
         format!("--tls-key={}", file("tls.key", &leaf.key_pem)),
+        format!("--seal-keys={}", folder.path().display()),
         "--listen=127.0.0.1:0".to_owned(),
         "--probe-listen=127.0.0.1:0".to_owned(),
     ];

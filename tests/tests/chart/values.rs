@@ -35,7 +35,7 @@ fn wrong_values_are_refused_with_a_sentence() {
             json!({"providerRoots": "https://example.com/ca.pem"}),
             "providerRoots must be the PEM of certificates",
         ),
-        (json!({"seal": {"tolerate": []}}), "additional properties 'seal' not allowed"),
+        (json!({"seal": {"tolerate": ["newField"]}}), "at '/seal/tolerate/0'"),
         (json!({"defaultGrants": null}), "missing property 'defaultGrants'"),
         (json!({"defaultGrants": ["PagerDuty"]}), "at '/defaultGrants/0'"),
         (json!({"defaultGrants": ["a=b-state"]}), "does not end in -state"),

@@ -125,6 +125,11 @@ fn certificate() -> String {
         "stringData": {"tls.crt": leaf.cert_pem, "tls.key": leaf.key_pem},
     });
     pipe(&secret.to_string(), &["apply"]).expect("the webhook's certificate");
+    let key = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "agent-creds-seal", "namespace": SYSTEM},
+        "stringData": {"current": "0123456789abcdef0123456789abcdef"},
+    });
+    pipe(&key.to_string(), &["apply"]).expect("the seal key");
     authority.ca_pem().to_owned()
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use agent_creds_core::annotations::{self, AnnotationError, CONTAINERS, INJECT, Selection};
+use agent_creds_core::annotations::{self, AnnotationError, CONTAINERS, INJECT, SERVICE_ACCOUNT, Selection};
 use agent_creds_core::pod::CONTAINER;
 use serde_json::Value;
 
 use super::forbidden::forbidden;
 use super::fragment::Fragment;
+use super::keys::Keys;
 use super::patch::Patch;
-use super::presence::presence;
-use super::view;
+use super::seal::Sealed;
+use super::verify::{self, verify};
+use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::{Identity, Policy};
 
@@ -45,8 +47,23 @@ impl Decision {
     }
 }
 
-/// Decides about a pod that is being created in `namespace`.
-pub fn decide(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
+/// Decides about a pod that is being created in `namespace`. Without `keys` it is a preview: nothing is sealed.
+pub fn decide(pod: &Value, policy: &Policy, keys: Option<&Keys>, namespace: &str) -> Decision {
+    asked(pod, |annotations| inject(pod, policy, keys, namespace, annotations))
+}
+
+/// Decides about the final pod, which no webhook changes any more: it is what was sealed, and nothing in it is forbidden.
+pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Decision {
+    asked(pod, |_| {
+        verify::proven(pod, policy, keys, namespace).map(|_| Decision::Unchanged(Reason::Verified))
+    })
+}
+
+/// What `decide` says about a pod that asks; whoever does not is left alone.
+fn asked(
+    pod: &Value,
+    decide: impl FnOnce(&BTreeMap<String, String>) -> Result<Decision, Vec<Refusal>>,
+) -> Decision {
     // Who does not ask is no business of ours, whatever else the pod holds.
     let asks = &pod["metadata"]["annotations"][INJECT];
     if asks.is_null() || asks == "false" {
@@ -64,12 +81,13 @@ pub fn decide(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
     if pod["metadata"]["annotations"].get(MIRROR).is_some() {
         return Decision::Unchanged(Reason::MirrorPod);
     }
-    inject(pod, policy, namespace, &annotations).unwrap_or_else(Decision::Refused)
+    decide(&annotations).unwrap_or_else(Decision::Refused)
 }
 
 fn inject(
     pod: &Value,
     policy: &Policy,
+    keys: Option<&Keys>,
     namespace: &str,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Decision, Vec<Refusal>> {
@@ -77,22 +95,40 @@ fn inject(
     let account = view::service_account(pod);
     let selection = Selection::parse(annotations, account, &policy.default_grants)
         .map_err(|error| alone(annotation(&error)))?;
-    let agents = agents(pod, &selection).map_err(alone)?;
-    let fragment = Fragment::new(policy, namespace, &selection, agents);
-    let present = presence(pod, &fragment).map_err(alone)?;
-    let refusals = forbidden(pod, &fragment, present, policy);
-    if !refusals.is_empty() {
-        return Err(refusals);
+    if let (Identity::Pod, Some(_)) = (&policy.identity, &selection.service_account) {
+        let path = format!("metadata.annotations[{SERVICE_ACCOUNT}]");
+        let sentence = "identity mode \"pod\" knows no account but the pod's own; remove it";
+        return Err(alone(Refusal::new(Reason::AnnotationInvalid, &path, sentence)));
     }
-    let patch = Patch::new(pod, fragment, present);
-    Ok(match (patch.is_empty(), present) {
-        (true, _) => Decision::Unchanged(Reason::AlreadyInjected),
-        (false, true) => Decision::Injected { reason: Reason::Completed, patch, warnings: Vec::new() },
-        (false, false) => {
-            let warnings = warnings(policy.identity, namespace, account);
-            Decision::Injected { reason: Reason::Injected, patch, warnings }
+    let agents = agents(pod, &selection).map_err(alone)?;
+    let Some(trace) = presence::trace(pod) else {
+        let fragment = Fragment::new(policy, namespace, account, &selection, agents);
+        refuse(forbidden(pod, namespace, &fragment, false, policy))?;
+        let mut patch = Patch::new(pod, fragment.clone(), false);
+        if let Some(keys) = keys {
+            patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
         }
+        let warnings = warnings(&policy.identity, namespace, account);
+        return Ok(Decision::Injected { reason: Reason::Injected, patch, warnings });
+    };
+    // Not what would be injected today: what was, by whichever version.
+    let keys = keys.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
+    let sealed = verify(pod, policy, keys, namespace, &trace).map_err(alone)?;
+    let mut fragment = sealed.clone();
+    fragment.share.containers = agents;
+    refuse(forbidden(pod, namespace, &fragment, true, policy))?;
+    let mut patch = Patch::new(pod, fragment.clone(), true);
+    if fragment != sealed {
+        patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
+    }
+    Ok(match patch.is_empty() {
+        true => Decision::Unchanged(Reason::AlreadyInjected),
+        false => Decision::Injected { reason: Reason::Completed, patch, warnings: Vec::new() },
     })
+}
+
+fn refuse(refusals: Vec<Refusal>) -> Result<(), Vec<Refusal>> {
+    if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
 /// Annotations under our prefix. What other people's annotations look like is not ours to judge.
@@ -144,12 +180,13 @@ fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
 }
 
 /// Warnings reach `kubectl`'s user; API servers cut them at 256 characters.
-fn warnings(identity: Identity, namespace: &str, account: &str) -> Vec<String> {
+fn warnings(identity: &Identity, namespace: &str, account: &str) -> Vec<String> {
     match identity {
         Identity::Pod => vec![format!(
             "agent-creds: identity mode \"pod\": all containers share ServiceAccount {namespace}/{account} with the \
              sidecar, so the agent itself can read the Secrets of its grants"
         )],
+        Identity::Exchange { .. } => Vec::new(),
     }
 }
 

@@ -8,27 +8,61 @@ use agent_creds_core::annotations::{METRICS_PORT, PORT};
 use agent_creds_core::pod::{AUDIENCE, CONTAINER, ENVIRONMENT, IDENTITY_DIR, SHARED_DIR, SPOOL_DIR, VOLUMES};
 use serde_json::Value;
 
-use super::fragment::Fragment;
+use super::fragment::{Account, Fragment};
 use super::presence;
 use super::view::{self, Container, quoted};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;
 use crate::policy::directory::Directory;
+use crate::policy::tolerate::Tolerated;
 
-/// All that must change in a pod. `present` says that the pod holds the fragment and that it is intact.
-pub fn forbidden(pod: &Value, fragment: &Fragment, present: bool, policy: &Policy) -> Vec<Refusal> {
+/// All that must change in a pod of `namespace`. `present` says that the pod holds the fragment and that it is intact.
+pub fn forbidden(
+    pod: &Value,
+    namespace: &str,
+    fragment: &Fragment,
+    present: bool,
+    policy: &Policy,
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     baseline::pod(pod, policy, &mut refusals);
     pod_level(pod, fragment, &mut refusals);
+    account(pod, namespace, fragment, &mut refusals);
     for container in view::containers(pod).filter(|container| !(present && is_sidecar(*container))) {
         baseline::container(container, policy, &mut refusals);
-        environment(container, fragment, present, &mut refusals);
-        mount_paths(container, fragment, present, &mut refusals);
+        let own = Own { fragment, present, tolerated: &policy.tolerated };
+        environment(container, own, &mut refusals);
+        mount_paths(container, own, &mut refusals);
         ports(container, fragment, &mut refusals);
         user(&format!("{}.securityContext", container.path()), container.value, fragment, &mut refusals);
     }
-    Walk { pod, fragment, present, path: Vec::new(), refusals: &mut refusals }.run();
+    let own = Own { fragment, present, tolerated: &policy.tolerated };
+    Walk { pod, own, path: Vec::new(), refusals: &mut refusals }.run();
     refusals
+}
+
+/// What of the pod is ours.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    fragment: &'a Fragment,
+    present: bool,
+    tolerated: &'a [Tolerated],
+}
+
+impl Own<'_> {
+    /// Whether the container of this name has got what agents get.
+    fn has_agent(self, container: &str) -> bool {
+        self.present && self.fragment.is_agent(container)
+    }
+
+    fn is_mount(self, mount: &Value) -> bool {
+        presence::is_same(&self.fragment.share.mount, mount, "mount", self.tolerated)
+    }
+
+    fn is_variable(self, variable: &Value) -> bool {
+        let mut ours = self.fragment.share.env.iter();
+        ours.any(|ours| presence::is_same(ours, variable, "env", self.tolerated))
+    }
 }
 
 fn is_sidecar(container: Container<'_>) -> bool {
@@ -66,13 +100,26 @@ fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Vec<Refus
     }
 }
 
-fn environment(container: Container<'_>, fragment: &Fragment, present: bool, refusals: &mut Vec<Refusal>) {
-    let ours = present && fragment.is_agent(container.name());
+/// Whoever runs as the credential account has its rights: all that an exchange is for.
+fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+    let account = view::service_account(pod);
+    let is_own = |credential: &Account| credential.namespace == namespace && credential.name == account;
+    if fragment.credential.as_ref().is_some_and(is_own) {
+        let sentence = format_args!(
+            "{account} is the credential account, which may read what lasts; run the agent as an account of its own and \
+             give that one the right to assume {account}"
+        );
+        refusals.push(Refusal::new(Reason::CredentialAccount, "spec.serviceAccountName", sentence));
+    }
+}
+
+fn environment(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusal>) {
+    let ours = own.has_agent(container.name());
     for (i, variable) in view::items(container.value, "env").iter().enumerate() {
         let Some(name) = view::text(variable, "name").filter(|name| ENVIRONMENT.contains(name)) else {
             continue;
         };
-        if !(ours && fragment.share.env.contains(variable)) {
+        if !(ours && own.is_variable(variable)) {
             let sentence = format_args!("the webhook sets {name}; remove it here");
             let path = format!("{}.env[{i}]", container.path());
             refusals.push(Refusal::new(Reason::Environment, &path, sentence));
@@ -81,14 +128,14 @@ fn environment(container: Container<'_>, fragment: &Fragment, present: bool, ref
 }
 
 /// A mount over our directories would hide the real ones from the agent's own processes.
-fn mount_paths(container: Container<'_>, fragment: &Fragment, present: bool, refusals: &mut Vec<Refusal>) {
-    let ours = present && fragment.is_agent(container.name());
+fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusal>) {
+    let ours = own.has_agent(container.name());
     let dirs = [SHARED_DIR, SPOOL_DIR, IDENTITY_DIR].map(Directory::parse);
     for (list, key) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
         for (i, mount) in view::items(container.value, list).iter().enumerate() {
             let Some(path) = view::text(mount, key).and_then(Directory::parse) else { continue };
             let hit = dirs.iter().flatten().any(|dir| path.is_within(dir));
-            if hit && !(ours && presence::is_shared_mount(mount, fragment)) {
+            if hit && !(ours && own.is_mount(mount)) {
                 let at = format!("{}.{list}[{i}].{key}", container.path());
                 let found = quoted(view::text(mount, key).unwrap_or_default());
                 let sentence = format_args!("{found} is the sidecar's; choose a path outside {SHARED_DIR}*");
@@ -118,8 +165,7 @@ fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Vec<Refus
 /// of volumes that a container does not mount (`env.valueFrom.fileKeyRef`), and Kubernetes will grow more.
 struct Walk<'a> {
     pod: &'a Value,
-    fragment: &'a Fragment,
-    present: bool,
+    own: Own<'a>,
     path: Vec<Step<'a>>,
     refusals: &'a mut Vec<Refusal>,
 }
@@ -176,14 +222,13 @@ impl<'a> Walk<'a> {
         let [Step::Key("spec"), Step::Key(list), Step::Index(index), rest @ ..] = self.path.as_slice() else {
             return false;
         };
-        self.present
+        self.own.present
             && match (*list, rest) {
                 ("volumes", []) => presence::is_ours(value),
                 ("initContainers", []) => value["name"] == CONTAINER,
                 ("initContainers" | "containers", [Step::Key("volumeMounts"), Step::Index(_)]) => {
                     let name = view::text(&self.pod["spec"][list][index], "name");
-                    name.is_some_and(|name| self.fragment.is_agent(name))
-                        && presence::is_shared_mount(value, self.fragment)
+                    name.is_some_and(|name| self.own.has_agent(name)) && self.own.is_mount(value)
                 }
                 _ => false,
             }

@@ -2,12 +2,15 @@
 //! container gets. Every field is set that the API server would default, so that the stored pod equals it.
 //! A field whose value is the type's zero is left out: webhooks written in Go drop it.
 
+use std::fmt;
+
 use agent_creds_core::annotations::Selection;
+use agent_creds_core::names::AccountName;
 use agent_creds_core::pod as names;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::policy::{Policy, Sidecar};
+use crate::policy::{Identity, Policy, Sidecar};
 
 const SIDECAR_BINARY: &str = "/agent-creds-sidecar";
 /// Caller key, socket, certificates, and token files of up to 16 grants.
@@ -19,8 +22,9 @@ const TOKEN_SECONDS: u32 = 3600;
 /// Startup waits for as long as it takes: a probe that gave up would kill a refresh half way.
 const NEVER_GIVE_UP: i32 = i32::MAX;
 
-/// All that is added to one pod.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// All that is added to one pod. It stands in the pod's seal, so versions before and after have to read it too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fragment {
     /// The native sidecar.
     pub container: Value,
@@ -34,10 +38,30 @@ pub struct Fragment {
     pub uid: u32,
     /// Ports of the sidecar: the local API and the metrics.
     pub ports: [u16; 2],
+    /// The credential ServiceAccount that the sidecar may have tokens of; none in identity mode `pod`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Account>,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// What each agent container gets.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Share {
     /// Names of the agent containers.
     pub containers: Vec<String>,
@@ -48,11 +72,21 @@ pub struct Share {
 }
 
 impl Fragment {
-    /// Builds what a pod in `namespace` with this selection gets. `agents` are the names of the containers that
-    /// get access.
-    pub fn new(policy: &Policy, namespace: &str, selection: &Selection, agents: Vec<String>) -> Self {
+    /// Builds what a pod in `namespace` with this ServiceAccount and selection gets. `agents` are the names of the
+    /// containers that get access.
+    pub fn new(
+        policy: &Policy,
+        namespace: &str,
+        account: &str,
+        selection: &Selection,
+        agents: Vec<String>,
+    ) -> Self {
+        let credential = match &policy.identity {
+            Identity::Pod => None,
+            Identity::Exchange { .. } => Some(credential(namespace, account, selection)),
+        };
         Self {
-            container: container(policy, namespace, selection),
+            container: container(policy, namespace, selection, credential.as_ref()),
             volumes: volumes(),
             share: Share {
                 containers: agents,
@@ -66,6 +100,7 @@ impl Fragment {
             status: status(policy, selection),
             uid: policy.sidecar.uid,
             ports: [selection.port, selection.metrics_port],
+            credential,
         }
     }
 
@@ -75,7 +110,15 @@ impl Fragment {
     }
 }
 
-fn container(policy: &Policy, namespace: &str, selection: &Selection) -> Value {
+/// The account that the pod names, or the one that belongs to its own by name.
+fn credential(namespace: &str, account: &str, selection: &Selection) -> Account {
+    let named = selection.service_account.clone();
+    let AccountName { namespace: other, name } =
+        named.unwrap_or_else(|| AccountName { namespace: None, name: format!("{account}-creds") });
+    Account { namespace: other.unwrap_or_else(|| namespace.to_owned()), name }
+}
+
+fn container(policy: &Policy, namespace: &str, selection: &Selection, credential: Option<&Account>) -> Value {
     let Sidecar { image, image_pull_policy, uid, resources } = &policy.sidecar;
     json!({
         "name": names::CONTAINER,
@@ -83,7 +126,7 @@ fn container(policy: &Policy, namespace: &str, selection: &Selection) -> Value {
         "imagePullPolicy": image_pull_policy,
         "restartPolicy": "Always",
         "command": [SIDECAR_BINARY],
-        "args": arguments(policy, namespace, selection),
+        "args": arguments(policy, namespace, selection, credential),
         "ports": [{
             "name": names::METRICS_PORT_NAME,
             "containerPort": selection.metrics_port,
@@ -126,7 +169,12 @@ fn container(policy: &Policy, namespace: &str, selection: &Selection) -> Value {
 }
 
 /// Arguments alone configure the sidecar: a Service or a pod's author can set any variable.
-fn arguments(policy: &Policy, namespace: &str, selection: &Selection) -> Vec<String> {
+fn arguments(
+    policy: &Policy,
+    namespace: &str,
+    selection: &Selection,
+    credential: Option<&Account>,
+) -> Vec<String> {
     let mut arguments = vec![
         "serve".to_owned(),
         "--store=kubernetes".to_owned(),
@@ -134,12 +182,19 @@ fn arguments(policy: &Policy, namespace: &str, selection: &Selection) -> Vec<Str
         format!("--api-server={}", policy.api_server),
         format!("--api-ca-data={}", policy.api_ca_data),
     ];
+    if let (Identity::Exchange { server, ca_config_map }, Some(account)) = (&policy.identity, credential) {
+        arguments.push(format!("--identity-server={server}"));
+        arguments.push(format!("--identity-ca={ca_config_map}"));
+        arguments.push(format!("--credential={account}"));
+    }
     arguments.extend(policy.provider_roots_data.iter().map(|roots| format!("--provider-roots-data={roots}")));
     arguments.push(format!("--port={}", selection.port));
     arguments.push(format!("--metrics-port={}", selection.metrics_port));
     if selection.strict_start {
         arguments.push("--strict-start".to_owned());
     }
+    // Grants are where the account is that may read them.
+    let namespace = credential.map_or(namespace, |account| account.namespace.as_str());
     let grant = |grant: &agent_creds_core::annotations::SelectedGrant| {
         format!("--grant={}={namespace}/{}", grant.name, grant.secret)
     };
@@ -157,10 +212,15 @@ fn volumes() -> Vec<Value> {
             "name": names::IDENTITY_VOLUME,
             "projected": {
                 "defaultMode": 0o444,
-                "sources": [{
-                    // Without an audience the token is one for the API server.
-                    "serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": names::API_TOKEN_FILE},
-                }],
+                // Without an audience the token is one for the API server.
+                "sources": [
+                    {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": names::API_TOKEN_FILE}},
+                    {"serviceAccountToken": {
+                        "audience": names::AUDIENCE,
+                        "expirationSeconds": TOKEN_SECONDS,
+                        "path": names::IDENTITY_TOKEN_FILE,
+                    }},
+                ],
             },
         }),
     ]

@@ -1,7 +1,7 @@
 //! The patch of a decision: explicit `add` operations (RFC 6902), never a difference of typed objects, which
 //! would delete what the types do not know.
 
-use agent_creds_core::annotations::STATUS;
+use agent_creds_core::annotations::{SEAL, STATUS};
 use agent_creds_core::pod::{CONTAINER, EKS_SKIP_ANNOTATION, INJECTED_LABEL};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -54,6 +54,11 @@ impl Patch {
             patch.set(&pod["metadata"], "annotations", EKS_SKIP_ANNOTATION, &longer);
         }
         patch
+    }
+
+    /// Puts the seal on what the patch makes of the pod. Who asks for injection has annotations.
+    pub fn seal(&mut self, seal: String) {
+        self.add(format!("/metadata/annotations/{}", escaped(SEAL)), seal.into());
     }
 
     /// The operations.

@@ -1,58 +1,81 @@
-//! Whether a pod has been injected before. API servers call again after other webhooks changed the pod, and
-//! people apply stored pods and previews. A pod that has one of our names is a second call only if everything
-//! with our names equals what we would inject, but for what the API server's own plugins do to every container.
+//! What of ours is in a pod: whether anything has one of our names, and whether that equals the fragment, but for what
+//! the API server's own plugins do to every container. API servers call again after other webhooks changed the pod,
+//! people apply stored pods, and whoever may create pods may imitate one of ours.
 
-use agent_creds_core::annotations::STATUS;
+use agent_creds_core::annotations::{SEAL, STATUS};
 use agent_creds_core::pod::{CONTAINER, INJECTED_LABEL, VOLUMES};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::differences::{Differences, Place, is_nothing};
 use super::fragment::Fragment;
 use super::view::{self, Container};
 use crate::outcome::{Reason, Refusal};
+use crate::policy::tolerate::Tolerated;
 
 /// Where the ServiceAccount plugin mounts its token, also into containers of ours.
 const API_ACCESS_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const API_ACCESS_VOLUME: &str = "kube-api-access-";
 
-/// Whether `pod` already holds the fragment; a refusal where it has our names and something else under them.
-pub fn presence(pod: &Value, fragment: &Fragment) -> Result<bool, Refusal> {
+/// Path of something in the pod that has one of our names; `None` where nothing has.
+pub fn trace(pod: &Value) -> Option<String> {
+    let containers = view::containers(pod).filter(|container| container.name() == CONTAINER);
+    let volumes = volumes(pod).filter(|(_, volume)| is_ours(volume));
+    let label = view::field(&pod["metadata"]["labels"], INJECTED_LABEL);
+    let annotation = |key| {
+        view::field(&pod["metadata"]["annotations"], key).map(|_| format!("metadata.annotations[{key}]"))
+    };
+    let first = containers.map(Container::path).chain(volumes.map(|(path, _)| path)).next();
+    first
+        .or_else(|| label.map(|_| format!("metadata.labels[{INJECTED_LABEL}]")))
+        .or_else(|| annotation(STATUS))
+        .or_else(|| annotation(SEAL))
+}
+
+/// Refuses a pod where what has our names is not the fragment.
+pub fn compare(pod: &Value, fragment: &Fragment, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let containers: Vec<_> =
         view::containers(pod).filter(|container| container.name() == CONTAINER).collect();
     let volumes: Vec<_> = volumes(pod).filter(|(_, volume)| is_ours(volume)).collect();
-    let label = view::field(&pod["metadata"]["labels"], INJECTED_LABEL);
-    let status = view::field(&pod["metadata"]["annotations"], STATUS);
-
     let sidecar = match containers.as_slice() {
-        [] => {
-            let path = volumes.first().map(|(path, _)| path.clone());
-            let path = path.or_else(|| label.map(|_| format!("metadata.labels[{INJECTED_LABEL}]")));
-            let path = path.or_else(|| status.map(|_| format!("metadata.annotations[{STATUS}]")));
-            return path.map_or(Ok(false), |path| Err(taken(&path)));
-        }
+        [] => return Err(taken(volumes.first().map_or("spec.initContainers", |(path, _)| path))),
         [only] if only.list == "initContainers" => *only,
         [.., last] => return Err(taken(&last.path())),
     };
-    same_container(sidecar, &fragment.container)?;
+    same_container(sidecar, &fragment.container, tolerated)?;
     for ours in &fragment.volumes {
         let mut named = volumes.iter().filter(|(_, volume)| volume["name"] == ours["name"]);
         match (named.next(), named.next()) {
-            (Some((_, volume)), None) if same(ours, volume) => {}
-            (Some((path, _)), None) | (_, Some((path, _))) => return Err(taken(path)),
+            (Some((path, volume)), None) => {
+                let name = view::text(ours, "name").unwrap_or_default();
+                let mut differences = Differences::new(tolerated);
+                let place = Place::new(path.as_str(), format!("volumes[{name}]"));
+                differences.compare(&place, ours, Some(volume));
+                if let Some((added, line)) = &differences.added {
+                    return Err(grown(added, line));
+                }
+                if !differences.is_empty() {
+                    return Err(taken(path));
+                }
+            }
+            (_, Some((path, _))) => return Err(taken(path)),
             (None, None) => return Err(taken("spec.volumes")),
         }
     }
-    if label.and_then(Value::as_str) != Some("true") {
+    let (labels, annotations) = (&pod["metadata"]["labels"], &pod["metadata"]["annotations"]);
+    if view::text(labels, INJECTED_LABEL) != Some("true") {
         return Err(taken(&format!("metadata.labels[{INJECTED_LABEL}]")));
     }
-    if status.and_then(Value::as_str) != Some(&fragment.status) {
+    if view::text(annotations, STATUS) != Some(&fragment.status) {
         return Err(taken(&format!("metadata.annotations[{STATUS}]")));
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Whether a mount of an agent container is the one that we add.
-pub(super) fn is_shared_mount(mount: &Value, fragment: &Fragment) -> bool {
-    same(&fragment.share.mount, mount)
+/// Whether `found` is what we add to a container, under the name `part` in `seal.tolerate`.
+pub(super) fn is_same(wanted: &Value, found: &Value, part: &str, tolerated: &[Tolerated]) -> bool {
+    let mut differences = Differences::new(tolerated);
+    differences.compare(&Place::new("", part), wanted, Some(found));
+    differences.is_empty()
 }
 
 /// The pod's volumes with their paths.
@@ -73,94 +96,48 @@ fn taken(path: &str) -> Refusal {
     Refusal::new(Reason::NameTaken, path, sentence)
 }
 
+/// A field that we did not write, for whoever knows that his Kubernetes did.
+fn grown(path: &str, line: &str) -> Refusal {
+    let sentence = format_args!(
+        "the webhook did not write this field; remove it, or make an exception in the admission webhook that added it. If \
+         a newer Kubernetes adds it to every pod, add this to the chart value seal.tolerate: '{line}'"
+    );
+    Refusal::new(Reason::NameTaken, path, sentence)
+}
+
 /// What the live container lacks is another webhook's doing, and gets its own words: that is a bug that its
 /// owner has to hear of. Anything else under our name is refused as a name taken.
-fn same_container(live: Container<'_>, ours: &Value) -> Result<(), Refusal> {
+fn same_container(live: Container<'_>, ours: &Value, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let found = live.value.as_object().cloned().unwrap_or_default();
-    let mut differences = Differences::default();
+    let place = Place::new(live.path(), "container");
+    let mut differences = Differences::new(tolerated);
     for (key, wanted) in ours.as_object().into_iter().flatten() {
-        let path = format!("{}.{key}", live.path());
         match (key.as_str(), found.get(key)) {
             ("resources", None) => {}
             ("resources", Some(resources)) if only_quantities(resources) => {}
             ("imagePullPolicy", Some(policy)) if policy == "Always" => {}
             ("volumeMounts", Some(Value::Array(mounts))) => {
                 let mounts = mounts.iter().filter(|mount| !is_api_access(mount)).cloned().collect();
-                differences.compare(&path, wanted, Some(&Value::Array(mounts)));
+                differences.compare(&place.field(key), wanted, Some(&Value::Array(mounts)));
             }
-            (_, found) => differences.compare(&path, wanted, found),
+            (_, found) => differences.compare(&place.field(key), wanted, found),
         }
     }
-    for (key, value) in &found {
-        let known =
-            ours.get(key).is_some() || is_nothing(value) || key == "resizePolicy" && default_resize(value);
-        if !known {
-            differences.other.get_or_insert(format!("{}.{key}", live.path()));
-        }
+    let known =
+        |key: &str, value: &Value| ours.get(key).is_some() || key == "resizePolicy" && default_resize(value);
+    for (key, value) in found.iter().filter(|(key, value)| !known(key, value)) {
+        differences.add(&place.field(key), value);
     }
-    match differences {
-        Differences { other: Some(path), .. } => Err(taken(&path)),
-        Differences { missing: Some(path), .. } => {
-            let sentence = "another admission webhook removed this from the injected sidecar, and the pod would \
-                            never start; upgrade that webhook (its Kubernetes types are too old), or exclude the \
-                            pod from it";
-            Err(Refusal::new(Reason::SidecarStripped, &path, sentence))
-        }
-        Differences { other: None, missing: None } => Ok(()),
+    if let Some(path) = differences.other {
+        return Err(taken(&path));
     }
-}
-
-/// The first difference of each kind.
-#[derive(Default)]
-struct Differences {
-    missing: Option<String>,
-    other: Option<String>,
-}
-
-impl Differences {
-    fn compare(&mut self, path: &str, wanted: &Value, found: Option<&Value>) {
-        match (wanted, found) {
-            (_, None | Some(Value::Null)) => {
-                self.missing.get_or_insert_with(|| path.to_owned());
-            }
-            (Value::Object(wanted), Some(Value::Object(found))) => self.objects(path, wanted, found),
-            (Value::Array(wanted), Some(Value::Array(found))) if wanted.len() == found.len() => {
-                for (i, (wanted, found)) in wanted.iter().zip(found).enumerate() {
-                    self.compare(&format!("{path}[{i}]"), wanted, Some(found));
-                }
-            }
-            (wanted, Some(found)) if wanted == found => {}
-            _ => {
-                self.other.get_or_insert_with(|| path.to_owned());
-            }
-        }
+    if let Some((path, line)) = differences.added {
+        return Err(grown(&path, &line));
     }
-
-    fn objects(&mut self, path: &str, wanted: &Map<String, Value>, found: &Map<String, Value>) {
-        for (key, wanted) in wanted {
-            self.compare(&format!("{path}.{key}"), wanted, found.get(key));
-        }
-        let more = found.iter().find(|(key, value)| !wanted.contains_key(*key) && !is_nothing(value));
-        if let Some((key, _)) = more {
-            self.other.get_or_insert_with(|| format!("{path}.{key}"));
-        }
-    }
-}
-
-fn same(wanted: &Value, found: &Value) -> bool {
-    let mut differences = Differences::default();
-    differences.compare("", wanted, Some(found));
-    differences.missing.is_none() && differences.other.is_none()
-}
-
-/// What a serialiser may write for "not set".
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    }
+    let Some(path) = differences.missing else { return Ok(()) };
+    let sentence = "another admission webhook removed this from the injected sidecar, and the pod would never start; \
+                    upgrade that webhook (its Kubernetes types are too old), or exclude the pod from it";
+    Err(Refusal::new(Reason::SidecarStripped, &path, sentence))
 }
 
 /// LimitRanger fills in requests and limits. Devices (`claims`) are no quantities.

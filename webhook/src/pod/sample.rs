@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::decide::{Decision, decide};
+use super::keys::Keys;
 use crate::outcome::Reason;
 use crate::policy::Policy;
 
@@ -10,6 +11,10 @@ pub(crate) fn policy() -> Policy {
     let text = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000'}, \
                 allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
     Policy::for_preview(Some(text), None).expect("a policy")
+}
+
+pub(crate) fn keys() -> Keys {
+    Keys::new(&[7; 32], None).expect("keys")
 }
 
 /// A pod with a main container, an init container and a native sidecar of somebody else.
@@ -53,7 +58,7 @@ pub(crate) fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
 
 /// The pod after a first call.
 pub(crate) fn injected(pod: &Value) -> Value {
-    match decide(pod, &policy(), "ops") {
+    match decide(pod, &policy(), Some(&keys()), "ops") {
         Decision::Injected { patch, .. } => {
             let mut pod = pod.clone();
             patch.apply(&mut pod).expect("the patch fits");
@@ -65,7 +70,7 @@ pub(crate) fn injected(pod: &Value) -> Value {
 
 /// Reason and message of a refusal; panics where the pod is allowed.
 pub(crate) fn refused(pod: &Value) -> (Reason, String) {
-    match decide(pod, &policy(), "ops") {
+    match decide(pod, &policy(), Some(&keys()), "ops") {
         Decision::Refused(refusals) => {
             let messages: Vec<_> = refusals.iter().map(ToString::to_string).collect();
             (refusals[0].reason, messages.join("; "))

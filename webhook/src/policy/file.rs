@@ -12,6 +12,7 @@ pub(super) struct PolicyFile {
     pub(super) sidecar: SidecarFile,
     pub(super) api_server: Option<String>,
     pub(super) identity: IdentityFile,
+    pub(super) seal: SealFile,
     pub(super) default_grants: Vec<String>,
     pub(super) allow_capabilities: Vec<Capability>,
     pub(super) allow_host_paths: Vec<String>,
@@ -39,13 +40,22 @@ pub(super) struct Resources {
 
 /// `identity`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct IdentityFile {
     pub(super) mode: Mode,
+    pub(super) server: String,
+    pub(super) ca_config_map: String,
+}
+
+/// `seal`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SealFile {
+    pub(super) tolerate: Vec<String>,
 }
 
 /// `identity.mode`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Mode {
     #[default]

@@ -53,9 +53,18 @@ fn unknown_keys_are_refused_with_their_path() {
 }
 
 #[test]
-fn what_is_not_built_is_said() {
-    let message = refused("identity: {mode: exchange}");
-    assert_eq!(message, "identity.mode: exchange is not built in this version; write pod");
+fn an_exchange_needs_to_know_where() {
+    let with = |identity: &str| parse(&format!("identity: {identity}"));
+    let policy = with("{mode: exchange, server: 'https://id.ns.svc', caConfigMap: ns/ca}").unwrap();
+    assert_eq!(policy.identity.as_str(), "exchange");
+    for (identity, path) in [
+        ("{mode: exchange}", "identity.caConfigMap"),
+        ("{mode: exchange, caConfigMap: ns/ca}", "identity.server"),
+        ("{mode: exchange, server: 'http://id', caConfigMap: ns/ca}", "identity.server"),
+        ("{mode: exchange, server: 'https://id', caConfigMap: ca}", "identity.caConfigMap"),
+    ] {
+        assert_eq!(with(identity).unwrap_err().path, path, "{identity}");
+    }
 }
 
 #[test]

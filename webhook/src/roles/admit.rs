@@ -18,6 +18,7 @@ use crate::policy::Policy;
 use crate::serve::certificates::{Certificates, Files, Reload};
 use crate::serve::probes::{self, Readiness};
 use crate::serve::review;
+use crate::serve::seal_keys::SealKeys;
 use crate::serve::tls::{self, Limits};
 
 /// Arguments of `admit`.
@@ -35,6 +36,9 @@ pub struct Config {
     /// Private key of the serving certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
+    /// Directory with the seal keys: `current`, and where there is one `previous`; read again when it changes
+    #[arg(long, value_name = "DIRECTORY")]
+    seal_keys: PathBuf,
     /// Address of the admission endpoint (HTTPS)
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
@@ -71,6 +75,7 @@ impl Default for Timing {
 #[derive(Debug)]
 pub struct Prepared {
     policy: Policy,
+    keys: Arc<SealKeys>,
     certificates: Arc<Certificates>,
     reload: Reload,
     metrics: Arc<Metrics>,
@@ -107,7 +112,7 @@ pub async fn main(config: Config) -> anyhow::Result<()> {
 impl Config {
     /// Reads the files and opens the ports; port 0 picks free ones.
     pub async fn prepare(self) -> anyhow::Result<Prepared> {
-        let Self { policy, api_ca, tls_cert, tls_key, listen, probe_listen } = self;
+        let Self { policy, api_ca, tls_cert, tls_key, seal_keys, listen, probe_listen } = self;
         let read = async |path: &PathBuf| {
             tokio::fs::read_to_string(path).await.with_context(|| format!("reading {}", path.display()))
         };
@@ -119,11 +124,12 @@ impl Config {
         let (certificates, reload) = Certificates::load(files, Arc::clone(&metrics))
             .await
             .context("loading the serving certificate")?;
+        let keys = SealKeys::load(seal_keys).await;
         let bind = async |address| {
             TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
         };
         let (listener, probe_listener) = (bind(listen).await?, bind(probe_listen).await?);
-        Ok(Prepared { policy, certificates, reload, metrics, listener, probe_listener })
+        Ok(Prepared { policy, keys, certificates, reload, metrics, listener, probe_listener })
     }
 }
 
@@ -136,11 +142,16 @@ impl Prepared {
 
 /// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
 pub async fn run(prepared: Prepared, timing: Timing, mut stopping: watch::Receiver<u8>) {
-    let Prepared { policy, certificates, reload, metrics, listener, probe_listener } = prepared;
+    let Prepared { policy, keys, certificates, reload, metrics, listener, probe_listener } = prepared;
     let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let context = review::Context { policy, metrics: Arc::clone(&metrics), body_timeout: timing.body };
+    let context = review::Context {
+        policy,
+        keys: Arc::clone(&keys),
+        metrics: Arc::clone(&metrics),
+        body_timeout: timing.body,
+    };
     let reviews = review::router(Arc::new(context));
     let readiness = Readiness::default();
     let pages = probes::router(readiness.clone(), metrics);
@@ -149,8 +160,16 @@ pub async fn run(prepared: Prepared, timing: Timing, mut stopping: watch::Receiv
     let (_never, going_on) = watch::channel(false);
     let mut again = stopping.clone();
     let orderly = async {
-        readiness.set(true);
-        asked(&mut stopping, 1).await;
+        // Without keys every annotated pod would be refused.
+        let ready = async {
+            keys.available().await;
+            readiness.set(true);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = ready => {}
+            () = asked(&mut stopping, 1) => {}
+        }
         readiness.set(false);
         tracing::info!("stopping");
         tokio::time::sleep(timing.linger).await;
@@ -162,6 +181,7 @@ pub async fn run(prepared: Prepared, timing: Timing, mut stopping: watch::Receiv
         _ = async { tokio::join!(orderly, admission) } => {}
         () = tls::serve(probe_listener, None, pages, timing.limits, going_on) => {}
         () = reload.run(timing.reload) => {}
+        () = keys.run(timing.reload) => {}
         () = asked(&mut again, 2) => tracing::warn!("stopped at once"),
     }
 }

@@ -64,6 +64,10 @@ pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -
     if text.is_none() {
         writeln!(notices, "note: without --policy the image is a placeholder and the defaults hold")?;
     }
+    writeln!(
+        notices,
+        "note: a preview has no seal, so the webhook refuses it; apply the original manifests"
+    )?;
     if ca.is_none() {
         writeln!(notices, "note: without --api-ca the CA of the cluster is a placeholder")?;
     }
@@ -116,7 +120,7 @@ fn inject(document: &mut Value, policy: &Policy, namespace: &str, notes: &mut No
         ));
     }
     let Some(pod) = document.pointer_mut(pointer) else { return Ok(()) };
-    match decide(pod, policy, &namespace) {
+    match decide(pod, policy, None, &namespace) {
         Decision::Unchanged(_) => {}
         Decision::Injected { patch, warnings, .. } => {
             notes.warnings.extend(warnings.into_iter().map(|warning| format!("{object}: {warning}")));

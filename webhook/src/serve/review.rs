@@ -1,5 +1,5 @@
-//! `POST /mutate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every request that is JSON
-//! gets HTTP 200 and a review with its uid, because an API server reads anything else as a failure of ours.
+//! `POST /mutate` and `POST /validate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every request that
+//! is JSON gets HTTP 200 and a review with its uid, because an API server reads anything else as a failure of ours.
 
 mod wire;
 
@@ -18,8 +18,10 @@ use serde_json::Value;
 
 use crate::metrics::{Metrics, Operation};
 use crate::outcome::{Reason, Refusal};
-use crate::pod::decide::{Decision, decide};
+use crate::pod::decide::{Decision, confirm, decide};
+use crate::pod::keys::Keys;
 use crate::policy::Policy;
+use crate::serve::seal_keys::SealKeys;
 use wire::{API_VERSION, KIND, Reply, Request, Review};
 
 /// Largest review. API servers send an object of 3 MiB at most, an update twice that.
@@ -33,6 +35,8 @@ const MOST_REFUSALS: usize = 10;
 pub struct Context {
     /// The platform's decisions.
     pub policy: Policy,
+    /// What seals are made and checked with.
+    pub keys: Arc<SealKeys>,
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
     /// How long a body may take to arrive.
@@ -41,10 +45,26 @@ pub struct Context {
 
 /// The admission endpoint.
 pub fn router(context: Arc<Context>) -> Router {
-    Router::new().route("/mutate", post(mutate)).with_state(context)
+    let mutate = |state, headers, body| review(Question::Mutate, state, headers, body);
+    let validate = |state, headers, body| review(Question::Validate, state, headers, body);
+    Router::new().route("/mutate", post(mutate)).route("/validate", post(validate)).with_state(context)
 }
 
-async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: Body) -> Response {
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// What to add to a new pod.
+    Mutate,
+    /// Whether the final pod, or a container that joins a running one, may be.
+    Validate,
+}
+
+async fn review(
+    question: Question,
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let bytes = match received(&headers, body, context.body_timeout).await {
         Ok(bytes) => bytes,
         Err((status, text)) => {
@@ -56,7 +76,8 @@ async fn mutate(State(context): State<Arc<Context>>, headers: HeaderMap, body: B
     };
     // From here on the time is ours.
     let started = Instant::now();
-    let answer = answer(&bytes, &context.policy);
+    let keys = context.keys.current();
+    let answer = answer(&bytes, question, &context.policy, keys.as_deref());
     context.metrics.admitted(answer.operation, answer.reason, started.elapsed());
     match answer.review {
         Some(review) => ([(CONTENT_TYPE, JSON)], review).into_response(),
@@ -89,9 +110,9 @@ struct Answer {
     review: Option<Vec<u8>>,
 }
 
-fn answer(bytes: &[u8], policy: &Policy) -> Answer {
+fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
     match serde_json::from_slice::<Review>(bytes) {
-        Ok(review) if review.is_v1() => reviewed(&review.request, policy),
+        Ok(review) if review.is_v1() => reviewed(&review.request, question, policy, keys),
         Ok(review) => invalid(Some(review.request.uid)),
         Err(_) => match serde_json::from_slice::<Value>(bytes) {
             Ok(value) => invalid(Some(value["request"]["uid"].as_str().unwrap_or_default().to_owned())),
@@ -100,14 +121,21 @@ fn answer(bytes: &[u8], policy: &Policy) -> Answer {
     }
 }
 
-fn reviewed(request: &Request, policy: &Policy) -> Answer {
+fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
     let operation = Operation::parse(&request.operation);
-    let decision = if !request.is_about_pods() {
-        Decision::Unchanged(Reason::NotPod)
-    } else if operation != Operation::Create {
-        Decision::Unchanged(Reason::NotCreate)
-    } else {
-        decide(&request.object, policy, &request.namespace)
+    let about = match request.subresource() {
+        Some("") if operation == Operation::Create => Ok(()),
+        // The only other way for a container to get into a pod.
+        Some("ephemeralcontainers") if question == Question::Validate => Ok(()),
+        Some("") => Err(Reason::NotCreate),
+        _ => Err(Reason::NotPod),
+    };
+    let (pod, namespace) = (&request.object, request.namespace.as_str());
+    let decision = match (about, question, keys) {
+        (Err(reason), ..) => Decision::Unchanged(reason),
+        (Ok(()), _, None) => Decision::Refused(vec![keys_missing()]),
+        (Ok(()), Question::Mutate, keys) => decide(pod, policy, keys, namespace),
+        (Ok(()), Question::Validate, Some(keys)) => confirm(pod, policy, keys, namespace),
     };
     let reason = decision.reason();
     let metadata = &request.object["metadata"];
@@ -134,6 +162,13 @@ fn reviewed(request: &Request, policy: &Policy) -> Answer {
         Decision::Refused(_) => Reply::denied(uid, detail.unwrap_or_default()),
     };
     Answer { operation, reason, review: Some(reply.review()) }
+}
+
+/// Until then we are not ready, and the API server should ask nobody.
+fn keys_missing() -> Refusal {
+    let sentence =
+        "the webhook has no seal keys yet; they are made within a minute of the installation, so try again";
+    Refusal { reason: Reason::KeysMissing, message: sentence.to_owned() }
 }
 
 fn invalid(uid: Option<String>) -> Answer {

@@ -90,6 +90,7 @@ impl Authority {
         for (name, content) in files {
             fs::write(folder.path().join(name), content).expect("written");
         }
+        fs::write(folder.path().join("current"), [7; 32]).expect("written");
         folder
     }
 
@@ -109,6 +110,7 @@ fn arguments(folder: &Path) -> Vec<PathBuf> {
     arguments.extend(file("--api-ca", "ca.crt"));
     arguments.extend(file("--tls-cert", "tls.crt"));
     arguments.extend(file("--tls-key", "tls.key"));
+    arguments.extend([PathBuf::from("--seal-keys"), folder.to_owned()]);
     arguments.extend(["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"].map(PathBuf::from));
     arguments
 }
@@ -222,8 +224,12 @@ impl Process {
             .spawn()
             .expect("started");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let line = next(&mut lines).await;
-        let address = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let address = loop {
+            let line = next(&mut lines).await;
+            if let Some(address) = line["address"].as_str() {
+                break address.parse().expect("an address");
+            }
+        };
         Self { child, lines, address, authority, _folder: folder }
     }
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::pod::sample::{injected, pod, policy, refused, with};
+use crate::pod::sample::{injected, keys, pod, policy, refused, with};
 
 #[test]
 fn the_sidecar_comes_first_and_only_agents_get_access() {
@@ -107,36 +107,44 @@ fn whoever_does_not_ask_is_left_alone_whatever_the_pod_looks_like() {
         json!({"metadata": {"annotations": {"agent-creds/grants": 1}}, "spec": {}}),
         json!({"metadata": {"annotations": {"other": 1}}, "spec": {"volumes": [{"name": "agent-creds-spool"}]}}),
     ] {
-        assert_eq!(decide(&pod, &policy(), "ops"), Decision::Unchanged(Reason::NotAsked), "{pod}");
+        assert_eq!(
+            decide(&pod, &policy(), Some(&keys()), "ops"),
+            Decision::Unchanged(Reason::NotAsked),
+            "{pod}"
+        );
     }
 }
 
 #[test]
 fn a_mirror_pod_cannot_be_changed() {
     let mirror = with(pod(), "/metadata/annotations/kubernetes.io~1config.mirror", json!("x"));
-    assert_eq!(decide(&mirror, &policy(), "ops"), Decision::Unchanged(Reason::MirrorPod));
+    assert_eq!(decide(&mirror, &policy(), Some(&keys()), "ops"), Decision::Unchanged(Reason::MirrorPod));
 }
 
 #[test]
 fn a_second_call_changes_nothing() {
     let after = injected(&pod());
-    assert_eq!(decide(&after, &policy(), "ops"), Decision::Unchanged(Reason::AlreadyInjected));
+    assert_eq!(decide(&after, &policy(), Some(&keys()), "ops"), Decision::Unchanged(Reason::AlreadyInjected));
 }
 
 #[test]
 fn a_container_that_came_later_gets_access_too() {
     let after = with(injected(&pod()), "/spec/containers/1", json!({"name": "late", "image": "x"}));
-    let Decision::Injected { reason, patch, warnings } = decide(&after, &policy(), "ops") else {
+    let Decision::Injected { reason, patch, warnings } = decide(&after, &policy(), Some(&keys()), "ops")
+    else {
         panic!("refused")
     };
     assert_eq!((reason, warnings.len()), (Reason::Completed, 0));
     let paths: Vec<_> = patch.operations().iter().map(|operation| operation.path.as_str()).collect();
-    assert_eq!(paths, ["/spec/containers/1/env", "/spec/containers/1/volumeMounts"]);
+    let seal = "/metadata/annotations/agent-creds~1seal";
+    assert_eq!(paths, ["/spec/containers/1/env", "/spec/containers/1/volumeMounts", seal]);
 }
 
 #[test]
 fn mode_pod_warns_in_one_short_line() {
-    let Decision::Injected { warnings, .. } = decide(&pod(), &policy(), "ops") else { panic!("refused") };
+    let Decision::Injected { warnings, .. } = decide(&pod(), &policy(), Some(&keys()), "ops") else {
+        panic!("refused")
+    };
     assert_eq!(warnings.len(), 1);
     assert!(
         warnings[0].contains("ops/devops-agent") && warnings[0].contains("can read the Secrets"),
@@ -153,7 +161,6 @@ fn each_kind_of_annotation_error_has_its_reason() {
         ("grants", "", Reason::NoGrants),
         ("port", "80", Reason::AnnotationInvalid),
         ("forward-proxy", "true", Reason::AnnotationNotBuilt),
-        ("seal", "x", Reason::AnnotationNotBuilt),
         ("grant", "x", Reason::AnnotationUnknown),
     ] {
         let pod = with(pod(), &format!("/metadata/annotations/agent-creds~1{key}"), json!(value));

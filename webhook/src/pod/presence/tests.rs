@@ -2,10 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::decide::{Decision, decide};
-use crate::pod::sample::{injected, pod, policy, refused, with};
+use crate::pod::sample::{injected, keys, pod, policy, refused, with};
 
 fn unchanged(pod: &Value) {
-    let decision = decide(pod, &policy(), "ops");
+    let decision = decide(pod, &policy(), Some(&keys()), "ops");
     assert_eq!(decision, Decision::Unchanged(Reason::AlreadyInjected));
 }
 
@@ -152,7 +152,7 @@ fn one_name_of_ours_is_not_enough() {
         ("/metadata/annotations/agent-creds~1status", json!("{}")),
     ] {
         let (reason, message) = refused(&with(pod(), pointer, value));
-        assert_eq!(reason, Reason::NameTaken, "{message}");
+        assert_eq!(reason, Reason::SealMissing, "{message}");
     }
     let after = injected(&pod());
     for pointer in [
@@ -170,6 +170,6 @@ fn one_name_of_ours_is_not_enough() {
 fn a_pod_whose_annotations_changed_meanwhile_is_another_pod() {
     let after = with(injected(&pod()), "/metadata/annotations/agent-creds~1grants", json!("datadog"));
     let (reason, message) = refused(&after);
-    assert_eq!(reason, Reason::NameTaken);
-    assert!(message.contains("spec.initContainers[0].args"), "{message}");
+    assert_eq!(reason, Reason::SealInvalid);
+    assert!(message.contains("the agent-creds annotations differs"), "{message}");
 }

@@ -35,8 +35,16 @@ fn pod() -> Value {
     })
 }
 
+fn keys() -> Keys {
+    Keys::new(&[7; 32], None).expect("keys")
+}
+
 fn asked(review: &Value) -> (Reason, Value) {
-    let answer = answer(review.to_string().as_bytes(), &policy());
+    of(Question::Mutate, review)
+}
+
+fn of(question: Question, review: &Value) -> (Reason, Value) {
+    let answer = answer(review.to_string().as_bytes(), question, &policy(), Some(&keys()));
     let review: Value = serde_json::from_slice(&answer.review.expect("a review")).expect("JSON");
     assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(review["kind"], "AdmissionReview");
@@ -76,6 +84,37 @@ fn nothing_but_the_creation_of_pods_is_touched() {
     let mut binding = review("u", "CREATE", &pod());
     binding["request"]["subResource"] = json!("binding");
     assert_eq!(asked(&binding).0, Reason::NotPod);
+}
+
+#[test]
+fn the_final_pod_and_what_joins_it_are_validated() {
+    let patch = |review: &Value| {
+        let operations = STANDARD.decode(asked(review).1["patch"].as_str().expect("text")).expect("base64");
+        serde_json::from_slice::<json_patch::Patch>(&operations).expect("a patch")
+    };
+    let mut injected = pod();
+    json_patch::patch(&mut injected, &patch(&review("u", "CREATE", &pod()))).expect("it applies");
+    let validated = |pod: &Value, subresource: &str, operation: &str| {
+        let mut review = review("u", operation, pod);
+        review["request"]["subResource"] = json!(subresource);
+        of(Question::Validate, &review).0
+    };
+    assert_eq!(validated(&injected, "", "CREATE"), Reason::Verified);
+    assert_eq!(validated(&injected, "ephemeralcontainers", "UPDATE"), Reason::Verified);
+    assert_eq!(validated(&pod(), "", "CREATE"), Reason::SealMissing, "it asks and was not injected");
+    assert_eq!(validated(&injected, "", "UPDATE"), Reason::NotCreate);
+    assert_eq!(validated(&injected, "status", "UPDATE"), Reason::NotPod);
+    let debugger = json!([{"name": "debugger", "image": "x", "targetContainerName": "agent-creds"}]);
+    injected["spec"]["ephemeralContainers"] = debugger;
+    assert_eq!(validated(&injected, "ephemeralcontainers", "UPDATE"), Reason::Reference);
+}
+
+#[test]
+fn without_keys_an_annotated_pod_has_to_wait() {
+    for question in [Question::Mutate, Question::Validate] {
+        let answer = answer(review("u", "CREATE", &pod()).to_string().as_bytes(), question, &policy(), None);
+        assert_eq!(answer.reason, Reason::KeysMissing);
+    }
 }
 
 #[test]
@@ -121,8 +160,8 @@ fn other_json_is_denied_with_its_uid_where_it_has_one() {
         assert_eq!((reason, &response["allowed"]), (Reason::ReviewInvalid, &json!(false)), "{request}");
         assert_eq!(response["uid"], uid, "{request}");
     }
-    assert!(answer(b"not JSON", &policy()).review.is_none());
-    assert!(answer(b"", &policy()).review.is_none());
+    assert!(answer(b"not JSON", Question::Mutate, &policy(), None).review.is_none());
+    assert!(answer(b"", Question::Mutate, &policy(), None).review.is_none());
 }
 
 #[tokio::test]

@@ -56,10 +56,11 @@ struct Resource {
 }
 
 impl Request {
-    pub(super) fn is_about_pods(&self) -> bool {
+    /// The subresource of a pod that this is about; empty for the pod itself, `None` where it is not about pods.
+    pub(super) fn subresource(&self) -> Option<&str> {
         let Resource { group, version, resource } = &self.resource;
-        let parts = (group.as_str(), version.as_str(), resource.as_str(), self.sub_resource.as_str());
-        parts == ("", "v1", "pods", "")
+        let pods = (group.as_str(), version.as_str(), resource.as_str()) == ("", "v1", "pods");
+        pods.then_some(&self.sub_resource)
     }
 }
 

@@ -1,0 +1,113 @@
+//! The seal of a pod: what was injected into it, signed. A pod outlives the version that injected it, so yesterday's
+//! injection cannot be computed again with today's code; it is read from the seal instead.
+//!
+//! A JWS in compact form (RFC 7515, HMAC-SHA256): header, payload and MAC, in base64url, with dots between. The payload
+//! is the JSON of [`Sealed`], so people can read it: `cut -d. -f2 | base64 -d`.
+
+use std::collections::BTreeMap;
+
+use agent_creds_core::annotations::{PREFIX, SEAL, STATUS};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fragment::Fragment;
+use super::keys::Keys;
+use super::view;
+
+/// Format of the payload. One that is added later has to be readable by the version before, or a rollback of the
+/// release would cut running agents off.
+const TYPE: &str = "agent-creds-seal+1";
+const ALGORITHM: &str = "HS256";
+/// The API server allows a pod 256 KiB of annotations.
+const LONGEST: usize = 256 * 1024;
+
+/// What is sealed: the fragment, and the pod that it is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Sealed {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's ServiceAccount.
+    pub service_account: String,
+    /// All of its annotations under our prefix, but seal and status.
+    pub annotations: BTreeMap<String, String>,
+    /// What was injected.
+    pub fragment: Fragment,
+}
+
+/// The protected header.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    kid: String,
+    typ: String,
+}
+
+/// Why a seal is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// Not one that any version wrote, or not with this key.
+    Invalid,
+    /// Made with a key that is not there any more.
+    KeyUnknown,
+}
+
+impl Sealed {
+    /// What a seal of this pod has to say besides the fragment.
+    pub fn new(pod: &Value, namespace: &str, fragment: Fragment) -> Self {
+        let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+        let ours = all.filter(|(key, _)| key.starts_with(PREFIX) && ![SEAL, STATUS].contains(&key.as_str()));
+        let text =
+            |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap_or_default().to_owned());
+        Self {
+            namespace: namespace.to_owned(),
+            service_account: view::service_account(pod).to_owned(),
+            annotations: ours.map(text).collect(),
+            fragment,
+        }
+    }
+
+    /// The annotation's value.
+    pub fn seal(&self, keys: &Keys) -> String {
+        let header = Header { alg: ALGORITHM.to_owned(), kid: keys.id().to_owned(), typ: TYPE.to_owned() };
+        let signed = format!("{}.{}", encoded(&header), encoded(self));
+        let mac = BASE64.encode(keys.sign(signed.as_bytes()));
+        format!("{signed}.{mac}")
+    }
+
+    /// Reads and checks the annotation's value. Nothing of it is looked at before its MAC was found right.
+    pub fn open(text: &str, keys: &Keys) -> Result<Self, SealError> {
+        if text.len() > LONGEST {
+            return Err(SealError::Invalid);
+        }
+        let (signed, mac) = text.rsplit_once('.').ok_or(SealError::Invalid)?;
+        let (header, payload) = signed.split_once('.').ok_or(SealError::Invalid)?;
+        // The algorithm is ours alone to choose: the header has to be the one that we write.
+        let header: Header = decoded(header)?;
+        if header.alg != ALGORITHM || header.typ != TYPE {
+            return Err(SealError::Invalid);
+        }
+        let mac = BASE64.decode(mac).map_err(|_| SealError::Invalid)?;
+        match keys.verify(&header.kid, signed.as_bytes(), &mac) {
+            Some(true) => decoded(payload),
+            Some(false) => Err(SealError::Invalid),
+            None => Err(SealError::KeyUnknown),
+        }
+    }
+}
+
+fn encoded(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_else(|_| unreachable!("text keys and plain values"));
+    BASE64.encode(json)
+}
+
+fn decoded<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, SealError> {
+    let json = BASE64.decode(text).map_err(|_| SealError::Invalid)?;
+    serde_json::from_slice(&json).map_err(|_| SealError::Invalid)
+}
+
+#[cfg(test)]
+mod tests;

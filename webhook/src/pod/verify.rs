@@ -1,0 +1,105 @@
+//! Whether a pod is what was sealed: asked at a second call of `/mutate`, at `/validate`, and whenever a sidecar wants a
+//! token. A valid seal says what was injected, not that this pod came through admission; so whoever gives something for
+//! it asks for the rest too, with [`proven`].
+
+use agent_creds_core::annotations::SEAL;
+use serde_json::Value;
+
+use super::forbidden::forbidden;
+use super::fragment::Fragment;
+use super::keys::Keys;
+use super::seal::{SealError, Sealed};
+use super::{presence, view};
+use crate::outcome::{Reason, Refusal};
+use crate::policy::Policy;
+
+/// What was injected into a pod of `namespace`, if it is still that. `trace` is the path of something of ours in it.
+pub fn verify(
+    pod: &Value,
+    policy: &Policy,
+    keys: &Keys,
+    namespace: &str,
+    trace: &str,
+) -> Result<Fragment, Refusal> {
+    let path = format!("metadata.annotations[{SEAL}]");
+    let refusal = |reason, sentence: &str| Refusal::new(reason, &path, sentence);
+    let Some(seal) = view::field(&pod["metadata"]["annotations"], SEAL) else {
+        return Err(Refusal::new(
+            Reason::SealMissing,
+            trace,
+            "the webhook adds this, with a seal, and there is none; apply the original manifest, without what agent-creds \
+             added (a preview of `inject` cannot be applied), or rename it if it is yours",
+        ));
+    };
+    let sealed = Sealed::open(seal.as_str().unwrap_or_default(), keys).map_err(|error| match error {
+        SealError::Invalid => refusal(
+            Reason::SealInvalid,
+            "not a seal of this cluster's webhook; remove it, with all else that agent-creds added",
+        ),
+        SealError::KeyUnknown => refusal(
+            Reason::SealWithdrawn,
+            "made with a key that was taken out since; create the pod anew from its original manifest",
+        ),
+    })?;
+    let live = Sealed::new(pod, namespace, sealed.fragment.clone());
+    let changed = [
+        (live.namespace != sealed.namespace, "the namespace"),
+        (live.service_account != sealed.service_account, "spec.serviceAccountName"),
+        (live.annotations != sealed.annotations, "the agent-creds annotations"),
+    ];
+    if let Some((_, what)) = changed.iter().find(|(changed, _)| *changed) {
+        let sentence = format!(
+            "made for another pod: {what} differs; apply the original manifest, without what agent-creds added, or make \
+             an exception in the admission webhook that changed it"
+        );
+        return Err(refusal(Reason::SealInvalid, &sentence));
+    }
+    presence::compare(pod, &sealed.fragment, &policy.tolerated)?;
+    Ok(sealed.fragment)
+}
+
+/// The same about a final pod: its agents have got all that they get, and nothing in it is forbidden.
+pub fn proven(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Result<Fragment, Vec<Refusal>> {
+    let alone = |refusal| vec![refusal];
+    view::check_shape(pod).map_err(alone)?;
+    let fragment = verify(pod, policy, keys, namespace, "spec.initContainers").map_err(alone)?;
+    shared(pod, &fragment, policy).map_err(alone)?;
+    let refusals = forbidden(pod, namespace, &fragment, true, policy);
+    if refusals.is_empty() { Ok(fragment) } else { Err(refusals) }
+}
+
+/// Refuses a pod of which an agent container lacks something.
+fn shared(pod: &Value, fragment: &Fragment, policy: &Policy) -> Result<(), Refusal> {
+    for name in &fragment.share.containers {
+        let Some(container) = view::containers(pod).find(|container| container.name() == name) else {
+            return Err(stripped("spec.containers"));
+        };
+        let has = |list: &str, ours: &Value, part: &str| {
+            let mut found = view::items(container.value, list).iter();
+            found.any(|found| presence::is_same(ours, found, part, &policy.tolerated))
+        };
+        if !fragment.share.env.iter().all(|variable| has("env", variable, "env")) {
+            return Err(stripped(&format!("{}.env", container.path())));
+        }
+        if !has("volumeMounts", &fragment.share.mount, "mount") {
+            return Err(stripped(&format!("{}.volumeMounts", container.path())));
+        }
+    }
+    Ok(())
+}
+
+fn stripped(path: &str) -> Refusal {
+    let sentence =
+        "another admission webhook removed or changed what the agent gets here; make an exception in it";
+    Refusal::new(Reason::SidecarStripped, path, sentence)
+}
+
+/// The answer to a preview of what was injected before: without keys nothing about it can be told.
+pub(super) fn taken_in_preview(trace: &str) -> Refusal {
+    let sentence =
+        "the pod has been injected before; preview its original manifest, without what agent-creds added";
+    Refusal::new(Reason::NameTaken, trace, sentence)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use serde_json::json;
+
+use super::*;
+use crate::pod::sample::{injected, keys, pod, policy, with};
+use crate::policy::Policy;
+
+fn proven_by(
+    pod: &Value,
+    policy: &Policy,
+    keys: &Keys,
+    namespace: &str,
+) -> Result<Fragment, (Reason, String)> {
+    proven(pod, policy, keys, namespace).map_err(|mut refusals| {
+        let first = refusals.remove(0);
+        (first.reason, first.message)
+    })
+}
+
+fn refused(pod: &Value) -> (Reason, String) {
+    proven_by(pod, &policy(), &keys(), "ops").expect_err("refused")
+}
+
+#[test]
+fn an_injected_pod_proves_itself_and_a_copy_elsewhere_does_not() {
+    let after = injected(&pod());
+    assert!(proven_by(&after, &policy(), &keys(), "ops").is_ok());
+    assert_eq!(proven_by(&after, &policy(), &keys(), "other").unwrap_err().0, Reason::SealInvalid);
+    let other_account = with(after.clone(), "/spec/serviceAccountName", json!("other"));
+    let (reason, message) = refused(&other_account);
+    assert_eq!(reason, Reason::SealInvalid);
+    assert!(message.contains("spec.serviceAccountName"), "{message}");
+    let annotated = with(after, "/metadata/annotations/agent-creds~1port", json!("7000"));
+    assert_eq!(refused(&annotated).0, Reason::SealInvalid);
+}
+
+#[test]
+fn an_imitation_without_a_seal_or_with_a_withdrawn_one_is_refused() {
+    let mut after = injected(&pod());
+    let fresh = Keys::new(&[1; 32], None).unwrap();
+    assert_eq!(proven_by(&after, &policy(), &fresh, "ops").unwrap_err().0, Reason::SealWithdrawn);
+    after["metadata"]["annotations"].as_object_mut().unwrap().remove(SEAL);
+    let (reason, message) = refused(&after);
+    assert_eq!(reason, Reason::SealMissing);
+    assert!(message.contains("original manifest") && message.contains("preview"), "{message}");
+    assert_eq!(refused(&pod()).0, Reason::SealMissing, "never injected at all");
+}
+
+#[test]
+fn another_version_of_the_webhook_verifies_what_this_one_injected() {
+    let after = injected(&pod());
+    let text = "{sidecar: {image: 'registry.example/other:2', uid: 7777}, apiServer: 'https://other', \
+                allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
+    let tomorrow = Policy::for_preview(Some(text), None).unwrap();
+    let fragment = proven_by(&after, &tomorrow, &keys(), "ops").expect("still the same pod");
+    assert_eq!(fragment.uid, 54911);
+    let sibling = with(after, "/spec/containers/0/securityContext", json!({"runAsUser": 54911}));
+    let found = proven_by(&sibling, &tomorrow, &keys(), "ops").unwrap_err();
+    assert_eq!(found.0, Reason::SidecarUid, "the uid that this pod's sidecar has");
+}
+
+#[test]
+fn what_an_agent_got_it_still_has() {
+    let after = injected(&pod());
+    for (pointer, value) in [
+        ("/spec/containers/0/env", json!([])),
+        ("/spec/containers/0/volumeMounts", json!([])),
+        ("/spec/containers/0/name", json!("renamed")),
+    ] {
+        assert_eq!(refused(&with(after.clone(), pointer, value)).0, Reason::SidecarStripped, "{pointer}");
+    }
+    let elsewhere = with(after, "/spec/containers/0/env/0/value", json!("http://127.0.0.1:1"));
+    assert_eq!(refused(&elsewhere).0, Reason::SidecarStripped);
+}
+
+#[test]
+fn what_a_newer_kubernetes_adds_is_tolerated_by_the_line_that_the_refusal_prints() {
+    for pointer in [
+        "/spec/initContainers/0/newField",
+        "/spec/initContainers/0/startupProbe/newField",
+        "/spec/volumes/0/emptyDir/newField",
+    ] {
+        let grown = with(injected(&pod()), pointer, json!({"mode": "x"}));
+        let (reason, message) = refused(&grown);
+        assert_eq!(reason, Reason::NameTaken, "{message}");
+        let line = message.split('\'').nth(1).expect("a line to add");
+        let text = json!({"sidecar": {"image": "x"}, "seal": {"tolerate": [line]}});
+        let tolerant = Policy::for_preview(Some(&text.to_string()), None).unwrap();
+        assert!(proven_by(&grown, &tolerant, &keys(), "ops").is_ok(), "{line}");
+        let other = with(grown, pointer, json!({"mode": "y"}));
+        assert!(proven_by(&other, &tolerant, &keys(), "ops").is_err(), "the value counts too");
+    }
+}
+
+#[test]
+fn the_agent_may_not_run_as_the_credential_account() {
+    let text = "{sidecar: {image: x}, identity: {mode: exchange, server: 'https://id', caConfigMap: ns/ca}}";
+    let policy = Policy::for_preview(Some(text), None).unwrap();
+    let own = with(pod(), "/metadata/annotations/agent-creds~1service-account", json!("devops-agent"));
+    let refusals = match crate::pod::decide::decide(&own, &policy, Some(&keys()), "ops") {
+        crate::pod::decide::Decision::Refused(refusals) => refusals,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refusals[0].reason, Reason::CredentialAccount);
+    assert!(refusals[0].message.starts_with("spec.serviceAccountName: "), "{}", refusals[0]);
+}

@@ -1,0 +1,116 @@
+//! The seal keys, read from a directory and read again while we run: they are made after the installation, rotated when a
+//! person asks, and withdrawn by taking one out. Compared by content, as certificates are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::pod::keys::Keys;
+
+/// The file, and the key of the Secret, of the key that seals.
+pub const CURRENT: &str = "current";
+/// The file, and the key of the Secret, of the key that is checked with besides.
+pub const PREVIOUS: &str = "previous";
+
+/// The keys in use.
+#[derive(Debug)]
+pub struct SealKeys {
+    directory: PathBuf,
+    current: watch::Sender<Option<Arc<Keys>>>,
+}
+
+impl SealKeys {
+    /// Looks into `directory`, which may be empty still.
+    pub async fn load(directory: PathBuf) -> Arc<Self> {
+        let keys = Arc::new(Self { directory, current: watch::Sender::new(None) });
+        keys.look().await;
+        keys
+    }
+
+    /// The keys as they are now; `None` while there are none.
+    pub fn current(&self) -> Option<Arc<Keys>> {
+        self.current.borrow().clone()
+    }
+
+    /// Waits until there are keys.
+    pub async fn available(&self) {
+        // The sender is this value's own.
+        let _ = self.current.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Looks again and again; never ends.
+    pub async fn run(&self, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Takes what is there. A key that is gone is gone at once; what cannot be read leaves the keys before it in place.
+    pub async fn look(&self) {
+        let found = match self.read().await {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "reading the seal keys"),
+        };
+        let before = self.current();
+        let ids = |keys: Option<&Keys>| keys.map(|keys| format!("{keys:?}"));
+        if ids(found.as_ref()) == ids(before.as_deref()) {
+            return;
+        }
+        match &found {
+            Some(keys) => tracing::info!(?keys, "seal keys"),
+            None => tracing::warn!("there are no seal keys"),
+        }
+        self.current.send_replace(found.map(Arc::new));
+    }
+
+    async fn read(&self) -> anyhow::Result<Option<Keys>> {
+        let current = file(&self.directory.join(CURRENT)).await?;
+        let previous = file(&self.directory.join(PREVIOUS)).await?;
+        if current.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Keys::new(&current, Some(&previous))?))
+    }
+}
+
+/// Content of a file; nothing where it is not there.
+async fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    match tokio::fs::read(path).await {
+        Ok(bytes) => Ok(Zeroizing::new(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Zeroizing::default()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_come_change_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let keys = SealKeys::load(folder.path().to_owned()).await;
+        assert!(keys.current().is_none(), "made after the installation");
+        write(CURRENT, &[1; 32]);
+        keys.look().await;
+        let first = keys.current().unwrap().id().to_owned();
+        write(PREVIOUS, &[1; 32]);
+        write(CURRENT, &[2; 32]);
+        keys.look().await;
+        assert_ne!(keys.current().unwrap().id(), first);
+        write(CURRENT, &[3; 8]);
+        keys.look().await;
+        assert!(keys.current().is_some(), "what cannot be used changes nothing");
+        std::fs::remove_file(folder.path().join(CURRENT)).unwrap();
+        keys.look().await;
+        assert!(keys.current().is_none(), "what was taken out is gone");
+    }
+}
