@@ -11,6 +11,7 @@ use super::document::{
 use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
 use super::login::Asked;
+use super::memory::knows;
 use super::rules::{Rules, Timing};
 use super::schedule::MAX_RETRY_AFTER;
 use super::seed::{keep_spare, next_best, remember};
@@ -113,10 +114,7 @@ fn is_unnoticed(document: &Document, claim: &Claim) -> bool {
 fn is_filed(document: &Document, presentation: &Presentation<'_>) -> bool {
     let Some(child) = presentation.answer.child() else { return false };
     let fp = fingerprint::of_token(child);
-    fp != presentation.claim.parent_fp
-        && (document.refresh.as_ref().is_some_and(|head| head.fp == fp)
-            || document.spent.contains(&fp)
-            || document.spare.iter().any(|spare| spare.fp == fp))
+    fp != presentation.claim.parent_fp && knows(document, &fp)
 }
 
 fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &Tokens) -> Outcome {

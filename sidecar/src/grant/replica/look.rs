@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
-use crate::grant::document::Document;
+use crate::grant::document::{Document, Spare};
 use crate::grant::machine::{Step, is_wanted, next};
-use crate::grant::memory::is_behind;
+use crate::grant::memory::{is_behind, knows, orphan};
 use crate::grant::rules::{REREAD, Timing};
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
@@ -76,6 +76,8 @@ impl Replica {
         let behind = memory.is_some_and(|memory| is_behind(readable, memory));
         match found.document {
             Ok(document) => {
+                let orphan = memory.filter(|_| !behind).and_then(|memory| orphan(&document, memory));
+                self.orphan = orphan.or(self.orphan.take());
                 if document.seed.is_some() && !behind {
                     self.memory = Some(document.clone());
                 }
@@ -165,18 +167,22 @@ impl Replica {
         }
     }
 
-    /// The memory, to be written over a state that has fallen behind it, with the tokens that were filed there meanwhile.
+    /// The memory, to be written over a state that has fallen behind it, with the tokens that were filed there meanwhile;
+    /// or the state, with a head that it lacks.
     pub(super) fn repair(&self) -> Option<Document> {
         let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
-        is_behind(Ok(&self.stored), memory).then(|| {
+        if is_behind(Ok(&self.stored), memory) {
             let mut repaired = memory.clone();
-            for spare in &self.stored.spare {
-                if repaired.head_fp() != Some(&spare.fp) && !repaired.spent.contains(&spare.fp) {
-                    keep_spare(&mut repaired, spare.clone());
-                }
-            }
-            repaired
-        })
+            let filed = self.stored.spare.iter().filter(|spare| !knows(memory, &spare.fp)).cloned();
+            filed.chain(orphan(memory, &self.stored)).for_each(|spare| keep_spare(&mut repaired, spare));
+            return Some(repaired);
+        }
+        let lost =
+            |orphan: &Spare| orphan.seed_seq == self.stored.progress().0 && !knows(&self.stored, &orphan.fp);
+        let orphan = self.orphan.clone().filter(lost)?;
+        let mut completed = self.stored.clone();
+        keep_spare(&mut completed, orphan);
+        Some(completed)
     }
 
     /// Until when the state is, or was, too new to claim on, or to file a token in whose parent it does not know.
