@@ -80,6 +80,8 @@ impl Drop for Cluster {
         let ours = ["--selector", "app.kubernetes.io/name=agent-creds"];
         let _ = kubectl(&[&["delete", kinds, "--namespace", SYSTEM], &ours[..]].concat());
         let _ = kubectl(&["delete", "mutatingwebhookconfigurations", "agent-creds", "--ignore-not-found"]);
+        let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        let _ = kubectl(&[&["delete", policies], &ours[..]].concat());
         let _ = kubectl(&["delete", "deployments,secrets,roles,rolebindings", "--all", "--namespace", "ops"]);
     }
 }
