@@ -6,6 +6,8 @@
 mod keep_alive;
 #[path = "chart/manifests.rs"]
 mod manifests;
+#[path = "chart/policies.rs"]
+mod policies;
 #[path = "chart/values.rs"]
 mod values;
 

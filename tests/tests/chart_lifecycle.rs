@@ -4,6 +4,8 @@
 
 #[path = "chart/cluster.rs"]
 mod cluster;
+#[path = "chart/policies_checked.rs"]
+mod policies_checked;
 
 use std::ffi::OsStr;
 

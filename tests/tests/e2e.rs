@@ -11,6 +11,10 @@ mod keep_alive;
 mod leaving;
 #[path = "e2e/platform.rs"]
 mod platform;
+#[path = "e2e/policies.rs"]
+mod policies;
+#[path = "e2e/policies_access.rs"]
+mod policies_access;
 #[path = "e2e/scene.rs"]
 mod scene;
 #[path = "e2e/upgrade.rs"]

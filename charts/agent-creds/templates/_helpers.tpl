@@ -76,6 +76,25 @@ cluster might not.
 {{- end }}
 
 {{- /*
+Selects the namespaces whose pods may have been injected at some time, whatever excludedNamespaces says today.
+*/}}
+{{- define "agent-creds.injectable" -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: {{ list .Release.Namespace "kube-system" | uniq | toJson }}
+{{- end }}
+
+{{- /*
+CEL: every annotation of ours, as a list. Policies go through this list and not through a pod's annotations, of which there
+may be 80,000: the time that the API server takes for a loop grows with the square of the steps (seconds for 20,000).
+*/}}
+{{- define "agent-creds.annotations" -}}
+['agent-creds/containers', 'agent-creds/forward-proxy', 'agent-creds/grants', 'agent-creds/inject', 'agent-creds/metrics-port',
+        'agent-creds/port', 'agent-creds/seal', 'agent-creds/service-account', 'agent-creds/status', 'agent-creds/strict-start']
+{{- end }}
+
+{{- /*
 Whether templates can see the cluster: not under `helm template`, which most GitOps controllers use. kube-system is
 in every cluster.
 */}}

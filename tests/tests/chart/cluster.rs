@@ -79,7 +79,8 @@ impl Drop for Cluster {
         let kinds = "deployments,services,serviceaccounts,configmaps,poddisruptionbudgets";
         let ours = ["--selector", "app.kubernetes.io/name=agent-creds"];
         let _ = kubectl(&[&["delete", kinds, "--namespace", SYSTEM], &ours[..]].concat());
-        let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations";
+        let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,\
+                     validatingadmissionpolicybindings,clusterroles,clusterrolebindings";
         let _ = kubectl(&[&["delete", kinds], &ours[..]].concat());
         let _ = kubectl(&["delete", "deployments,secrets,roles,rolebindings", "--all", "--namespace", "ops"]);
     }

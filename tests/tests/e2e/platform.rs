@@ -16,7 +16,7 @@ use serde_json::json;
 /// Seconds that the stand-in's access tokens live: 20 refreshes in two minutes.
 pub(crate) const TOKEN_LIFE: u64 = 5;
 /// Agents of the tests, each in a namespace of its own.
-pub(crate) const AGENTS: [&str; 11] = [
+pub(crate) const AGENTS: [&str; 12] = [
     "ops",
     "job",
     "late",
@@ -28,6 +28,7 @@ pub(crate) const AGENTS: [&str; 11] = [
     "unanswered",
     NIGHTLY,
     "upgraded",
+    "guarded",
 ];
 /// The one whose grant a CronJob keeps alive, on a day that no test sees.
 pub(crate) const NIGHTLY: &str = "nightly";

@@ -1,0 +1,107 @@
+//! The rules that the API server checks by itself, as they are rendered. What they do: `e2e/policies.rs`, with pods.
+
+use agent_creds_core::annotations::PREFIX;
+use agent_creds_core::pod::{AUDIENCE, CONTAINER, INJECTED_LABEL};
+
+use super::*;
+
+const NAMES: [&str; 4] =
+    ["agent-creds-bindings", "agent-creds-exec", "agent-creds-pods", "agent-creds-tokens"];
+
+fn names(objects: &[Value], kind: &str) -> BTreeSet<String> {
+    let name = |object: &&Value| object["metadata"]["name"].as_str().expect("a name").to_owned();
+    of_kind(objects, kind).iter().map(name).collect()
+}
+
+/// Every expression of a policy, and every message.
+fn texts(policy: &Value) -> String {
+    ["matchConditions", "variables", "validations"].map(|key| policy["spec"][key].to_string()).concat()
+}
+
+#[test]
+fn each_is_bound_and_refuses_unless_they_are_left_out() {
+    let objects = render(&json!({}));
+    assert!(names(&objects, "ValidatingAdmissionPolicy").iter().eq(&NAMES));
+    assert!(names(&objects, "ValidatingAdmissionPolicyBinding").iter().eq(&NAMES));
+    let readme = read("charts/agent-creds/README.md");
+    for policy in of_kind(&objects, "ValidatingAdmissionPolicy") {
+        let name = policy["metadata"]["name"].as_str().expect("a name");
+        let spec = &policy["spec"];
+        assert_eq!(spec["failurePolicy"], "Fail", "{name}");
+        assert!(spec["paramKind"].is_null(), "{name}: a parameter that is missing refuses everything");
+        for validation in spec["validations"].as_array().expect("validations") {
+            let message = validation["message"].as_str().expect("a sentence");
+            assert!(
+                message.contains("; ") && !message.contains('\n'),
+                "what was refused; what to do: {message}"
+            );
+            // The API server evaluates it for what passes, too, and refuses where that costs too much.
+            assert!(validation["messageExpression"].is_null(), "{message}");
+            assert_eq!(validation["reason"], "Forbidden", "{message}");
+        }
+        assert!(readme.contains(&format!("| `{name}` |")), "the README explains {name}");
+    }
+    for binding in of_kind(&objects, "ValidatingAdmissionPolicyBinding") {
+        assert_eq!(binding["spec"]["policyName"], binding["metadata"]["name"]);
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+        assert!(binding["spec"]["matchResources"].is_null(), "no part of the cluster is left out");
+    }
+    let off = render(&json!({"policies": {"enabled": false}}));
+    assert!(off.iter().all(|object| !object["kind"].as_str().expect("a kind").starts_with("Validating")));
+}
+
+#[test]
+fn they_ask_about_what_can_be_ours_alone() {
+    // Excluding a namespace does not take their protection from pods that were injected there before.
+    let objects = render(&json!({"excludedNamespaces": ["monitoring"]}));
+    let never_injected = json!({"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["agent-creds-system", "kube-system"]},
+    ]});
+    let expected = [
+        (json!(["pods", "pods/status", "pods/ephemeralcontainers"]), "UPDATE", never_injected.clone()),
+        (json!(["pods/binding", "bindings"]), "CREATE", never_injected),
+        (json!(["pods/exec", "pods/attach"]), "CONNECT", json!({})),
+        (json!(["serviceaccounts/token"]), "CREATE", json!({})),
+    ];
+    for (resources, operation, namespaces) in expected {
+        let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+        let found = policies
+            .iter()
+            .find(|policy| policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == resources);
+        let constraints =
+            &found.unwrap_or_else(|| panic!("none for {resources}"))["spec"]["matchConstraints"];
+        let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation],
+            "resources": resources, "scope": "Namespaced"}]);
+        assert_eq!(constraints["resourceRules"], rules);
+        assert_eq!(constraints["namespaceSelector"], namespaces, "{resources}");
+    }
+}
+
+/// The same words as in the source, where everything else takes them from.
+#[test]
+fn they_know_every_name_of_this_version() {
+    let objects = render(&json!({}));
+    let policy = |name: &str| {
+        let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+        texts(policies.iter().find(|policy| policy["metadata"]["name"] == name).expect("it is rendered"))
+    };
+    let [bindings, exec, pods, tokens] = NAMES.map(policy);
+    let source = read("core/src/annotations.rs");
+    let quoted = source.split('"').skip(1).step_by(2);
+    let annotations: BTreeSet<_> =
+        quoted.filter(|text| text.starts_with(PREFIX) && *text != PREFIX).collect();
+    let annotations: BTreeSet<_> = annotations.into_iter().filter(|text| !text.contains(' ')).collect();
+    assert!(annotations.len() >= 10, "{annotations:?}");
+    for text in [&pods, &bindings] {
+        for annotation in &annotations {
+            assert!(text.contains(&format!("'{annotation}'")), "{annotation} is in the list of _helpers.tpl");
+        }
+        assert!(
+            text.contains(&format!("startsWith('{PREFIX}')"))
+                && text.contains(&format!("'{INJECTED_LABEL}'"))
+        );
+    }
+    assert!(pods.contains(&format!("== '{CONTAINER}'")) && pods.contains(&format!("!= '{CONTAINER}'")));
+    assert!(exec.contains(&format!("!= '{CONTAINER}'")));
+    assert!(tokens.contains(&format!("'{AUDIENCE}' in object.spec.audiences")));
+}

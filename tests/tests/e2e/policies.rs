@@ -1,0 +1,283 @@
+//! The rules that the API server checks by itself (the chart's `policy-*.yaml`), with pods that run: what is refused, with
+//! the sentence that says so, and that the rest passes. Each attempt is the administrator's: no right is missing.
+
+use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
+use serde_json::{Value, json};
+
+use crate::agent::{account, apply};
+use crate::platform::{ACCOUNT, PLATFORM, START, why};
+
+/// Where the pods of these tests are.
+pub(crate) const NAMESPACE: &str = "guarded";
+/// In the place of the sidecar's image, and of the agent's.
+const OTHER_IMAGE: &str = "localhost/pause:1";
+
+const ANNOTATION: &str = "none is added, changed or removed while it lives; change them in the pod template";
+const LABEL: &str = "the label agent-creds/injected tells monitoring which pods have the sidecar";
+const IMAGE: &str =
+    "the image of container agent-creds is not changed while the pod lives; for another version, upgrade";
+const OUR_IMAGE: &str = "the image of container agent-creds is for that container alone";
+const TARGET: &str = "an ephemeral container can't target container agent-creds";
+
+/// A pod that a test made, and that goes with it.
+pub(crate) struct Pod(pub(crate) &'static str);
+
+impl Pod {
+    /// Waits until it is ready. Of those with the annotation it is injected.
+    pub(crate) fn start(name: &'static str, annotations: &Value, spec: &Value) -> Self {
+        let pod = Self::make(name, annotations, spec);
+        pod.ready();
+        pod
+    }
+
+    /// An agent with its sidecar.
+    pub(crate) fn injected(name: &'static str) -> Self {
+        let pod = Self::start(name, &asks(), &agent());
+        assert_eq!(pod.get()["spec"]["initContainers"][0]["name"], "agent-creds");
+        pod
+    }
+
+    pub(crate) fn make(name: &'static str, annotations: &Value, spec: &Value) -> Self {
+        std::sync::LazyLock::force(&PLATFORM);
+        let metadata = json!({"name": name, "namespace": NAMESPACE, "annotations": annotations});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        apply(&[account(NAMESPACE), pod]).expect("making a pod");
+        Self(name)
+    }
+
+    pub(crate) fn ready(&self) {
+        self.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", &format!("pod/{}", self.0)])
+            .unwrap_or_else(|error| panic!("{error}\n{}", why(NAMESPACE)));
+    }
+
+    pub(crate) fn get(&self) -> Value {
+        get(&["pod", self.0, "--namespace", NAMESPACE])
+    }
+
+    /// kubectl in the namespace of these tests.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
+    }
+
+    /// A patch of the pod or of a subresource.
+    fn patch(&self, subresource: Option<&str>, patch: &Value) -> Result<String, String> {
+        let patch = patch.to_string();
+        let mut arguments = vec!["patch", "pod", self.0, "--type=merge", "--patch", &patch];
+        let option = subresource.map(|name| format!("--subresource={name}"));
+        arguments.extend(option.as_deref());
+        self.kubectl(&arguments)
+    }
+
+    /// The API's path of a subresource of the pod.
+    pub(crate) fn path(&self, subresource: &str) -> String {
+        format!("/api/v1/namespaces/{NAMESPACE}/pods/{}/{subresource}", self.0)
+    }
+}
+
+impl Drop for Pod {
+    /// Best effort: a panic here would hide the one that ended the test.
+    fn drop(&mut self) {
+        let _ = self.kubectl(&["delete", "pod", self.0, "--ignore-not-found", "--now", "--wait=false"]);
+    }
+}
+
+fn asks() -> Value {
+    json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "example.com/team": "a"})
+}
+
+/// An agent that runs until it is told to end.
+fn agent() -> Value {
+    json!({
+        "serviceAccountName": ACCOUNT,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{"name": "agent", "image": "localhost/test-agent:1",
+            "command": ["sh", "-c", "trap exit TERM; while :; do sleep 1 & wait $!; done"]}],
+    })
+}
+
+/// That this policy refused it, with its own sentence.
+#[track_caller]
+pub(crate) fn refused(result: Result<String, String>, policy: &str, sentence: &str) {
+    let error = result.expect_err("the policy refuses it");
+    assert!(error.contains(&format!("ValidatingAdmissionPolicy 'agent-creds-{policy}'")), "{error}");
+    assert!(error.contains(sentence), "should say: {sentence}\nsays: {error}");
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn annotations_of_ours_stay_as_they_were_admitted() {
+    let pod = Pod::injected("annotated");
+    let before = pod.get()["metadata"]["annotations"].clone();
+    assert!(before["agent-creds/status"].is_string(), "{before}");
+    for subresource in [None, Some("status")] {
+        for (key, value) in [
+            ("agent-creds/inject", json!("false")),
+            ("agent-creds/grants", json!("pagerduty=somebody-elses")),
+            ("agent-creds/grants", Value::Null),
+            ("agent-creds/status", Value::Null),
+            ("agent-creds/inject", Value::Null),
+            ("agent-creds/service-account", json!("ops/other")),
+            ("agent-creds/seal", json!("copied")),
+            ("agent-creds/of-a-later-version", json!("x")),
+        ] {
+            let patch = json!({"metadata": {"annotations": {key: value}}});
+            refused(pod.patch(subresource, &patch), "pods", ANNOTATION);
+        }
+        let all = json!({"metadata": {"annotations": null}});
+        refused(pod.patch(subresource, &all), "pods", ANNOTATION);
+    }
+    refused(pod.kubectl(&["annotate", "pod", pod.0, "agent-creds/grants-"]), "pods", ANNOTATION);
+    let mut whole = pod.get();
+    whole["metadata"]["annotations"]["agent-creds/grants"] = "x".into();
+    // Whatever version is there: the kubelet reports meanwhile.
+    whole["metadata"]["resourceVersion"].take();
+    refused(pipe(&whole.to_string(), &["replace"]), "pods", ANNOTATION);
+    // These two keep no change of metadata: nothing to refuse.
+    for subresource in ["resize", "ephemeralcontainers"] {
+        pipe(&whole.to_string(), &["replace", "--raw", &pod.path(subresource)]).expect("without effect");
+    }
+    assert_eq!(pod.get()["metadata"]["annotations"], before, "nothing of it has left a trace");
+}
+
+/// A hand-made pod, with what somebody else's seal would need, given to it after its creation.
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn a_pod_that_came_without_annotations_never_gets_any() {
+    let pod = Pod::start("plain", &Value::Null, &agent());
+    for subresource in [None, Some("status")] {
+        for key in ["agent-creds/inject", "agent-creds/seal", "agent-creds/of-a-later-version"] {
+            let patch = json!({"metadata": {"annotations": {key: "true"}}});
+            refused(pod.patch(subresource, &patch), "pods", ANNOTATION);
+        }
+        let patch = json!({"metadata": {"labels": {"agent-creds/injected": "true"}}});
+        refused(pod.patch(subresource, &patch), "pods", LABEL);
+    }
+    // A pod that isn't ours is nobody's business of ours.
+    pod.patch(None, &json!({"metadata": {"annotations": {"agent-creds.example.com/x": "y"}}}))
+        .expect("theirs");
+    pod.kubectl(&["set", "image", &format!("pod/{}", pod.0), &format!("agent={OTHER_IMAGE}")])
+        .expect("theirs");
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn all_else_of_a_pod_never_waits_for_us() {
+    let pod = Pod::injected("changing");
+    for (subresource, key) in [(None, "pods"), (Some("status"), "status")] {
+        let change = json!({"metadata": {"annotations": {"example.com/team": key, "example.com/new": key},
+            "labels": {"example.com/label": key}}});
+        pod.patch(subresource, &change).expect("others' annotations and labels");
+        let back = json!({"metadata": {"annotations": {"example.com/new": null}, "labels": {"example.com/label": null}}});
+        pod.patch(subresource, &back).expect("and their removal");
+        for label in [json!("false"), Value::Null] {
+            let patch = json!({"metadata": {"labels": {"agent-creds/injected": label}}});
+            refused(pod.patch(subresource, &patch), "pods", LABEL);
+        }
+    }
+    pod.patch(None, &json!({"spec": {"activeDeadlineSeconds": 3600}})).expect("what else may change");
+    let size = json!({"spec": {"containers": [{"name": "agent", "resources": {"requests": {"cpu": "3m"}}}]}})
+        .to_string();
+    pod.kubectl(&["patch", "pod", pod.0, "--subresource=resize", "--patch", &size]).expect("a resize");
+
+    // With a finalizer, deletion is an update, and so is the end of it; between them the kubelet reports.
+    pod.patch(None, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).expect("a finalizer");
+    pod.kubectl(&["delete", "pod", pod.0, "--wait=false"]).expect("a deletion");
+    eventually(START, || {
+        let status = pod.get()["status"].clone();
+        let ended = ["Succeeded", "Failed"].iter().any(|phase| status["phase"] == *phase);
+        if ended { Ok(()) } else { Err(format!("the kubelet has not reported its end: {status}")) }
+    });
+    pod.patch(None, &json!({"metadata": {"finalizers": null}})).expect("taking it off");
+    pod.kubectl(&["wait", "--for=delete", &format!("pod/{}", pod.0), "--timeout=30s"]).expect("it is gone");
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn the_image_of_the_sidecar_is_not_swapped() {
+    let pod = Pod::injected("imaged");
+    let before = pod.get();
+    let ours = before["spec"]["initContainers"][0]["image"].as_str().expect("an image").to_owned();
+    let target = format!("pod/{}", pod.0);
+    let set = |images: &[&str]| pod.kubectl(&[&["set", "image", &target], images].concat());
+
+    refused(set(&[&format!("agent-creds={OTHER_IMAGE}")]), "pods", IMAGE);
+    refused(set(&[&format!("*={OTHER_IMAGE}")]), "pods", IMAGE);
+    let path = "/spec/initContainers/0/image";
+    let swap = json!([{"op": "replace", "path": path, "value": OTHER_IMAGE}]).to_string();
+    refused(pod.kubectl(&["patch", "pod", pod.0, "--type=json", "--patch", &swap]), "pods", IMAGE);
+    // In one request with something harmless, and without the annotation that says whose pod it is.
+    let both = json!([{"op": "replace", "path": path, "value": OTHER_IMAGE},
+        {"op": "remove", "path": "/metadata/annotations/agent-creds~1inject"}]);
+    refused(
+        pod.kubectl(&["patch", "pod", pod.0, "--type=json", "--patch", &both.to_string()]),
+        "pods",
+        ANNOTATION,
+    );
+    refused(set(&[&format!("agent={ours}")]), "pods", OUR_IMAGE);
+    refused(set(&[&format!("agent={ours}"), &format!("agent-creds={OTHER_IMAGE}")]), "pods", IMAGE);
+    assert_eq!(pod.get()["spec"], before["spec"], "nothing of it has left a trace");
+
+    set(&[&format!("agent={OTHER_IMAGE}")]).expect("the agent's own image");
+    set(&["agent=localhost/test-agent:1", &format!("agent-creds={ours}")])
+        .expect("and back; the sidecar's as it is");
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn a_debugger_never_gets_into_the_sidecar() {
+    let pod = Pod::injected("debugged");
+    let debug = |name: &str, image: &str, more: &[&str]| {
+        let (image, container) = (format!("--image={image}"), format!("--container={name}"));
+        // The namespace enforces the baseline, which forbids the capability that kubectl adds otherwise.
+        let arguments = ["debug", pod.0, &image, &container, "--profile=baseline", "--quiet"];
+        pod.kubectl(&[&arguments[..], more, &["--", "sleep", "3600"]].concat())
+    };
+    let image = "localhost/test-agent:1";
+    refused(debug("into-the-sidecar", image, &["--target=agent-creds"]), "pods", TARGET);
+    let ours = pod.get()["spec"]["initContainers"][0]["image"].as_str().expect("an image").to_owned();
+    refused(debug("of-the-sidecar", &ours, &["--target=agent"]), "pods", OUR_IMAGE);
+    assert!(pod.get()["spec"]["ephemeralContainers"].is_null());
+
+    debug("into-the-agent", image, &["--target=agent"]).expect("the agent may be debugged");
+    debug("beside", image, &[]).expect("and the pod");
+    eventually(START, || {
+        let statuses = pod.get()["status"]["ephemeralContainerStatuses"].clone();
+        let running = statuses.as_array().into_iter().flatten().filter(|s| !s["state"]["running"].is_null());
+        if running.count() == 2 { Ok(()) } else { Err(format!("not running: {statuses}")) }
+    });
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn a_binding_brings_no_annotation_of_ours() {
+    let mut unscheduled = agent();
+    unscheduled["schedulerName"] = "nobody".into();
+    let pod = Pod::make("unbound", &asks(), &unscheduled);
+    let binding = |metadata: Value| {
+        let mut metadata = metadata;
+        metadata["name"] = pod.0.into();
+        json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata,
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "node"}})
+        .to_string()
+    };
+    let legacy = format!("/api/v1/namespaces/{NAMESPACE}/bindings");
+    for path in [pod.path("binding"), legacy] {
+        let bind = |metadata: Value| pipe(&binding(metadata), &["create", "--raw", &path]);
+        for key in ["agent-creds/grants", "agent-creds/seal", "agent-creds/of-a-later-version"] {
+            let sentence = "a Binding adds none; remove them from the Binding";
+            refused(bind(json!({"annotations": {key: "x"}})), "bindings", sentence);
+        }
+        refused(bind(json!({"labels": {"agent-creds/injected": "false"}})), "bindings", LABEL);
+    }
+    assert!(pod.get()["spec"]["nodeName"].is_null(), "it waits");
+
+    let theirs = json!({"annotations": {"example.com/scheduled-by": "hand"}});
+    pipe(&binding(theirs), &["create", "--raw", &pod.path("binding")]).expect("others' annotations");
+    pod.ready();
+    let annotations = &pod.get()["metadata"]["annotations"];
+    assert_eq!(
+        annotations["example.com/scheduled-by"], "hand",
+        "this is how they would get there: {annotations}"
+    );
+    assert_eq!(annotations["agent-creds/grants"], "pagerduty");
+}

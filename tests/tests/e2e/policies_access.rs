@@ -1,0 +1,135 @@
+//! Who gets into the sidecar's container, and who gets a token that says that he is a sidecar.
+
+use agent_creds_tests::cluster::{directory, kubectl, pipe};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::agent::apply;
+use crate::platform::ACCOUNT;
+use crate::policies::{NAMESPACE, Pod, refused};
+
+const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
+const TOKEN: &str = "tokens of audience agent-creds are made for the kubelet alone";
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn nobody_runs_a_program_in_the_sidecars_container() {
+    let pod = Pod::injected("entered");
+    let exec = |more: &[&str]| pod.kubectl(&[&["exec", pod.0], more, &["--", "echo", "inside"]].concat());
+    refused(exec(&["--container=agent-creds"]), "exec", EXEC);
+    refused(pod.kubectl(&["attach", pod.0, "--container=agent-creds"]), "exec", EXEC);
+    // The same by GET and by POST: websockets come with the one, SPDY with the other.
+    let raw = |verb: &str, subresource: &str, query: &str| {
+        let path = pod.path(&format!("{subresource}?stdout=true&{query}"));
+        if verb == "get" {
+            kubectl(&["get", "--raw", &path])
+        } else {
+            pipe("{}", &["create", "--raw", &path])
+        }
+    };
+    for verb in ["get", "create"] {
+        refused(raw(verb, "exec", "command=id&container=agent-creds"), "exec", EXEC);
+        refused(raw(verb, "exec", "command=id&container=agent-creds&container=agent"), "exec", EXEC);
+        refused(raw(verb, "attach", "container=agent-creds"), "exec", EXEC);
+        // Past the policy they all end at this: neither is a stream.
+        for (subresource, query) in
+            [("exec", "command=id&container=agent"), ("exec", "command=id"), ("attach", "")]
+        {
+            let error = raw(verb, subresource, query).expect_err("not a stream");
+            assert!(
+                error.to_lowercase().contains("upgrade request required"),
+                "{subresource}?{query}: {error}"
+            );
+        }
+    }
+    assert_eq!(exec(&["--container=agent"]).as_deref(), Ok("inside\n"));
+    assert_eq!(exec(&[]).as_deref(), Ok("inside\n"), "kubectl takes the first main container");
+    kubectl(&["logs", pod.0, "--namespace", NAMESPACE, "--container=agent-creds"])
+        .expect("its log is for reading");
+}
+
+/// An empty name never means the sidecar: with several main containers the API server wants one, with one it takes it.
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn no_name_is_never_the_sidecar() {
+    let container =
+        |name: &str| json!({"name": name, "image": "localhost/test-agent:1", "command": ["sleep", "3600"]});
+    let spec = json!({"serviceAccountName": ACCOUNT, "terminationGracePeriodSeconds": 0,
+        "containers": [container("one"), container("two")]});
+    let annotations = json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty",
+        "kubectl.kubernetes.io/default-container": "agent-creds"});
+    let pod = Pod::start("unnamed", &annotations, &spec);
+    let error = kubectl(&["get", "--raw", &pod.path("exec?stdout=true&command=id")]).expect_err("which one?");
+    assert!(error.contains("a container name must be specified"), "{error}");
+    // kubectl asks by the annotation, so with a name.
+    refused(pod.kubectl(&["exec", pod.0, "--", "id"]), "exec", EXEC);
+}
+
+/// The audiences of a token.
+fn audiences(token: &str) -> Value {
+    let payload = token.trim().split('.').nth(1).expect("a token");
+    let claims: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64")).expect("claims");
+    claims["aud"].clone()
+}
+
+/// A pod with a token of our audience, as every injected one has with `identity.mode: exchange`.
+fn pod_with_token() -> Pod {
+    let source = json!({"serviceAccountToken": {"audience": "agent-creds", "path": "token", "expirationSeconds": 600}});
+    let spec = json!({
+        "serviceAccountName": ACCOUNT, "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "agent", "image": "localhost/test-agent:1", "command": ["sleep", "3600"],
+            "volumeMounts": [{"name": "identity", "mountPath": "/run/identity"}]}],
+        "volumes": [{"name": "identity", "projected": {"sources": [source]}}],
+    });
+    Pod::start("bearer", &Value::Null, &spec)
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn tokens_of_our_audience_are_the_kubelets_to_have_made() {
+    let pod = pod_with_token();
+    let mounted = pod.kubectl(&["exec", pod.0, "--", "cat", "/run/identity/token"]).expect("the kubelet's");
+    assert_eq!(audiences(&mounted), json!(["agent-creds"]));
+
+    let uid = format!("--bound-object-uid={}", pod.get()["metadata"]["uid"].as_str().expect("a uid"));
+    let create = |who: &[&str], audiences: &[&str]| {
+        let bound =
+            ["create", "token", ACCOUNT, "--bound-object-kind=Pod", "--bound-object-name", pod.0, &uid];
+        let audiences: Vec<_> = audiences.iter().map(|audience| format!("--audience={audience}")).collect();
+        let audiences: Vec<_> = audiences.iter().map(String::as_str).collect();
+        pod.kubectl(&[who, &bound, &audiences[..]].concat())
+    };
+    // Renewing is the same request again, by the same user.
+    let kubelet = format!("--kubeconfig={}", directory().join("keys/kubelet.kubeconfig").display());
+    let renewed = create(&[&kubelet], &["agent-creds"]).expect("the kubelet renews it");
+    assert_eq!(audiences(&renewed), json!(["agent-creds"]));
+
+    apply(&[editor()]).expect("who holds the stock role edit");
+    let editor = format!("--as=system:serviceaccount:{NAMESPACE}:editor");
+    for who in [&[][..], &[editor.as_str()]] {
+        refused(create(who, &["agent-creds"]), "tokens", TOKEN);
+        refused(create(who, &["vault", "agent-creds"]), "tokens", TOKEN);
+        assert_eq!(audiences(&create(who, &["vault"]).expect("another audience")), json!(["vault"]));
+        create(who, &[]).expect("the API server's own audience");
+    }
+    let unbound = ["create", "token", ACCOUNT, "--audience=agent-creds", "--duration=1h"];
+    refused(pod.kubectl(&unbound), "tokens", TOKEN);
+    // `audiences` may be absent, null or empty.
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token");
+    for spec in [json!({}), json!({"audiences": null}), json!({"audiences": []})] {
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        pipe(&request.to_string(), &["create", "--raw", &path])
+            .unwrap_or_else(|error| panic!("{spec}: {error}"));
+    }
+}
+
+fn editor() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "editor", "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "editor", "namespace": NAMESPACE}],
+    })
+}
