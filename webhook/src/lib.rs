@@ -5,6 +5,8 @@
 //! file per subcommand. Admission never sees a provider's credential, calls nothing over the network and has
 //! no rights in the Kubernetes API.
 
+pub mod cluster;
+pub mod identity;
 pub mod metrics;
 pub mod outcome;
 pub mod pod;

@@ -1,4 +1,4 @@
-//! Metrics of admission. No label names an object; all label values are closed sets.
+//! Metrics of the webhook's roles. No label names an object; all label values are closed sets.
 
 use std::fmt;
 use std::sync::atomic::AtomicI64;
@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::identity::outcome as identity;
 use crate::outcome::{Outcome, Reason};
 
 /// The operation that a review is about.
@@ -52,13 +53,14 @@ impl Operation {
     }
 }
 
-/// All metrics of the role `admit`.
+/// All metrics; each role has some of them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     admission: Family<Labels, Counter>,
     duration: Histogram,
     certificate_expiry: Gauge<i64, AtomicI64>,
+    identity: Family<IdentityLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +68,12 @@ struct Labels {
     operation: Operation,
     outcome: Outcome,
     reason: Reason,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IdentityLabels {
+    outcome: identity::Outcome,
+    reason: identity::Reason,
 }
 
 impl Default for Metrics {
@@ -93,7 +101,9 @@ impl Metrics {
             "Unix time at which the serving certificate ends",
             certificate_expiry.clone(),
         );
-        Self { registry, admission, duration, certificate_expiry }
+        let identity = Family::default();
+        registry.register("identity", "Requests for an identity by outcome", identity.clone());
+        Self { registry, admission, duration, certificate_expiry, identity }
     }
 
     /// Counts one request.
@@ -101,6 +111,11 @@ impl Metrics {
         let labels = Labels { operation, outcome: reason.outcome(), reason };
         self.admission.get_or_create(&labels).inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts one request for an identity.
+    pub fn identified(&self, reason: identity::Reason) {
+        self.identity.get_or_create(&IdentityLabels { outcome: reason.outcome(), reason }).inc();
     }
 
     /// Says when the serving certificate ends, in Unix seconds.
@@ -134,6 +149,18 @@ impl EncodeLabelValue for Reason {
     }
 }
 
+impl EncodeLabelValue for identity::Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
+impl EncodeLabelValue for identity::Reason {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,11 +170,13 @@ mod tests {
         let metrics = Metrics::new();
         metrics.admitted(Operation::Create, Reason::HostPath, Duration::from_micros(300));
         metrics.certificate_ends(1_800_000_000);
+        metrics.identified(identity::Reason::AssumeMissing);
         let page = metrics.render().unwrap();
         for line in [
             "agent_creds_admission_total{operation=\"create\",outcome=\"refused\",reason=\"host_path\"} 1",
             "agent_creds_admission_duration_seconds_bucket{le=\"0.0005\"} 1",
             "agent_creds_certificate_expiry_timestamp_seconds 1800000000",
+            "agent_creds_identity_total{outcome=\"refused\",reason=\"assume_missing\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

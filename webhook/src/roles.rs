@@ -1,7 +1,9 @@
 //! The subcommands: one file each, and nothing but wiring in them.
 
 pub mod admit;
+pub mod identity;
 pub mod inject;
+mod serving;
 
 use clap::{Parser, Subcommand};
 
@@ -19,6 +21,8 @@ pub struct Cli {
 pub enum Role {
     /// Answer the API server's admission requests.
     Admit(admit::Config),
+    /// Exchange the identity of an injected pod for a token of its credential ServiceAccount.
+    Identity(identity::Config),
     /// Print what admission would make of manifests. Needs no cluster.
     Inject(inject::Config),
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 /// Limits that a test can wait for, and others that it never meets.
 fn timing() -> Timing {
     let far = Duration::from_secs(60);
-    let limits = Limits { handshake: far, head: far, connections: 64, drain: far };
+    let limits = Limits { handshake: far, head: far, connections: 64, per_source: 64, drain: far };
     Timing { limits, body: far, reload: far, linger: Duration::ZERO }
 }
 

@@ -101,3 +101,17 @@ in every cluster.
 {{- define "agent-creds.seesCluster" -}}
 {{- if lookup "v1" "Namespace" "" "kube-system" }}true{{ end -}}
 {{- end }}
+
+{{- /*
+The ServiceAccount that may read the grants of an entry, as JSON: with identity.mode=pod the agent's own.
+Use: include "agent-creds.credential" (list . $grant) | fromJson.
+*/}}
+{{- define "agent-creds.credential" -}}
+{{- $root := index . 0 -}}
+{{- $grant := index . 1 -}}
+{{- if eq $root.Values.identity.mode "pod" -}}
+{{ toJson $grant.agent }}
+{{- else -}}
+{{ $grant.credential | default (dict "namespace" $grant.agent.namespace "name" (printf "%s-creds" $grant.agent.name)) | toJson }}
+{{- end -}}
+{{- end }}

@@ -3,11 +3,14 @@
 //! open requests are finished, and idle connections are closed.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +21,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::sources::Sources;
+
+/// Where a request comes from: an extension of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
 /// How long a peer may take, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -27,6 +36,8 @@ pub struct Limits {
     pub head: Duration,
     /// Open connections. Further ones wait in the kernel's queue.
     pub connections: usize,
+    /// Of these, from one address. Further ones are closed at once.
+    pub per_source: usize,
     /// For open requests, once we are asked to stop.
     pub drain: Duration,
 }
@@ -37,6 +48,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             connections: 512,
+            per_source: 512,
             drain: Duration::from_secs(15),
         }
     }
@@ -54,13 +66,14 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let sources = Sources::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let accept = async {
             // A slot first: what cannot be served is not accepted. The semaphore is never closed.
             let slot = Arc::clone(&slots).acquire_owned().await.ok();
-            listener.accept().await.map(|(stream, _)| (stream, slot))
+            listener.accept().await.map(|(stream, peer)| (stream, peer.ip().to_canonical(), slot))
         };
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -68,13 +81,14 @@ pub async fn serve(
             accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, peer, slot)) => {
+                let Some(seat) = sources.seat(peer, limits.per_source) else { continue };
                 let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
                 connections.spawn(async move {
-                    if let Err(error) = connection(stream, acceptor, router, limits, watcher).await {
+                    if let Err(error) = connection(stream, Peer(peer), acceptor, router, limits, watcher).await {
                         tracing::debug!(%error, "connection ended");
                     }
-                    drop(slot);
+                    drop((slot, seat));
                 });
             }
             Err(error) => {
@@ -91,6 +105,7 @@ pub async fn serve(
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     limits: Limits,
@@ -98,23 +113,34 @@ async fn connection(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     match acceptor {
-        None => requests(stream, router, limits, watcher).await?,
+        None => requests(stream, peer, router, limits, watcher).await?,
         Some(acceptor) => {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
             let stream = timeout(limits.handshake, acceptor.accept(stream)).await.map_err(late)??;
-            requests(stream, router, limits, watcher).await?;
+            requests(stream, peer, router, limits, watcher).await?;
         }
     }
     Ok(())
 }
 
-async fn requests<S>(stream: S, router: Router, limits: Limits, watcher: Watcher) -> hyper::Result<()>
+async fn requests<S>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    watcher: Watcher,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let router = TowerToHyperService::new(router);
+    let with_peer = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), with_peer);
     watcher.watch(connection).await
 }

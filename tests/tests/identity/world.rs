@@ -1,0 +1,250 @@
+//! An agent, its credential account in another namespace, and the identity server in this process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_creds_tests::api::Api;
+use agent_creds_tests::authority::Authority;
+use agent_creds_tests::cluster::{self, helm, kubectl, pipe, root};
+use agent_creds_tests::https::{Answer, Client};
+use agent_creds_webhook::identity::outcome::Reason;
+use agent_creds_webhook::identity::{Account, Prove, Stopped};
+use agent_creds_webhook::roles::identity::{self, Timing};
+use agent_creds_webhook::roles::{Cli, Role};
+use clap::Parser as _;
+use http::Request;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, MutexGuard, watch};
+
+/// Namespace of the release.
+pub(crate) const RELEASE: &str = cluster::SYSTEM;
+
+/// The identity server's own rights are cluster-wide, so one test at a time.
+static CLUSTER: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct World {
+    /// Where the agent is.
+    pub(crate) namespace: String,
+    /// Where its grants are.
+    pub(crate) vault: String,
+    rendered: String,
+    admin: Api,
+    client: Client,
+    api: Client,
+    probes: SocketAddr,
+    _stop: watch::Sender<u8>,
+    _folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Limits that a test does not meet unless it asks for it.
+pub(crate) fn timing() -> Timing {
+    let mut timing = Timing::default();
+    timing.bounds.pod.burst = 1000;
+    timing.bounds.pod.every = Duration::from_secs(3600);
+    timing.bounds.source.burst = 1000;
+    timing
+}
+
+impl World {
+    pub(crate) async fn start(name: &str, timing: Timing) -> Self {
+        let alone = CLUSTER.lock().await;
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (namespace, vault) = (format!("identity-{name}"), format!("identity-{name}-vault"));
+        for namespace in [RELEASE, &namespace, &vault] {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            pipe(&object.to_string(), &["apply"]).expect("a namespace");
+        }
+        kubectl(&["create", "serviceaccount", "agent", "--namespace", &namespace]).expect("the agent's account");
+        kubectl(&["create", "secret", "generic", "bystander", "--namespace", &namespace]).expect("a Secret");
+        for secret in ["one", "other"] {
+            kubectl(&["create", "secret", "generic", secret, "--namespace", &vault]).expect("a grant Secret");
+        }
+        let rendered = render(&namespace, &vault);
+        pipe(&rendered, &["apply"]).expect("what the chart makes");
+
+        let authority = Authority::new();
+        let (prepared, folder) = prepare(&authority, timing).await;
+        let (address, probes) = prepared.addresses().expect("addresses");
+        let (stop, stopping) = watch::channel(0);
+        tokio::spawn(identity::run(prepared, stopping));
+        let (admin, client) = (Api::of_cluster(), Client::new(address, authority.ca_pem()));
+        let api = admin.client();
+        Self {
+            namespace, vault, rendered, admin, client, api, probes, _stop: stop, _folder: folder, _alone: alone,
+        }
+    }
+
+    /// What the chart made, made again where it was deleted.
+    pub(crate) fn restore(&self) {
+        pipe(&self.rendered, &["apply"]).expect("what the chart makes");
+    }
+
+    /// The annotations of a pod whose seal names the credential account.
+    pub(crate) fn sealed(&self) -> Value {
+        json!({"test/credential": format!("{}/agent-creds", self.vault)})
+    }
+
+    /// Makes a pod of the agent. Nothing runs it.
+    pub(crate) async fn pod(&self, name: &str, annotations: Value) -> Value {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {
+                "serviceAccountName": "agent",
+                "automountServiceAccountToken": false,
+                "containers": [{"name": "main", "image": "agent:1"}],
+            },
+        });
+        self.admin.create(&format!("/api/v1/namespaces/{}/pods", self.namespace), &pod).await
+    }
+
+    /// A token of the agent's account with this spec.
+    pub(crate) async fn mint(&self, spec: &Value) -> String {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/agent/token", self.namespace);
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        let made = self.admin.create(&path, &request).await;
+        made["status"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// What the kubelet projects into the sidecar of this pod.
+    pub(crate) async fn token(&self, pod: &Value) -> String {
+        let metadata = &pod["metadata"];
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]});
+        self.mint(&json!({"audiences": ["agent-creds"], "boundObjectRef": pod})).await
+    }
+
+    /// Shows a token to the identity server.
+    pub(crate) async fn show(&self, token: &str) -> Answer {
+        let body = json!({"token": token}).to_string();
+        let headers = [("content-type", "application/json")];
+        self.client.post("127.0.0.1", "/identity", &headers, body).await.expect("an answer")
+    }
+
+    /// The token is refused for this reason, of which nothing can be seen outside.
+    pub(crate) async fn is_refused(&self, token: &str, reason: &str) {
+        self.is_refused_for_one_of(token, &[reason]).await;
+    }
+
+    pub(crate) async fn is_refused_for_one_of(&self, token: &str, reasons: &[&str]) {
+        let counted = async || {
+            let mut sum = 0;
+            for reason in reasons {
+                sum += self.counted(reason).await;
+            }
+            sum
+        };
+        let before = counted().await;
+        let answer = self.show(token).await;
+        assert_eq!(answer.status, 403, "{reasons:?}: {answer:?}");
+        assert_eq!(answer.json(), json!({"error": "access_denied"}), "{reasons:?}");
+        assert_eq!(counted().await, before + 1, "{reasons:?}: {}", self.page().await);
+    }
+
+    /// A request to the API server with a token.
+    pub(crate) async fn api(&self, token: &str, verb: &str, path: &str) -> Answer {
+        let request = Request::builder().method(verb).uri(path).header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let body = if verb == "POST" { json!({"spec": {}}).to_string() } else { String::new() };
+        let host = agent_creds_tests::api::NAME;
+        self.api.send(host, host, request.body(body).expect("a request")).await.expect("an answer")
+    }
+
+    /// How often the reason was counted.
+    pub(crate) async fn counted(&self, reason: &str) -> u64 {
+        let page = self.page().await;
+        let label = format!("reason=\"{reason}\"");
+        let line = page.lines().find(|line| line.starts_with("agent_creds_identity_total") && line.contains(&label));
+        line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    async fn page(&self) -> String {
+        let mut stream = TcpStream::connect(self.probes).await.expect("a connection");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.expect("a page");
+        page
+    }
+}
+
+impl Drop for World {
+    /// Best effort: a panic here would hide the one that ended the test.
+    fn drop(&mut self) {
+        let _ = kubectl(&["delete", "clusterrole,clusterrolebinding", "agent-creds-identity", "--ignore-not-found"]);
+        let _ = kubectl(&["delete", "serviceaccount", "agent-creds-identity", "--namespace", RELEASE]);
+        let _ = kubectl(&["delete", "namespace", &self.namespace, &self.vault, "--wait=false"]);
+    }
+}
+
+/// What the chart makes for the agent and for the identity server, but for the Deployment.
+fn render(namespace: &str, vault: &str) -> String {
+    let ca = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+    let grant = json!({
+        "agent": {"namespace": namespace, "name": "agent"},
+        "credential": {"namespace": vault, "name": "agent-creds"},
+        "secrets": ["one"],
+    });
+    let values =
+        json!({"certificates": {"caBundle": ca}, "identity": {"mode": "exchange"}, "grants": [grant]});
+    let chart = root().join("charts/agent-creds");
+    let chart = chart.to_str().expect("UTF-8");
+    let mut arguments = vec!["template", "agent-creds", chart, "--namespace", RELEASE];
+    arguments.extend(["--kube-version", "1.35.0", "--values", "-"]);
+    for template in [
+        "templates/grant-role.yaml",
+        "templates/grant-rolebinding.yaml",
+        "templates/grant-state-secret.yaml",
+        "templates/grant-identity.yaml",
+        "templates/identity-serviceaccount.yaml",
+        "templates/identity-clusterrole.yaml",
+        "templates/identity-clusterrolebinding.yaml",
+    ] {
+        arguments.extend(["--show-only", template]);
+    }
+    helm(&arguments, &values.to_string()).expect("rendering the chart")
+}
+
+async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let leaf = authority.leaf(["127.0.0.1"]);
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path.into_os_string().into_string().expect("text")
+    };
+    let token = kubectl(&["create", "token", "agent-creds-identity", "--namespace", RELEASE]).expect("a token");
+    let server = kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
+    let arguments = [
+        "agent-creds-webhook".to_owned(),
+        "identity".to_owned(),
+        format!("--api-server={}", server.expect("the API server's address")),
+        format!("--api-ca={}", cluster::directory().join("ca.crt").display()),
+        format!("--token-file={}", file("token", token.trim())),
+        "--issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
+        "--token-seconds=900".to_owned(),
+        format!("--tls-cert={}", file("tls.crt", &leaf.cert_pem)),
+        format!("--tls-key={}", file("tls.key", &leaf.key_pem)),
+        "--listen=127.0.0.1:0".to_owned(),
+        "--probe-listen=127.0.0.1:0".to_owned(),
+    ];
+    let Role::Identity(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
+        unreachable!("it was identity")
+    };
+    (config.prepare(prove(), timing).await.expect("prepared"), folder)
+}
+
+/// Stands for the seal.
+fn prove() -> Prove {
+    Arc::new(|pod: &Value, _: &str| {
+        let named = pod["metadata"]["annotations"]["test/credential"].as_str();
+        let account = named.and_then(|named| named.split_once('/'));
+        let account = account.and_then(|(namespace, name)| Account::new(namespace, name));
+        account.ok_or_else(|| Stopped::because(Reason::Seal, "none"))
+    })
+}

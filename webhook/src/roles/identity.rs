@@ -1,0 +1,139 @@
+//! Role `identity`: `POST /identity`, with the certificate, the policy and the seal keys as files, and few rights in the
+//! Kubernetes API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use tokio::sync::watch;
+
+use super::serving::{self, Pace, Ports};
+use crate::cluster::Cluster;
+use crate::metrics::Metrics;
+use crate::serve::certificates::Files;
+use crate::serve::identity::{self, Bounds, Settings};
+use crate::serve::seal_keys::SealKeys;
+use crate::serve::tls::Limits;
+
+/// Arguments of `identity`.
+#[derive(Debug, clap::Args)]
+pub struct Config {
+    /// Policy file
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// URL of the API server
+    #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
+    api_server: String,
+    /// CA bundle of the API server (PEM)
+    #[arg(long, value_name = "FILE")]
+    api_ca: PathBuf,
+    /// Token of the identity server's ServiceAccount; read again as it is renewed
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// Issuer of the cluster's ServiceAccount tokens. Where it is given, tokens of others are refused without a question
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// Life of the tokens that are handed out, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(900..=3600))]
+    token_seconds: u32,
+    /// Directory with the seal keys: `current`, and where there is one `previous`; read again when it changes
+    #[arg(long, value_name = "DIRECTORY")]
+    seal_keys: PathBuf,
+    /// Serving certificate and the chain behind it (PEM); read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: PathBuf,
+    /// Private key of the serving certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: PathBuf,
+    /// Address of the identity endpoint (HTTPS)
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8444")]
+    listen: SocketAddr,
+    /// Address of /healthz, /readyz and /metrics (HTTP)
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    probe_listen: SocketAddr,
+}
+
+/// What tests set and operators do not.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Limits of both listeners.
+    pub limits: Limits,
+    /// How much may be asked, and how long it may take.
+    pub bounds: Bounds,
+    /// Longest wait for one answer of the API server.
+    pub api: Duration,
+    /// How often the certificate's files are looked at.
+    pub reload: Duration,
+    /// How long we still accept requests after we said that we are not ready: nodes hear of that later.
+    pub linger: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        // Every pod of the cluster reaches this port, and none of them needs more than one connection at a time.
+        let limits = Limits { head: Duration::from_secs(10), connections: 1024, per_source: 32, ..Limits::default() };
+        Self {
+            limits,
+            bounds: Bounds::default(),
+            api: Duration::from_secs(5),
+            reload: Duration::from_secs(10),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Loaded files and open ports.
+pub struct Prepared {
+    context: identity::Context,
+    keys: Arc<SealKeys>,
+    metrics: Arc<Metrics>,
+    ports: Ports,
+    timing: Timing,
+}
+
+impl Config {
+    /// Reads the files and opens the ports; port 0 picks free ones.
+    pub async fn prepare(self, timing: Timing) -> anyhow::Result<Prepared> {
+        let (policy, ca) = serving::policy(&self.policy, &self.api_ca).await?;
+        let roots = CertificateDer::pem_slice_iter(ca.as_bytes())
+            .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(|| format!("reading the certificates in {}", self.api_ca.display()))?;
+        let cluster = Cluster::connect(&self.api_server, roots, &self.token_file, timing.api)?;
+        let metrics = Arc::new(Metrics::new());
+        let files = Files { certificate: self.tls_cert, key: self.tls_key };
+        let ports = Ports::open(files, self.listen, self.probe_listen, Arc::clone(&metrics)).await?;
+        let keys = SealKeys::load(self.seal_keys).await;
+        let settings = Settings { policy, issuer: self.issuer, token_seconds: self.token_seconds };
+        let (own_keys, own_metrics) = (Arc::clone(&keys), Arc::clone(&metrics));
+        let context = identity::Context::new(cluster, own_keys, settings, timing.bounds, own_metrics);
+        Ok(Prepared { context, keys, metrics, ports, timing })
+    }
+}
+
+impl Prepared {
+    /// The addresses of the identity endpoint and of the probes.
+    pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
+        self.ports.addresses()
+    }
+}
+
+/// Loads and binds, then serves until SIGTERM; a second signal ends it at once.
+pub async fn main(config: Config) -> anyhow::Result<()> {
+    let prepared = config.prepare(Timing::default()).await?;
+    let (address, probe_address) = prepared.addresses().context("reading the addresses")?;
+    tracing::info!(%address, %probe_address, version = env!("CARGO_PKG_VERSION"), "listening");
+    serving::until_signalled(|stopping| run(prepared, stopping)).await
+}
+
+/// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
+pub async fn run(prepared: Prepared, stopping: watch::Receiver<u8>) {
+    let Prepared { context, keys, metrics, ports, timing } = prepared;
+    let Timing { limits, reload, linger, .. } = timing;
+    let router = identity::router(Arc::new(context));
+    serving::serve(ports, router, keys, metrics, Pace { limits, reload, linger }, stopping).await;
+}
