@@ -227,7 +227,7 @@ impl Secrets {
 
     /// Something that lasts and is in no manifest here.
     pub fn guard(&self, secret: &str) {
-        self.remember(|seen| drop(seen.lasting.insert(secret.to_owned())));
+        self.remember(|seen| seen.lasting.extend([secret.to_owned()]));
     }
 
     /// Every refresh token and client secret that was seen in here.

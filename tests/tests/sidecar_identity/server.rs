@@ -188,8 +188,8 @@ fn judge(namespace: &str, shown: &str) -> Result<String, Option<Missing>> {
     let mint = ["create", "token", "agent-creds", "--namespace", namespace, "--duration=600s"];
     match kubectl(&[&mint[..], &["--as", &server]].concat()) {
         Ok(token) => Ok(token.trim().to_owned()),
-        Err(said) if said.contains("Forbidden") || said.contains("forbidden") => Err(Some(Missing::Mint)),
-        Err(said) if said.contains("NotFound") => Err(Some(Missing::Account)),
+        Err(said) if said.contains("cannot create resource") => Err(Some(Missing::Mint)),
+        Err(said) if said.contains("not found") => Err(Some(Missing::Account)),
         Err(said) => panic!("{said}"),
     }
 }
