@@ -18,6 +18,8 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 pub const CA_CONFIG_MAP: &str = "agent-creds-ca";
 /// Its key: PEM, one certificate or, while a CA is replaced, several.
 pub const CA_KEY: &str = "ca.crt";
+/// ServiceAccount of the identity server, in the release's namespace.
+pub const SERVER_ACCOUNT: &str = "agent-creds-identity";
 
 /// What the platform team has to give before a pod that has proved itself gets its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,10 @@
 //! The command line: the only way to configure the sidecar. The environment of a pod is written by its author, by
 //! Services and by other webhooks; so nothing is read from there.
 
+mod identity;
+
+pub use identity::{Exchange, Identity, IdentityArgs, Place};
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -61,9 +65,6 @@ pub struct GrantArgs {
     /// Where the Secrets are: `kubernetes`, or `dir:PATH` for a directory of manifests.
     #[arg(long, default_value = "kubernetes")]
     pub store: StoreArg,
-    /// Which account reads the Secrets: `pod`, the pod's own.
-    #[arg(long, default_value = "pod")]
-    pub identity: Identity,
     /// URL of the API server.
     #[arg(long, default_value = "https://kubernetes.default.svc")]
     pub api_server: String,
@@ -82,9 +83,9 @@ pub struct GrantArgs {
     /// Multiplies all times of the refresh protocol, for tests.
     #[arg(long, default_value_t = 1.0, hide = true)]
     pub time_scale: f64,
-    /// Volume with the sidecar's ServiceAccount token.
-    #[arg(long, default_value = pod::IDENTITY_DIR)]
-    pub identity_dir: PathBuf,
+    /// Which account the Secrets are read as.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 }
 
 /// Settings of `refresh`.
@@ -119,13 +120,6 @@ pub struct ServeArgs {
     /// Volume shared with the agent's containers: caller key and socket.
     #[arg(long, default_value = pod::SHARED_DIR)]
     pub shared_dir: PathBuf,
-}
-
-/// Value of `--identity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Identity {
-    /// The pod's own ServiceAccount: simple, and the agent can then read the grant Secrets too.
-    Pod,
 }
 
 /// Value of `--store`.
@@ -175,6 +169,11 @@ impl FromStr for GrantArg {
 }
 
 impl GrantArgs {
+    /// What is needed for an exchange of identities, if there is to be one; or the sentence what to change.
+    pub fn exchange(&self) -> Result<Option<Exchange>, String> {
+        self.identity.exchange(self.store == StoreArg::Kubernetes)
+    }
+
     /// Rules across arguments. Returns the sentence what to change.
     pub fn validate(&self) -> Result<(), String> {
         for (i, grant) in self.grants.iter().enumerate() {
@@ -201,7 +200,7 @@ impl GrantArgs {
         if self.store == StoreArg::Kubernetes && self.api_ca_data.is_none() && self.api_ca_file.is_none() {
             return Err("--api-ca-data or --api-ca-file: needed with --store kubernetes".to_owned());
         }
-        Ok(())
+        self.exchange().map(drop)
     }
 }
 
@@ -238,7 +237,13 @@ mod tests {
     #[test]
     fn a_refresh_is_of_the_same_grants_and_once() {
         let parse = |extra: &[&str]| {
-            let base = ["agent-creds-sidecar", "refresh", "--grant=a=ops/s", "--api-ca-file=/ca.crt"];
+            let base = [
+                "agent-creds-sidecar",
+                "refresh",
+                "--grant=a=ops/s",
+                "--api-ca-file=/ca.crt",
+                "--identity=pod",
+            ];
             Cli::try_parse_from(base.iter().chain(extra)).map_err(|error| error.to_string())
         };
         let Command::Refresh(args) = parse(&["--once", "--deadline=900"]).unwrap().command else {
@@ -251,7 +256,7 @@ mod tests {
 
     #[test]
     fn grants_and_stores_fit_together() {
-        assert_eq!(serve(&["--grant=a=ops/s", "--api-ca-data=x"]), Ok(()));
+        assert_eq!(serve(&["--grant=a=ops/s", "--api-ca-data=x", "--identity=pod"]), Ok(()));
         assert_eq!(serve(&["--grant=a=s", "--store=dir:/tmp/x"]), Ok(()));
         for (args, message) in [
             (vec!["--grant=a=s", "--api-ca-data=x"], "write NAMESPACE/SECRET"),
@@ -264,12 +269,41 @@ mod tests {
             (vec!["--grant=a=A/x", "--store=dir:/x"], "namespace"),
             (vec!["--grant=a=x", "--store=file:/x"], "dir:PATH"),
             (vec!["--grant=a=x", "--store=dir:/x", "--port=1", "--metrics-port=1"], "write two"),
-            (vec!["--grant=a=x", "--store=dir:/x", "--identity=exchange"], "invalid value"),
             (vec!["--grant=a=ops/s", "--api-ca-data=x", "--api-ca-file=/x"], "cannot be used with"),
             (vec!["--store=dir:/x"], "--grant"),
         ] {
             let error = serve(&args).expect_err(message);
             assert!(error.contains(message), "{args:?}: {error}");
         }
+    }
+
+    #[test]
+    fn an_exchange_needs_to_know_with_whom_and_for_what() {
+        let base = ["--grant=a=ops/s", "--api-ca-data=x"];
+        let with = |extra: &[&'static str]| serve(&[&base[..], extra].concat());
+        let (server, ca, credential) =
+            ("--identity-server=https://i.sys.svc", "--identity-ca=sys/agent-creds-ca", "--credential=ops/c");
+        assert_eq!(with(&[server, ca, credential]), Ok(()), "it is the default");
+        assert_eq!(with(&[server, ca, credential, "--identity=exchange"]), Ok(()));
+        for (extra, message) in [
+            (vec![], "needed with --identity exchange"),
+            (vec!["--identity=exchange", ca, credential], "needed with --identity exchange"),
+            (vec![server, credential], "needed with --identity exchange"),
+            (vec![server, ca], "needed with --identity exchange"),
+            (vec!["--identity=pod", server], "leave them out"),
+            (vec!["--identity=pod", credential], "leave them out"),
+            (vec!["--identity-server=http://i.sys.svc", ca, credential], "write https://HOST"),
+            (vec!["--identity-server=https://i/x", ca, credential], "write https://HOST"),
+            (vec!["--identity-server=i.sys.svc", ca, credential], "--identity-server"),
+            (vec![server, "--identity-ca=agent-creds-ca", credential], "write NAMESPACE/NAME"),
+            (vec![server, ca, "--credential=OPS/c"], "namespace"),
+            (vec![server, ca, "--credential=ops/c;d"], "no valid name"),
+            (vec![server, ca, credential, "--identity=node"], "invalid value"),
+        ] {
+            let error = with(&extra).expect_err(message);
+            assert!(error.contains(message), "{extra:?}: {error}");
+        }
+        let error = serve(&["--grant=a=x", "--store=dir:/x", "--identity=exchange"]).expect_err("no cluster");
+        assert!(error.contains("a directory asks nobody"), "{error}");
     }
 }

@@ -29,6 +29,7 @@ use crate::grant::news::news;
 use crate::grant::replica::{Effect, Event, Moment, Replica, Report, Settings, WriteError};
 use crate::grant::rules::{Rules, Timing};
 use crate::grant::spread::drawn;
+use crate::identity::wallet::{Standing, Wallet};
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
 use crate::outcome::{Cause, Outcome, Reason};
@@ -142,6 +143,7 @@ impl<S: Store> Keeper<S> {
             tokio::join!(store.follow(&grant_name, grant_seen), store.follow(&state_name, state_seen));
         };
         let mut phase = self.tools.phase.clone();
+        let mut identity = self.tools.store.wallet().map(Wallet::news);
         let shelf = self.shelf.clone();
         let work = async {
             let mut event = Event::Woke;
@@ -172,6 +174,7 @@ impl<S: Store> Keeper<S> {
                                 Event::Woke
                             }
                             _ = phase.changed() => Event::Woke,
+                            () = renewed(&mut identity) => Event::Woke,
                             () = shelf.refusals.news() => Event::Woke,
                             reply = replied(&mut self.sending) => Event::Replied(reply),
                         }
@@ -271,7 +274,7 @@ impl<S: Store> Keeper<S> {
             }
             Err(StoreError::Conflict) => Err(WriteError::Conflict),
             Err(error) => {
-                let trouble = look::store_trouble(&self.state_name, &error);
+                let trouble = self.store_trouble(&self.state_name, &error);
                 Err(match error {
                     StoreError::Unavailable(_) => WriteError::Unclear(trouble),
                     StoreError::Unacceptable => WriteError::Unacceptable(trouble),
@@ -316,7 +319,8 @@ impl<S: Store> Keeper<S> {
         let replica = &self.replica;
         let (now, secret) = (self.tools.clock.now(), &self.shelf.secret);
         let outage = self.place.outage.as_ref().map(|(trouble, _)| trouble);
-        let trouble = replica.trouble().or(outage).cloned();
+        let objection = || self.tools.store.wallet().and_then(Wallet::objection);
+        let trouble = replica.trouble().or(outage).cloned().or_else(objection);
         self.shelf.put(self.known(), replica.login(), trouble, replica.has_read(), now);
         self.tools.metrics.unpersisted(secret, replica.owes_a_token());
         if let Some(report) = self.replica.take_report() {
@@ -348,6 +352,14 @@ async fn overtaken<V: PartialEq>(news: &mut watch::Receiver<Option<V>>, known: O
 
 fn differs<V: PartialEq>(news: &watch::Receiver<Option<V>>, known: Option<&Object<V>>) -> bool {
     news.borrow().as_ref() != known.map(|object| &object.version)
+}
+
+/// Waits for another token of the account that the store is asked as, or for why there is none.
+async fn renewed(identity: &mut Option<watch::Receiver<Standing>>) {
+    let Some(identity) = identity else { return std::future::pending().await };
+    if identity.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The reply that is waited for; for ever where none is.

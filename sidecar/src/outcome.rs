@@ -128,6 +128,16 @@ words! {
         StoreForbidden = "store_forbidden",
         /// The store does not answer.
         StoreUnavailable = "store_unavailable",
+        /// There is no valid token of the credential ServiceAccount, and the identity server gives none now.
+        IdentityUnavailable = "identity_unavailable",
+        /// The identity server refuses the pod.
+        IdentityRefused = "identity_refused",
+        /// The pod's ServiceAccount may not assume the credential ServiceAccount.
+        AssumeMissing = "assume_missing",
+        /// The credential ServiceAccount does not exist.
+        AccountMissing = "account_missing",
+        /// The identity server may not make tokens of the credential ServiceAccount.
+        MintMissing = "mint_missing",
     }
 }
 
@@ -178,6 +188,17 @@ words! {
 }
 
 impl Reason {
+    /// Whether it is over as soon as the store can be read again: nothing was learnt about the Secrets.
+    pub fn is_about_the_way(self) -> bool {
+        let refused = [Self::IdentityRefused, Self::AssumeMissing, Self::AccountMissing, Self::MintMissing];
+        self.is_outage() || refused.contains(&self)
+    }
+
+    /// Whether the store cannot be asked for a while, and nobody is to blame.
+    pub fn is_outage(self) -> bool {
+        matches!(self, Self::StoreUnavailable | Self::IdentityUnavailable)
+    }
+
     /// The reason for an `error` of RFC 6749 §5.2. The provider's own text is never passed on.
     pub fn of_oauth_error(error: &str) -> Self {
         match error {
@@ -274,6 +295,21 @@ impl Reason {
             }
             Self::StoreUnavailable => {
                 "the store does not answer; the last known token is served while it lives"
+            }
+            Self::IdentityUnavailable => {
+                "there is no valid token of the credential ServiceAccount, and the identity server gives none now"
+            }
+            Self::IdentityRefused => {
+                "the identity server refuses this pod; its log says why; make the pod anew if it was changed or its seal is withdrawn"
+            }
+            Self::AssumeMissing => {
+                "the pod's ServiceAccount may not assume the credential ServiceAccount; the message has the commands"
+            }
+            Self::AccountMissing => {
+                "the credential ServiceAccount does not exist; the message has the command"
+            }
+            Self::MintMissing => {
+                "the identity server may not make tokens of the credential ServiceAccount; the message has the commands"
             }
         }
     }

@@ -65,7 +65,11 @@ async fn run_with<S: Store>(
     let shelves = wiring::shelves(&args.grants);
 
     let api = Api::new(&shelves, clock.clone(), &metrics);
-    let registry = Arc::new(metrics.registry(&shelves, &clock));
+    let mut registry = metrics.registry(&shelves, &clock);
+    if let Some(wallet) = store.wallet() {
+        registry.register_collector(Box::new(wallet.clone()));
+    }
+    let registry = Arc::new(registry);
     tracing::info!(
         api = %api_port.local_addr()?,
         metrics = %metrics_port.local_addr()?,

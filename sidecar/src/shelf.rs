@@ -130,7 +130,8 @@ impl Known {
         }
         let status = Status::of(&self.document, self.login.as_ref(), self.trouble.as_ref(), now);
         // What the document says is about this grant; trouble names its object itself.
-        let named = status.message.is_empty() || status.message.starts_with("Secret ");
+        let named = ["Secret ", "ServiceAccount "].iter().any(|kind| status.message.starts_with(kind));
+        let named = named || status.message.is_empty();
         let message = if named { status.message } else { format!("Secret {secret}: {}", status.message) };
         Status { message, ..status }
     }

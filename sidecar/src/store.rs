@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::grant::news::News;
+use crate::grant::status::Trouble;
+use crate::identity::wallet::Wallet;
 
 /// Key of the state Secret that holds the document.
 pub const STATE_KEY: &str = "state";
 
-/// A Secret's place.
+/// An object's place: a Secret's, as a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectName {
     /// Namespace; empty in a directory.
@@ -61,7 +63,7 @@ pub enum StoreError {
     /// It was there when it was read.
     #[error("not found")]
     NotFound,
-    /// A right is missing, or the identity has ended.
+    /// A right is missing.
     #[error("not allowed to {verb} it")]
     Forbidden {
         /// The verb that is missing.
@@ -76,6 +78,9 @@ pub enum StoreError {
     /// No answer, or an answer that says nothing about the object. A write may have taken place.
     #[error("no answer from the store ({0})")]
     Unavailable(&'static str),
+    /// Nothing was asked: there is no valid token to ask with.
+    #[error("{}", .0.message)]
+    NoIdentity(Trouble),
 }
 
 /// What news is about, and from whom.
@@ -93,6 +98,11 @@ pub struct Regarding {
 pub trait Store: Clone + Send + Sync + 'static {
     /// What identifies the content of an object for compare-and-swap. An opaque value: it has no order.
     type Version: Clone + PartialEq + fmt::Display + Send + Sync;
+
+    /// Where the tokens come from that it is asked with, if they end and are replaced by our doing.
+    fn wallet(&self) -> Option<&Wallet> {
+        None
+    }
 
     /// Reads a Secret as it is now, not from a cache. `None`: it does not exist.
     fn read(

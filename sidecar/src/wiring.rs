@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_creds_core::pod::API_TOKEN_FILE;
+use agent_creds_core::pod::{API_TOKEN_FILE, IDENTITY_TOKEN_FILE};
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,19 +11,22 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::args::{GrantArg, GrantArgs, Identity};
+use crate::api_server::{Account, ApiServer};
+use crate::args::{Exchange, GrantArg, GrantArgs};
 use crate::clock::Clock;
 use crate::grant::fingerprint::of_cluster;
 use crate::grant::rules::Timing;
+use crate::identity::renewer::{Renewer, Server};
+use crate::identity::wallet::Wallet;
 use crate::present::connect::Connector;
 use crate::refusals::Refusals;
 use crate::shelf::Shelf;
 use crate::spool::Spool;
 use crate::store::kubernetes::Kubernetes;
 
-/// The Kubernetes API, and which cluster it is.
+/// The Kubernetes API, and which cluster it is. In mode `exchange` the token that it is asked with is got and renewed in a
+/// task of its own, from now on.
 pub fn kubernetes(args: &GrantArgs, clock: &Clock) -> anyhow::Result<(Kubernetes, String)> {
-    let Identity::Pod = args.identity;
     let roots = match (&args.api_ca_data, &args.api_ca_file) {
         (_, Some(path)) => {
             let argument = format!("--api-ca-file: {}", path.display());
@@ -32,11 +35,22 @@ pub fn kubernetes(args: &GrantArgs, clock: &Clock) -> anyhow::Result<(Kubernetes
         (data, None) => certificates_of("--api-ca-data", data.as_deref().unwrap_or_default())?,
     };
     let cluster = of_cluster(&public_keys(&roots).context("the CA of the API server")?);
-    let roots = roots.into_iter().map(|root| root.to_vec()).collect();
-    let token = args.identity_dir.join(API_TOKEN_FILE);
-    let store = Kubernetes::connect(&args.api_server, roots, &token, clock.clone(), &timing(args))
-        .with_context(|| format!("the Kubernetes store, with the token in {}", token.display()))?;
-    Ok((store, cluster))
+    let roots: Vec<_> = roots.into_iter().map(|root| root.to_vec()).collect();
+    let directory = &args.identity.identity_dir;
+    let token = directory.join(API_TOKEN_FILE);
+    let connect = |account| ApiServer::connect(&args.api_server, roots.clone(), account, clock.clone());
+    let pod = connect(Account::File(&token))
+        .with_context(|| format!("the API server, with the token in {}", token.display()))?;
+    let api = match args.exchange().map_err(anyhow::Error::msg)? {
+        None => pod,
+        Some(Exchange { server: url, ca, credential }) => {
+            let wallet = Wallet::new(credential);
+            let server = Server { url, ca, token_file: directory.join(IDENTITY_TOKEN_FILE) };
+            tokio::spawn(Renewer::new(wallet.clone(), pod, server, args.time_scale).run());
+            connect(Account::Wallet(wallet)).context("the API server")?
+        }
+    };
+    Ok((Kubernetes::new(api, &timing(args)), cluster))
 }
 
 /// The way to token endpoints.

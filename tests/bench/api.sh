@@ -29,7 +29,7 @@ sidecar_folder() {
     folder=$work/$1
     mkdir -p "$folder/shared" "$folder/spool"
     command=("$sidecar" serve --store kubernetes --api-server "https://127.0.0.1:$api_port"
-        --api-ca-data "$(base64 -w0 "$work/ca.pem")" --identity-dir "$work/identity" --grant "pagerduty=ops/$grant"
+        --api-ca-data "$(base64 -w0 "$work/ca.pem")" --identity pod --identity-dir "$work/identity" --grant "pagerduty=ops/$grant"
         --port 0 --metrics-port 0 --shared-dir "$folder/shared" --spool-dir "$folder/spool"
         --provider-roots-data "$roots" --strict-start)
 }

@@ -84,6 +84,7 @@ impl World {
             .argument(&format!("--grant=one={}/one", self.namespace))
             .argument(&format!("--api-server={}", server.expect("the API server's address")))
             .argument(&format!("--api-ca-file={}", cluster::directory().join("ca.crt").display()))
+            .argument("--identity=pod")
             .argument(&format!("--identity-dir={}", self.identity.path().display()))
     }
 

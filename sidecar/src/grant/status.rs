@@ -134,6 +134,10 @@ fn for_a_person(reason: Reason) -> bool {
             | Reason::ForeignState
             | Reason::SharedLogin
             | Reason::StoreForbidden
+            | Reason::IdentityRefused
+            | Reason::AssumeMissing
+            | Reason::AccountMissing
+            | Reason::MintMissing
     )
 }
 

@@ -11,7 +11,6 @@ use crate::grant::document::{Access, Document};
 use crate::grant::login::Login;
 use crate::grant::replica::{Found, Replica};
 use crate::grant::status::{Trouble, is_served};
-use crate::outcome::Reason;
 use crate::present::request;
 use crate::present::send::send;
 use crate::random::random;
@@ -75,7 +74,7 @@ impl Default for Place {
 impl<S: Store> Keeper<S> {
     /// Decides where the state is, by what the grant Secret says; or said, where the store does not answer.
     pub(super) fn place(&mut self, login: Result<Login, Trouble>) -> Result<Login, Trouble> {
-        let silent = login.as_ref().err().filter(|trouble| trouble.reason == Reason::StoreUnavailable);
+        let silent = login.as_ref().err().filter(|trouble| trouble.reason.is_outage());
         let since = self.place.outage.take().map_or_else(Instant::now, |(_, since)| since);
         self.place.outage = silent.map(|trouble| (trouble.clone(), since));
         let last = self.replica.login().cloned();

@@ -3,12 +3,13 @@
 use agent_creds_core::grant::Grant;
 use agent_creds_core::names::{ISSUED_AT_ANNOTATION, PROVIDER_LABEL, STATE_LABEL, STATE_SUFFIX};
 
-use super::Keeper;
+use super::{Keeper, Tools};
 use crate::grant::document::{Document, DocumentError, Home, is_countable};
 use crate::grant::login::Login;
 use crate::grant::replica::{Found, Seen, Unusable};
 use crate::grant::seed::is_stale;
 use crate::grant::status::Trouble;
+use crate::identity::rights;
 use crate::outcome::Reason;
 use crate::store::{ObjectName, STATE_KEY, Store, StoreError};
 
@@ -21,7 +22,7 @@ impl<S: Store> Keeper<S> {
             _ => self.look_at_grant().await,
         };
         self.login = login.as_ref().ok().cloned();
-        let login = self.place(login);
+        let login = self.place(login.and_then(|login| self.has_time().map(|()| login)));
         let state = match self.own_state() {
             Some(own) => Ok(own),
             None => self.look_at_state().await,
@@ -35,9 +36,15 @@ impl<S: Store> Keeper<S> {
         Seen { login, state }
     }
 
+    /// Who loses its identity within two terms claims nothing: what comes of a claim has to be stored.
+    fn has_time(&self) -> Result<(), Trouble> {
+        let Tools { store, clock, timing, .. } = &self.tools;
+        store.wallet().map_or(Ok(()), |wallet| wallet.lasts(clock.now() + timing.term * 2))
+    }
+
     async fn look_at_grant(&mut self) -> Result<Login, Trouble> {
         let name = &self.shelf.secret;
-        let found = self.tools.store.read(name).await.map_err(|error| store_trouble(name, &error))?;
+        let found = self.tools.store.read(name).await.map_err(|error| self.store_trouble(name, &error))?;
         let object =
             found.ok_or_else(|| trouble(name, Reason::GrantMissing, Reason::GrantMissing.sentence()))?;
         self.grant_uid.clone_from(&object.uid);
@@ -69,7 +76,7 @@ impl<S: Store> Keeper<S> {
 
     async fn look_at_state(&mut self) -> Result<Found, Trouble> {
         let name = &self.state_name;
-        let found = self.tools.store.read(name).await.map_err(|error| store_trouble(name, &error))?;
+        let found = self.tools.store.read(name).await.map_err(|error| self.store_trouble(name, &error))?;
         let object = found.ok_or_else(|| {
             let (secret, state) = (&self.shelf.secret.name, &name.name);
             let namespace = if name.namespace.is_empty() { "" } else { &format!(" -n {}", name.namespace) };
@@ -103,6 +110,33 @@ impl<S: Store> Keeper<S> {
         Ok(Found { document, version, home })
     }
 
+    /// The sentence for a store that did not do what was asked.
+    pub(super) fn store_trouble(&self, name: &ObjectName, error: &StoreError) -> Trouble {
+        match error {
+            StoreError::NoIdentity(trouble) => trouble.clone(),
+            StoreError::Forbidden { .. } => {
+                let mend = self.tools.store.wallet().map_or_else(
+                    || Reason::StoreForbidden.sentence().to_owned(),
+                    |wallet| {
+                        let credential = wallet.credential();
+                        let rights = rights::secrets(credential, &self.shelf.secret, &self.state_name);
+                        format!("ServiceAccount {credential} lacks the right; run: {rights}")
+                    },
+                );
+                trouble(name, Reason::StoreForbidden, &format!("{error}; {mend}"))
+            }
+            StoreError::Malformed(_) | StoreError::Unacceptable => {
+                let state = name.name.ends_with(STATE_SUFFIX);
+                let reason = if state { Reason::StateInvalid } else { Reason::GrantInvalid };
+                trouble(name, reason, &error.to_string())
+            }
+            StoreError::NotFound => trouble(name, Reason::StateMissing, Reason::StateMissing.sentence()),
+            StoreError::Conflict | StoreError::Unavailable(_) => {
+                trouble(name, Reason::StoreUnavailable, &error.to_string())
+            }
+        }
+    }
+
     /// Logs what is odd about the settings, once.
     fn notice(&mut self, login: &Login, document: &Document) {
         let settings = format!("{} {}", login.token_fp, login.config_fp);
@@ -123,21 +157,4 @@ impl<S: Store> Keeper<S> {
 
 fn trouble(name: &ObjectName, reason: Reason, problem: &str) -> Trouble {
     Trouble { reason, message: format!("Secret {name}: {problem}") }
-}
-
-/// The sentence for a store that did not do what was asked.
-pub(super) fn store_trouble(name: &ObjectName, error: &StoreError) -> Trouble {
-    match error {
-        StoreError::Forbidden { .. } => {
-            trouble(name, Reason::StoreForbidden, &format!("{error}; {}", Reason::StoreForbidden.sentence()))
-        }
-        StoreError::Malformed(_) | StoreError::Unacceptable => {
-            let state = name.name.ends_with(STATE_SUFFIX);
-            trouble(name, if state { Reason::StateInvalid } else { Reason::GrantInvalid }, &error.to_string())
-        }
-        StoreError::NotFound => trouble(name, Reason::StateMissing, Reason::StateMissing.sentence()),
-        StoreError::Conflict | StoreError::Unavailable(_) => {
-            trouble(name, Reason::StoreUnavailable, &error.to_string())
-        }
-    }
 }

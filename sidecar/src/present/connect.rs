@@ -32,7 +32,7 @@ impl Drop for Connection {
     }
 }
 
-/// Connects to token endpoints and to nothing else.
+/// Connects to token endpoints, and to the identity server; each knows its own roots.
 #[derive(Clone)]
 pub struct Connector {
     tls: TlsConnector,
@@ -41,7 +41,18 @@ pub struct Connector {
 impl Connector {
     /// Trusts the public roots that are built in, and the platform's own (`providerRoots`).
     pub fn new(own_roots: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self::with(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, own_roots)
+    }
+
+    /// Trusts these roots and no other.
+    pub fn trusting_only(roots: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
+        Self::with(RootCertStore::empty(), roots)
+    }
+
+    fn with(
+        mut roots: RootCertStore,
+        own_roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, rustls::Error> {
         for root in own_roots {
             roots.add(root)?;
         }

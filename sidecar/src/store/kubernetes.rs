@@ -5,62 +5,42 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use http::header::DATE;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Resource;
 use kube::api::{GetParams, PostParams, WatchEvent, WatchParams};
-use kube::config::AuthInfo;
-use kube::{Api, Client, Config, Resource};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::{Object, ObjectName, Regarding, STATE_KEY, Store, StoreError};
+use crate::api_server::{Account, ApiServer, ClientError};
 use crate::clock::Clock;
 use crate::grant::fingerprint::hex;
 use crate::grant::news::News;
 use crate::grant::rules::Timing;
+use crate::identity::wallet::Wallet;
 use crate::random::random;
 
-/// Largest answer, in bytes: the API server's limit for a Secret, base64-encoded, and its metadata.
-const MAX_ANSWER: usize = 4 * 1024 * 1024;
-/// Longest wait for an answer of the API server.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch is asked to end after so many seconds, below every usual idle limit between us and the API server.
 const WATCH_SECONDS: u32 = 280;
-/// Longest wait for a connection to the API server. With the pause after a watch it is about the settle time of the
-/// protocol: who remembers more hears of a state that was rolled back before anybody else claims on it.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The Kubernetes API as one ServiceAccount sees it.
 #[derive(Clone)]
 pub struct Kubernetes {
-    client: Client,
-    clock: Clock,
+    api: ApiServer,
     /// Longest pause after a watch that ended, so that an outage is not answered with a storm.
     watch_pause: Duration,
 }
 
-/// Why the client could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// `--api-server` is no URL.
-    #[error("--api-server: not a URL")]
-    Url(#[source] http::uri::InvalidUri),
-    /// The ServiceAccount token, or TLS.
-    #[error("preparing the client of the API server")]
-    Client(#[source] kube::Error),
-}
-
 impl Kubernetes {
-    /// A client for `server`, whose certificates `roots` sign (DER), with the ServiceAccount token in `token_file`,
-    /// which is read again as the kubelet renews it. Each answer tells `clock` the API server's time.
+    /// The Secrets that `api` may see.
+    pub fn new(api: ApiServer, timing: &Timing) -> Self {
+        Self { api, watch_pause: Duration::try_from(timing.settle).unwrap_or_default() / 3 }
+    }
+
+    /// The same with the ServiceAccount token in `token_file` ([`ApiServer::connect`]).
     pub fn connect(
         server: &str,
         roots: Vec<Vec<u8>>,
@@ -68,59 +48,11 @@ impl Kubernetes {
         clock: Clock,
         timing: &Timing,
     ) -> Result<Self, ClientError> {
-        let mut config = Config::new(server.parse().map_err(ClientError::Url)?);
-        config.root_cert = Some(roots);
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // A repeated PUT conflicts with itself; and what is repeated here is decided by the protocol alone.
-        config.default_retry = false;
-        config.auth_info =
-            AuthInfo { token_file: Some(token_file.display().to_string()), ..AuthInfo::default() };
-        let watch_pause = Duration::try_from(timing.settle).unwrap_or_default() / 3;
-        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)?, clock, watch_pause })
-    }
-
-    fn secrets(&self, namespace: &str) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), namespace)
+        Ok(Self::new(ApiServer::connect(server, roots, Account::File(token_file), clock)?, timing))
     }
 
     fn request(namespace: &str) -> kube::core::Request {
         kube::core::Request::new(Secret::url_path(&(), Some(namespace)))
-    }
-
-    /// One request and its answer. Not through [`Api`]: its errors and logs carry bodies, and it hides the `Date`.
-    async fn call<T: DeserializeOwned>(
-        &self,
-        request: Request<Vec<u8>>,
-        verb: &'static str,
-    ) -> Result<T, StoreError> {
-        let body = tokio::time::timeout(TIMEOUT, self.exchange(request, verb))
-            .await
-            .unwrap_or(Err(StoreError::Unavailable("timeout")))?;
-        serde_json::from_slice(&body).map_err(|_| StoreError::Malformed("not what was asked for".to_owned()))
-    }
-
-    async fn exchange(&self, request: Request<Vec<u8>>, verb: &'static str) -> Result<Bytes, StoreError> {
-        let asked = self.clock.read().boot;
-        let lost = |_| StoreError::Unavailable("connection");
-        let response = self.client.send(request.map(Into::into)).await.map_err(lost)?;
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        if let Some(date) = date.and_then(|date| Timestamp::try_from(date).ok()) {
-            self.clock.observe(date, asked);
-        }
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body: Bytes = body.map_err(|_| StoreError::Unavailable("body"))?.to_bytes();
-        match status {
-            status if status.is_success() => Ok(body),
-            StatusCode::CONFLICT => Err(StoreError::Conflict),
-            StatusCode::NOT_FOUND => Err(StoreError::NotFound),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(StoreError::Forbidden { verb }),
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(StoreError::Unacceptable)
-            }
-            _ => Err(StoreError::Unavailable("status")),
-        }
     }
 }
 
@@ -150,10 +82,14 @@ impl fmt::Display for Version {
 impl Store for Kubernetes {
     type Version = Version;
 
+    fn wallet(&self) -> Option<&Wallet> {
+        self.api.wallet()
+    }
+
     async fn read(&self, name: &ObjectName) -> Result<Option<Object<Version>>, StoreError> {
         let request =
             Self::request(&name.namespace).get(&name.name, &GetParams::default()).map_err(unasked)?;
-        match self.call(request, "get").await {
+        match self.api.call(request, "get").await {
             Ok(secret) => object(secret).map(Some),
             Err(StoreError::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -170,7 +106,7 @@ impl Store for Kubernetes {
         secret.data.get_or_insert_default().insert(STATE_KEY.to_owned(), ByteString(document));
         let body = serde_json::to_vec(&secret).map_err(|_| StoreError::Unacceptable)?;
         let request = Self::request(&name.namespace).replace(&name.name, &PostParams::default(), body);
-        object(self.call(request.map_err(unasked)?, "update").await?)
+        object(self.api.call(request.map_err(unasked)?, "update").await?)
     }
 
     async fn announce(&self, regarding: &Regarding, news: &News) -> Result<(), StoreError> {
@@ -189,7 +125,7 @@ impl Store for Kubernetes {
                 uid: uid.clone(),
                 ..ObjectReference::default()
             }),
-            event_time: Some(MicroTime(self.clock.now())),
+            event_time: Some(MicroTime(self.api.clock().now())),
             type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
             reason: Some(news.reason.clone()),
             action: Some(news.action.to_owned()),
@@ -202,19 +138,22 @@ impl Store for Kubernetes {
         let request = kube::core::Request::new(Event::url_path(&(), Some(&name.namespace)))
             .create(&PostParams::default(), body)
             .map_err(unasked)?;
-        self.call::<Event>(request, "create").await.map(drop)
+        self.api.call::<Event>(request, "create").await.map(drop)
     }
 
     async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
         let params =
             WatchParams::default().fields(&format!("metadata.name={}", name.name)).timeout(WATCH_SECONDS);
-        let api = self.secrets(&name.namespace);
         loop {
             // An empty resourceVersion starts with the object as it is now, so nothing that happened in between is
             // missed, and the server's history may be as short as it likes.
-            if let Ok(stream) = api.watch(&params, "").await {
+            let stream = match Self::request(&name.namespace).watch(&params, "") {
+                Ok(request) => self.api.watch(request).await,
+                Err(_) => None,
+            };
+            if let Some(stream) = stream {
                 let mut stream = std::pin::pin!(stream);
-                while let Some(Ok(event)) = stream.next().await {
+                while let Some(Some(event)) = stream.next().await {
                     let version = match event {
                         WatchEvent::Added(secret) | WatchEvent::Modified(secret) => {
                             object(secret).ok().map(|object| object.version)

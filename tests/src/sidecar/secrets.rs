@@ -225,6 +225,11 @@ impl Secrets {
         self.path().join(format!(".{}.new", state_of(name)))
     }
 
+    /// Something that lasts and is in no manifest here.
+    pub fn guard(&self, secret: &str) {
+        self.remember(|seen| seen.lasting.extend([secret.to_owned()]));
+    }
+
     /// Every refresh token and client secret that was seen in here.
     pub(super) fn lasting(&self) -> Vec<String> {
         self.look_around();

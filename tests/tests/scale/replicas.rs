@@ -82,6 +82,7 @@ impl Fleet {
             format!("--time-scale={TIME_SCALE}"),
             format!("--api-server={API_SERVER}"),
             format!("--api-ca-file={}", cluster::directory().join("ca.crt").display()),
+            "--identity=pod".to_owned(),
             format!("--identity-dir={}", identity.path().display()),
         ];
         let (provider_ca, program) = (place.provider_ca.to_owned(), setting.program.clone());

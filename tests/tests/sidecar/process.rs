@@ -310,7 +310,8 @@ async fn the_environment_configures_nothing() {
 async fn a_command_line_that_is_wrong_is_refused_with_words() {
     let world = World::with(&["one"]).await;
     for (argument, code, words) in [
-        ("--identity=exchange", 2, &["exchange", "--identity", "pod"][..]),
+        ("--identity=node", 2, &["node", "--identity", "exchange", "pod"][..]),
+        ("--identity=exchange", 1, &["a directory"]),
         ("--grant=one=x-state", 2, &["reserved"]),
         ("--grant=One=x", 2, &["name"]),
         ("--grant=one=other", 1, &["given twice"]),

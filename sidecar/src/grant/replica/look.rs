@@ -251,7 +251,7 @@ impl Replica {
         if self.owes_a_token() {
             trouble.message += "; a received refresh token waits to be stored, and no token that came with it is served before";
         }
-        let outage = trouble.reason == Reason::StoreUnavailable;
+        let outage = trouble.reason.is_about_the_way();
         if outage {
             self.settles_anew();
         }
@@ -267,12 +267,12 @@ impl Replica {
 
     /// The store was read, and there is nothing to write: that it did not answer once is no trouble any more.
     fn outage_is_over(&mut self) {
-        self.blocked = self.blocked.take().filter(|before| before.trouble.reason != Reason::StoreUnavailable);
+        self.blocked = self.blocked.take().filter(|before| !before.trouble.reason.is_about_the_way());
     }
 
     /// A store that does not answer is asked again soon, so that who remembers is there before who has only just come.
     fn pause(&self, reason: Reason, moment: &Moment) -> SignedDuration {
-        if reason == Reason::StoreUnavailable {
+        if reason.is_outage() {
             self.settings.timing.settle.mul_f64(0.15 + 0.5 * fraction(moment.random))
         } else {
             PAUSE

@@ -1,0 +1,177 @@
+//! An agent, its credential account and its one grant, in a namespace that has no rights for them yet.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
+use agent_creds_tests::authority::Authority;
+use agent_creds_tests::cluster::{self, command, get, kubectl, pipe};
+use agent_creds_tests::event::presentations;
+use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually};
+use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::server::IdentityServer;
+
+const SECRET: &str = "s3cr+t-of-the-client";
+
+pub(crate) struct World {
+    pub(crate) namespace: &'static str,
+    pub(crate) standin: Standin,
+    pub(crate) server: IdentityServer,
+    secrets: Secrets,
+    identity: TempDir,
+}
+
+impl World {
+    /// Everything but the rights and the credential account.
+    pub(crate) async fn bare(namespace: &'static str) -> Self {
+        let client = Client::generic("one", Some(SECRET), ClientAuth::Basic, &["read"]);
+        let config = Config { clients: vec![client], ..Config::default() };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let standin = Standin::start(listen, config).await.expect("starting the stand-in");
+        let authority = Authority::new();
+        let server = IdentityServer::start(namespace, &authority).await;
+        let identity = tempfile::tempdir().expect("a temporary folder");
+        let world = Self { namespace, standin, server, secrets: Secrets::new(), identity };
+        kubectl(&["create", "namespace", namespace]).expect("a namespace");
+        kubectl(&["create", "serviceaccount", "agent", "-n", namespace]).expect("an account");
+        world.publishes(&authority);
+        // As the chart has it: for every account, by name.
+        world.run(&format!(
+            "kubectl create role ca -n {namespace} --verb=get --resource=configmaps --resource-name={CA_CONFIG_MAP} && \
+             kubectl create rolebinding ca -n {namespace} --role=ca --group=system:serviceaccounts"
+        ));
+        world.run(&format!(
+            "kubectl create secret generic one-state -n {namespace} && \
+             kubectl label secret one-state -n {namespace} agent-creds/state-of=one"
+        ));
+        world.log_in();
+        for (file, more) in [("api-token", ""), ("identity-token", "--audience=agent-creds")] {
+            let arguments = ["create", "token", "agent", "-n", namespace, more];
+            let arguments: Vec<_> = arguments.into_iter().filter(|argument| !argument.is_empty()).collect();
+            let token = kubectl(&arguments).expect("a token");
+            world.guard(token.trim());
+            std::fs::write(world.identity.path().join(file), token).expect("our own folder");
+        }
+        world
+    }
+
+    /// With the account and all rights.
+    pub(crate) async fn ready(namespace: &'static str) -> Self {
+        let world = Self::bare(namespace).await;
+        for (name, rule, account) in [
+            ("assume", "--verb=assume --resource=serviceaccounts --resource-name=agent-creds", "agent"),
+            (
+                "mint",
+                "--verb=create --resource=serviceaccounts/token --resource-name=agent-creds",
+                "agent-creds-identity",
+            ),
+            ("grant", "--verb=get,watch --resource=secrets --resource-name=one", "agent-creds"),
+            ("state", "--verb=get,watch,update --resource=secrets --resource-name=one-state", "agent-creds"),
+            ("events", "--verb=create --resource=events.events.k8s.io", "agent-creds"),
+        ] {
+            world.run(&format!(
+                "kubectl create role {name} -n {namespace} {rule} && \
+                 kubectl create rolebinding {name} -n {namespace} --role={name} --serviceaccount={namespace}:{account}"
+            ));
+        }
+        kubectl(&["create", "serviceaccount", "agent-creds", "-n", namespace]).expect("an account");
+        world
+    }
+
+    /// What a person pastes into a shell.
+    pub(crate) fn run(&self, line: &str) {
+        let output = command(OsStr::new("sh"), &["-c", line], "");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Puts an authority into the ConfigMap.
+    pub(crate) fn publishes(&self, authority: &Authority) {
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": CA_CONFIG_MAP, "namespace": self.namespace},
+            "data": {CA_KEY: authority.ca_pem()},
+        });
+        pipe(&map.to_string(), &["apply"]).expect("the ConfigMap");
+    }
+
+    fn log_in(&self) {
+        let file = format!("token_url: {}\nallow_private: true\n", self.standin.token_url(Provider::Generic));
+        let login = self.standin.seed(Provider::Generic, "one");
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "one", "namespace": self.namespace, "labels": {"agent-creds/provider": "oauth2"}},
+            "stringData": {"client_id": "one", "client_secret": SECRET, "refresh_token": &login, "grant.yaml": file},
+        });
+        self.guard(SECRET);
+        self.guard(&login);
+        pipe(&secret.to_string(), &["apply"]).expect("writing the grant Secret");
+    }
+
+    /// What is never to be found in anything that a sidecar lets out; nor is the part of it that proves anything.
+    pub(crate) fn guard(&self, secret: &str) {
+        self.secrets.guard(secret);
+        if let Some((_, signature)) = secret.rsplit_once('.') {
+            self.secrets.guard(signature);
+        }
+    }
+
+    pub(crate) fn sidecar(&self) -> Setup {
+        let server =
+            kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
+        let namespace = self.namespace;
+        Setup::new(&self.secrets)
+            .in_cluster()
+            .trust(self.standin.ca_pem())
+            .argument(&format!("--grant=one={namespace}/one"))
+            .argument(&format!("--api-server={}", server.expect("the API server's address")))
+            .argument(&format!("--api-ca-file={}", cluster::directory().join("ca.crt").display()))
+            .argument("--identity=exchange")
+            .argument(&format!("--identity-server={}", self.server.url()))
+            .argument(&format!("--identity-ca={namespace}/{CA_CONFIG_MAP}"))
+            .argument(&format!("--credential={namespace}/agent-creds"))
+            .argument(&format!("--identity-dir={}", self.identity.path().display()))
+    }
+
+    /// Makes the access token look old enough to be renewed; a replica may write meanwhile.
+    pub(crate) async fn age(&self) {
+        eventually("a write that meets no other", async || {
+            let mut secret = get(&["secret", "one-state", "-n", self.namespace]);
+            let encoded = secret["data"]["state"].as_str().expect("a document");
+            let state = STANDARD.decode(encoded).expect("base64");
+            let mut state: Value = serde_json::from_slice(&state).expect("JSON");
+            state["access"]["issued_at"] = json!(LONG_AGO);
+            state["last"]["redeemed_at"] = json!(LONG_AGO);
+            secret["data"]["state"] = json!(STANDARD.encode(state.to_string()));
+            pipe(&secret.to_string(), &["replace"])
+        })
+        .await;
+    }
+
+    pub(crate) fn presented(&self) -> usize {
+        presentations(&self.standin.log()).count()
+    }
+
+    /// Whether the API server was asked for a Secret with this token.
+    pub(crate) fn was_used(&self, token: &str) -> bool {
+        let claims = token.split('.').nth(1).expect("a token has three parts");
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64");
+        let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+        let id = format!("JTI={}", claims["jti"].as_str().expect("an id"));
+        let log = std::fs::read_to_string(cluster::directory().join("audit.log")).expect("the audit log");
+        log.lines().any(|line| line.contains(&id) && line.contains(r#""resource":"secrets""#))
+    }
+}
+
+impl Drop for World {
+    /// Best effort: a panic here would hide the one that ended the test.
+    fn drop(&mut self) {
+        let _ = kubectl(&["delete", "namespace", self.namespace, "--wait=false"]);
+    }
+}
