@@ -18,7 +18,8 @@ async fn a_proven_pod_gets_a_token_that_reads_its_grants_and_nothing_else() {
     let answer = world.show(&world.token(&pod).await).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.headers["cache-control"], "no-store");
-    let ends: jiff::Timestamp = answer.text("expirationTimestamp").and_then(|at| at.parse().ok()).expect("a time");
+    let ends: jiff::Timestamp =
+        answer.text("expirationTimestamp").and_then(|at| at.parse().ok()).expect("a time");
     let life = ends.as_second() - jiff::Timestamp::now().as_second();
     assert!((840..=900).contains(&life), "as long as was asked for: {life}");
 
@@ -39,7 +40,10 @@ async fn a_proven_pod_gets_a_token_that_reads_its_grants_and_nothing_else() {
     }
     // Nor may the agent's account, of course, whose token is in the agent's reach.
     let agents = world.mint(&json!({})).await;
-    assert_eq!(world.api(&agents, "GET", &format!("/api/v1/namespaces/{vault}/secrets/one")).await.status, 403);
+    assert_eq!(
+        world.api(&agents, "GET", &format!("/api/v1/namespaces/{vault}/secrets/one")).await.status,
+        403
+    );
     assert_eq!(world.counted("issued").await, 1);
 }
 
@@ -104,9 +108,19 @@ async fn a_pod_that_changed_or_ended_is_refused() {
     assert_eq!(world.show(&token).await.status, StatusCode::OK);
 
     // Gone, and another one in its place. The API server may remember the token for ten seconds.
-    kubectl(&["patch", "pod", "leaving", "--namespace", name, "--type=json", "--patch",
-        r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]).expect("letting go");
-    kubectl(&["delete", "pod", "leaving", "--namespace", name, "--grace-period=0", "--force"]).expect("deleting");
+    kubectl(&[
+        "patch",
+        "pod",
+        "leaving",
+        "--namespace",
+        name,
+        "--type=json",
+        "--patch",
+        r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+    ])
+    .expect("letting go");
+    kubectl(&["delete", "pod", "leaving", "--namespace", name, "--grace-period=0", "--force"])
+        .expect("deleting");
     world.is_refused_for_one_of(&token, &["pod_missing", "token_refused"]).await;
     let after = world.pod("leaving", world.sealed()).await;
     world.is_refused_for_one_of(&token, &["pod_replaced", "token_refused"]).await;
@@ -124,7 +138,11 @@ async fn a_proven_pod_learns_what_is_missing_and_no_other_does() {
         eventually(reason, async || {
             let answer = world.show(&token).await;
             let expected = json!({"error": "access_denied", "reason": reason});
-            if answer.status == StatusCode::FORBIDDEN && answer.json() == expected { Ok(()) } else { Err(answer.json()) }
+            if answer.status == StatusCode::FORBIDDEN && answer.json() == expected {
+                Ok(())
+            } else {
+                Err(answer.json())
+            }
         })
         .await;
         world.is_refused(&unsealed, "seal").await;
@@ -213,13 +231,15 @@ async fn one_pod_that_asks_too_often_is_told_to_wait_and_no_other_is() {
     }
     let answer = world.show(&token).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    let wait: u64 = answer.headers["retry-after"].to_str().ok().and_then(|wait| wait.parse().ok()).expect("seconds");
+    let wait: u64 =
+        answer.headers["retry-after"].to_str().ok().and_then(|wait| wait.parse().ok()).expect("seconds");
     assert!((3590..=3600).contains(&wait), "{wait}");
     // The pod counts, not the token that it shows.
     assert_eq!(world.show(&world.token(&one).await).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(world.show(&world.token(&other).await).await.status, StatusCode::OK);
     // A token that only claims to be of the other pod does not count against it.
-    let (head, _) = world.token(&other).await.rsplit_once('.').map(|(a, b)| (a.to_owned(), b.len())).expect("parts");
+    let (head, _) =
+        world.token(&other).await.rsplit_once('.').map(|(a, b)| (a.to_owned(), b.len())).expect("parts");
     for _ in 0..5 {
         world.is_refused(&format!("{head}.{}", "A".repeat(342)), "token_refused").await;
     }

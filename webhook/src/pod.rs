@@ -10,7 +10,7 @@ pub mod keys;
 pub mod patch;
 pub mod presence;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod seal;
 pub mod verify;
 mod view;

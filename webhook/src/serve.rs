@@ -1,4 +1,4 @@
-//! HTTP and TLS, and nothing else: what a request means is decided in `pod`.
+//! HTTP and TLS, and nothing else: what a request means is decided in `pod` and `identity`.
 
 pub mod certificates;
 pub mod identity;

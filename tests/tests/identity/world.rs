@@ -59,7 +59,8 @@ impl World {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             pipe(&object.to_string(), &["apply"]).expect("a namespace");
         }
-        kubectl(&["create", "serviceaccount", "agent", "--namespace", &namespace]).expect("the agent's account");
+        kubectl(&["create", "serviceaccount", "agent", "--namespace", &namespace])
+            .expect("the agent's account");
         kubectl(&["create", "secret", "generic", "bystander", "--namespace", &namespace]).expect("a Secret");
         for secret in ["one", "other"] {
             kubectl(&["create", "secret", "generic", secret, "--namespace", &vault]).expect("a grant Secret");
@@ -75,7 +76,16 @@ impl World {
         let (admin, client) = (Api::of_cluster(), Client::new(address, authority.ca_pem()));
         let api = admin.client();
         Self {
-            namespace, vault, rendered, admin, client, api, probes, _stop: stop, _folder: folder, _alone: alone,
+            namespace,
+            vault,
+            rendered,
+            admin,
+            client,
+            api,
+            probes,
+            _stop: stop,
+            _folder: folder,
+            _alone: alone,
         }
     }
 
@@ -115,7 +125,8 @@ impl World {
     /// What the kubelet projects into the sidecar of this pod.
     pub(crate) async fn token(&self, pod: &Value) -> String {
         let metadata = &pod["metadata"];
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]});
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]});
         self.mint(&json!({"audiences": ["agent-creds"], "boundObjectRef": pod})).await
     }
 
@@ -159,7 +170,8 @@ impl World {
     pub(crate) async fn counted(&self, reason: &str) -> u64 {
         let page = self.page().await;
         let label = format!("reason=\"{reason}\"");
-        let line = page.lines().find(|line| line.starts_with("agent_creds_identity_total") && line.contains(&label));
+        let line =
+            page.lines().find(|line| line.starts_with("agent_creds_identity_total") && line.contains(&label));
         line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().expect("a number"))
     }
 
@@ -176,7 +188,12 @@ impl World {
 impl Drop for World {
     /// Best effort: a panic here would hide the one that ended the test.
     fn drop(&mut self) {
-        let _ = kubectl(&["delete", "clusterrole,clusterrolebinding", "agent-creds-identity", "--ignore-not-found"]);
+        let _ = kubectl(&[
+            "delete",
+            "clusterrole,clusterrolebinding",
+            "agent-creds-identity",
+            "--ignore-not-found",
+        ]);
         let _ = kubectl(&["delete", "serviceaccount", "agent-creds-identity", "--namespace", RELEASE]);
         let _ = kubectl(&["delete", "namespace", &self.namespace, &self.vault, "--wait=false"]);
     }
@@ -218,7 +235,8 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
         std::fs::write(&path, content).expect("written");
         path.into_os_string().into_string().expect("text")
     };
-    let token = kubectl(&["create", "token", "agent-creds-identity", "--namespace", RELEASE]).expect("a token");
+    let token =
+        kubectl(&["create", "token", "agent-creds-identity", "--namespace", RELEASE]).expect("a token");
     let server = kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
     let arguments = [
         "agent-creds-webhook".to_owned(),

@@ -127,7 +127,11 @@ mod tests {
             "system:serviceaccount:ops:../x",
             "xsystem:serviceaccount:ops:agent",
         ] {
-            assert_eq!(with(|status| status["user"]["username"] = json!(name)), Err(Reason::NotOfPod), "{name}");
+            assert_eq!(
+                with(|status| status["user"]["username"] = json!(name)),
+                Err(Reason::NotOfPod),
+                "{name}"
+            );
         }
         for key in [POD_NAME, POD_UID] {
             for value in [Value::Null, json!([]), json!(["a", "b"]), json!([""])] {

@@ -71,7 +71,8 @@ fn claims(token: &str) -> Option<Claims> {
     let mut parts = token.split('.');
     let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
     let encoded = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if token.len() > LONGEST || parts.next().is_some() || !encoded(header) || !encoded(signature) {
         return None;
@@ -120,7 +121,9 @@ mod tests {
 
     #[test]
     fn others_are_told_apart() {
-        for audience in [json!("vault"), json!([]), json!(["https://kubernetes.default.svc"]), json!("agent-credsX")] {
+        for audience in
+            [json!("vault"), json!([]), json!(["https://kubernetes.default.svc"]), json!("agent-credsX")]
+        {
             assert_eq!(with(|claims| claims["aud"] = audience.clone()), Err(Reason::Audience), "{audience}");
         }
         assert_eq!(with(|claims| claims["iss"] = json!("https://evil.example")), Err(Reason::Issuer));
@@ -135,13 +138,19 @@ mod tests {
         assert_eq!(with(|claims| claims["exp"] = json!(NOW - 59)), Ok(()));
         assert_eq!(with(|claims| claims["exp"] = json!(NOW - 60)), Err(Reason::Expired));
         assert_eq!(with(|claims| claims["exp"] = json!(-1)), Err(Reason::Expired));
-        assert_eq!(with(|claims| claims["exp"] = json!(NOW as f64 + 0.5)), Ok(()), "RFC 7519 allows fractions");
+        assert_eq!(
+            with(|claims| claims["exp"] = json!(NOW as f64 + 0.5)),
+            Ok(()),
+            "RFC 7519 allows fractions"
+        );
     }
 
     #[test]
     fn what_is_no_token_is_malformed() {
         let whole = token(&good());
-        let [header, payload, signature] = whole.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+        let [header, payload, signature] = whole.split('.').collect::<Vec<_>>()[..] else {
+            panic!("three parts")
+        };
         let long = format!("{whole}{}", "a".repeat(LONGEST));
         for bad in [
             "",
@@ -164,7 +173,10 @@ mod tests {
             assert_eq!(check(bad, None, NOW), Err(Reason::Malformed), "{bad}");
         }
         for key in ["aud", "exp", "iss"] {
-            assert_eq!(with(|claims| drop(claims.as_object_mut().unwrap().remove(key))), Err(Reason::Malformed));
+            assert_eq!(
+                with(|claims| drop(claims.as_object_mut().unwrap().remove(key))),
+                Err(Reason::Malformed)
+            );
             assert_eq!(with(|claims| claims[key] = json!({"a": 1})), Err(Reason::Malformed), "{key}");
         }
         assert_eq!(with(|claims| claims["kubernetes.io"]["pod"] = json!("agent-1")), Err(Reason::Malformed));

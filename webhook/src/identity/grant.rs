@@ -4,9 +4,9 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::Answer;
 use super::caller::Caller;
 use super::outcome::Reason;
-use super::Answer;
 use crate::pod::fragment::Account;
 
 /// The verb, which means something to us alone.

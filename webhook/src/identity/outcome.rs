@@ -138,6 +138,9 @@ mod tests {
                 assert_eq!((missing.as_str(), reason.outcome()), (reason.as_str(), Outcome::Refused));
             }
         }
-        assert_eq!(Reason::ALL.iter().filter(|reason| reason.missing().is_some()).count(), Missing::ALL.len());
+        assert_eq!(
+            Reason::ALL.iter().filter(|reason| reason.missing().is_some()).count(),
+            Missing::ALL.len()
+        );
     }
 }

@@ -143,10 +143,16 @@ mod tests {
         assert_eq!(stopped.detail.as_deref(), Some("annotation agent-creds/seal: missing"));
         let own = found(&answer(200), &caller(), NOW, sealed("ops", "agent")).unwrap_err();
         assert_eq!(own.reason, Reason::OwnAccount);
-        assert!(found(&answer(200), &caller(), NOW, sealed("vault", "agent")).is_ok(), "of another namespace");
-        for (status, reason) in
-            [(404, Reason::PodMissing), (403, Reason::OwnRights), (500, Reason::ApiError), (429, Reason::ApiError)]
-        {
+        assert!(
+            found(&answer(200), &caller(), NOW, sealed("vault", "agent")).is_ok(),
+            "of another namespace"
+        );
+        for (status, reason) in [
+            (404, Reason::PodMissing),
+            (403, Reason::OwnRights),
+            (500, Reason::ApiError),
+            (429, Reason::ApiError),
+        ] {
             let never = |_: &Value, _: &str| panic!("nothing to prove");
             assert_eq!(found(&answer(status), &caller(), NOW, never).unwrap_err().reason, reason);
         }

@@ -32,10 +32,18 @@ pub fn sealed(
 
 fn stopped(refusals: &[Refusal]) -> Stopped {
     let of_the_seal = |refusal: &Refusal| {
-        use Rule::{KeysMissing, NameTaken, PodInvalid, SealInvalid, SealMissing, SealWithdrawn, SidecarStripped};
+        use Rule::{
+            KeysMissing, NameTaken, PodInvalid, SealInvalid, SealMissing, SealWithdrawn, SidecarStripped,
+        };
         matches!(
             refusal.reason,
-            SealMissing | SealInvalid | SealWithdrawn | SidecarStripped | NameTaken | PodInvalid | KeysMissing
+            SealMissing
+                | SealInvalid
+                | SealWithdrawn
+                | SidecarStripped
+                | NameTaken
+                | PodInvalid
+                | KeysMissing
         )
     };
     let reason = if refusals.iter().any(of_the_seal) {

@@ -7,19 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rustls::ServerConfig;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use super::serving::{self, Pace, Ports};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
-use crate::serve::certificates::{Certificates, Files, Reload};
-use crate::serve::probes::{self, Readiness};
+use crate::serve::certificates::Files;
 use crate::serve::review;
 use crate::serve::seal_keys::SealKeys;
-use crate::serve::tls::{self, Limits};
+use crate::serve::tls::Limits;
 
 /// Arguments of `admit`.
 #[derive(Debug, clap::Args)]
@@ -76,120 +72,43 @@ impl Default for Timing {
 pub struct Prepared {
     policy: Policy,
     keys: Arc<SealKeys>,
-    certificates: Arc<Certificates>,
-    reload: Reload,
     metrics: Arc<Metrics>,
-    listener: TcpListener,
-    probe_listener: TcpListener,
+    ports: Ports,
 }
 
 /// Loads and binds, then serves until SIGTERM; a second signal ends it at once.
 pub async fn main(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
-    let mut signals = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     let prepared = config.prepare().await?;
     let (address, probe_address) = prepared.addresses().context("reading the addresses")?;
     tracing::info!(%address, %probe_address, version = env!("CARGO_PKG_VERSION"), "listening");
-    let (stop, stopping) = watch::channel(0_u8);
-    let serving = run(prepared, Timing::default(), stopping);
-    tokio::pin!(serving);
-    for _ in 0..2 {
-        tokio::select! {
-            () = &mut serving => return Ok(()),
-            () = signals() => stop.send_modify(|signals| *signals += 1),
-        }
-    }
-    serving.await;
-    Ok(())
+    serving::until_signalled(|stopping| run(prepared, Timing::default(), stopping)).await
 }
 
 impl Config {
     /// Reads the files and opens the ports; port 0 picks free ones.
     pub async fn prepare(self) -> anyhow::Result<Prepared> {
-        let Self { policy, api_ca, tls_cert, tls_key, seal_keys, listen, probe_listen } = self;
-        let read = async |path: &PathBuf| {
-            tokio::fs::read_to_string(path).await.with_context(|| format!("reading {}", path.display()))
-        };
-        let (text, ca) = (read(&policy).await?, read(&api_ca).await?);
-        let policy =
-            Policy::parse(&text, ca.as_bytes()).with_context(|| format!("in {}", policy.display()))?;
+        let (policy, _) = serving::policy(&self.policy, &self.api_ca).await?;
         let metrics = Arc::new(Metrics::new());
-        let files = Files { certificate: tls_cert, key: tls_key };
-        let (certificates, reload) = Certificates::load(files, Arc::clone(&metrics))
-            .await
-            .context("loading the serving certificate")?;
-        let keys = SealKeys::load(seal_keys).await;
-        let bind = async |address| {
-            TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
-        };
-        let (listener, probe_listener) = (bind(listen).await?, bind(probe_listen).await?);
-        Ok(Prepared { policy, keys, certificates, reload, metrics, listener, probe_listener })
+        let files = Files { certificate: self.tls_cert, key: self.tls_key };
+        let ports = Ports::open(files, self.listen, self.probe_listen, Arc::clone(&metrics)).await?;
+        let keys = SealKeys::load(self.seal_keys).await;
+        Ok(Prepared { policy, keys, metrics, ports })
     }
 }
 
 impl Prepared {
     /// The addresses of the admission endpoint and of the probes.
     pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.listener.local_addr()?, self.probe_listener.local_addr()?))
+        self.ports.addresses()
     }
 }
 
 /// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
-pub async fn run(prepared: Prepared, timing: Timing, mut stopping: watch::Receiver<u8>) {
-    let Prepared { policy, keys, certificates, reload, metrics, listener, probe_listener } = prepared;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let context = review::Context {
-        policy,
-        keys: Arc::clone(&keys),
-        metrics: Arc::clone(&metrics),
-        body_timeout: timing.body,
-    };
-    let reviews = review::router(Arc::new(context));
-    let readiness = Readiness::default();
-    let pages = probes::router(readiness.clone(), metrics);
-
-    let (stop, stopped) = watch::channel(false);
-    let (_never, going_on) = watch::channel(false);
-    let mut again = stopping.clone();
-    let orderly = async {
-        // Without keys every annotated pod would be refused.
-        let ready = async {
-            keys.available().await;
-            readiness.set(true);
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = ready => {}
-            () = asked(&mut stopping, 1) => {}
-        }
-        readiness.set(false);
-        tracing::info!("stopping");
-        tokio::time::sleep(timing.linger).await;
-        stop.send_replace(true);
-    };
-    let admission = tls::serve(listener, Some(acceptor), reviews, timing.limits, stopped);
-    // Probes are answered, and the certificate is renewed, until the last request is through.
-    tokio::select! {
-        _ = async { tokio::join!(orderly, admission) } => {}
-        () = tls::serve(probe_listener, None, pages, timing.limits, going_on) => {}
-        () = reload.run(timing.reload) => {}
-        () = keys.run(timing.reload) => {}
-        () = asked(&mut again, 2) => tracing::warn!("stopped at once"),
-    }
-}
-
-/// Ends when we were asked to stop `times`.
-async fn asked(stopping: &mut watch::Receiver<u8>, times: u8) {
-    if stopping.wait_for(|asked| *asked >= times).await.is_err() {
-        // Nobody is left who could ask.
-        std::future::pending::<()>().await;
-    }
+pub async fn run(prepared: Prepared, timing: Timing, stopping: watch::Receiver<u8>) {
+    let Prepared { policy, keys, metrics, ports } = prepared;
+    let Timing { limits, body, reload, linger } = timing;
+    let (own_keys, own_metrics) = (Arc::clone(&keys), Arc::clone(&metrics));
+    let context = review::Context { policy, keys: own_keys, metrics: own_metrics, body_timeout: body };
+    let router = review::router(Arc::new(context));
+    serving::serve(ports, router, keys, metrics, Pace { limits, reload, linger }, stopping).await;
 }

@@ -75,7 +75,8 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         // Every pod of the cluster reaches this port, and none of them needs more than one connection at a time.
-        let limits = Limits { head: Duration::from_secs(10), connections: 1024, per_source: 32, ..Limits::default() };
+        let limits =
+            Limits { head: Duration::from_secs(10), connections: 1024, per_source: 32, ..Limits::default() };
         Self {
             limits,
             bounds: Bounds::default(),

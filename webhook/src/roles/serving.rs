@@ -133,7 +133,7 @@ pub(super) async fn serve(
     // Probes are answered, and the certificate is renewed, until the last request is through.
     tokio::select! {
         _ = async { tokio::join!(orderly, endpoint) } => {}
-        () = tls::serve(probe_listener, None, pages, Limits::default(), going_on) => {}
+        () = tls::serve(probe_listener, None, pages, pace.limits, going_on) => {}
         () = reload.run(pace.reload) => {}
         () = keys.run(pace.reload) => {}
         () = asked(&mut again, 2) => tracing::warn!("stopped at once"),

@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_and_gives_them_back() {
-        let (sources, one, other) = (Sources::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let (sources, one, other) =
+            (Sources::default(), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let held = [sources.seat(one, 2), sources.seat(one, 2)];
         assert!(held.iter().all(Option::is_some));
         assert!(sources.seat(one, 2).is_none());

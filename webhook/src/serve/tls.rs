@@ -85,7 +85,9 @@ pub async fn serve(
                 let Some(seat) = sources.seat(peer, limits.per_source) else { continue };
                 let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
                 connections.spawn(async move {
-                    if let Err(error) = connection(stream, Peer(peer), acceptor, router, limits, watcher).await {
+                    if let Err(error) =
+                        connection(stream, Peer(peer), acceptor, router, limits, watcher).await
+                    {
                         tracing::debug!(%error, "connection ended");
                     }
                     drop((slot, seat));
