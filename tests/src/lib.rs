@@ -15,5 +15,6 @@ pub mod cluster;
 pub mod event;
 pub mod https;
 pub mod oidc;
+pub mod platform;
 pub mod sidecar;
 pub mod standin;
