@@ -5,6 +5,7 @@
 //! file per subcommand. Admission never sees a provider's credential, calls nothing over the network and has
 //! no rights in the Kubernetes API.
 
+pub mod authority;
 pub mod metrics;
 pub mod outcome;
 pub mod pod;
