@@ -3,14 +3,15 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use agent_creds_webhook::roles::{Cli, Role, admit, inject};
+use agent_creds_webhook::roles::{Cli, Role, admit, inject, manage};
 use anyhow::Context as _;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().role {
         Role::Inject(config) => inject::main(config, &mut io::stdout().lock(), &mut io::stderr().lock()),
-        Role::Admit(config) => serve(config),
+        Role::Admit(config) => serve(admit::main(config)),
+        Role::Manage(config) => serve(manage::main(config)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -22,10 +23,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: admit::Config) -> anyhow::Result<()> {
+fn serve(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stdout).init();
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     anyhow::ensure!(installed.is_ok(), "another TLS implementation is installed in this process");
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().context("starting the runtime")?.block_on(admit::main(config))
+    runtime.enable_all().build().context("starting the runtime")?.block_on(role)
 }

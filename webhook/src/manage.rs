@@ -7,16 +7,18 @@ mod keys;
 mod lease;
 mod metrics;
 mod objects;
+mod places;
 mod uninjected;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::authority::Timing;
+use crate::authority::lease::Tenancy;
 use crate::serve::probes::Readiness;
 use api::{Api, ApiError};
 pub use certificates::names;
@@ -44,7 +46,7 @@ pub struct Manager {
     api: Api,
     duties: Duties,
     metrics: Arc<Metrics>,
-    tenancy: std::sync::Mutex<crate::authority::lease::Tenancy>,
+    tenancy: Tenancy,
     certificates: certificates::Memory,
     keys: keys::Memory,
     started: Instant,
@@ -62,12 +64,12 @@ enum Look {
 impl Manager {
     /// Does nothing yet.
     pub fn new(api: Api, duties: Duties, metrics: Arc<Metrics>) -> Self {
-        let tenancy = crate::authority::lease::Tenancy::new(duties.identity.clone());
+        let tenancy = Tenancy::new(duties.identity.clone());
         Self {
             api,
             duties,
             metrics,
-            tenancy: std::sync::Mutex::new(tenancy),
+            tenancy,
             certificates: certificates::Memory::default(),
             keys: keys::Memory::default(),
             started: Instant::now(),
@@ -106,8 +108,7 @@ impl Manager {
 
     /// Whether this process holds the Lease.
     fn acts(&self) -> bool {
-        let tenancy = self.tenancy.lock().unwrap_or_else(PoisonError::into_inner);
-        tenancy.acts(self.now(), &self.duties.timing)
+        self.tenancy.acts(self.now(), &self.duties.timing)
     }
 
     /// Looks at everything once. Whether this process holds the Lease.

@@ -2,6 +2,7 @@
 
 pub mod admit;
 pub mod inject;
+pub mod manage;
 
 use clap::{Parser, Subcommand};
 
@@ -21,4 +22,6 @@ pub enum Role {
     Admit(admit::Config),
     /// Print what admission would make of manifests. Needs no cluster.
     Inject(inject::Config),
+    /// Keep certificates, their CA and the seal keys.
+    Manage(manage::Config),
 }
