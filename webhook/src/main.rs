@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use agent_creds_webhook::roles::{Cli, Role, admit, identity, inject};
+use agent_creds_webhook::roles::{Cli, Role, admit, identity, inject, manage};
 use anyhow::Context as _;
 use clap::Parser as _;
 
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Role::Inject(config) => inject::main(config, &mut io::stdout().lock(), &mut io::stderr().lock()),
         Role::Admit(config) => serve(admit::main(config)),
         Role::Identity(config) => serve(identity::main(config)),
+        Role::Manage(config) => serve(manage::main(config)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

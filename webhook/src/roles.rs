@@ -3,6 +3,7 @@
 pub mod admit;
 pub mod identity;
 pub mod inject;
+pub mod manage;
 mod serving;
 
 use clap::{Parser, Subcommand};
@@ -25,4 +26,6 @@ pub enum Role {
     Identity(identity::Config),
     /// Print what admission would make of manifests. Needs no cluster.
     Inject(inject::Config),
+    /// Keep certificates, their CA and the seal keys.
+    Manage(manage::Config),
 }

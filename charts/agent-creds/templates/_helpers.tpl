@@ -115,3 +115,41 @@ Use: include "agent-creds.credential" (list . $grant) | fromJson.
 {{ $grant.credential | default (dict "namespace" $grant.agent.namespace "name" (printf "%s-creds" $grant.agent.name)) | toJson }}
 {{- end -}}
 {{- end }}
+
+{{- /*
+What manage writes into (the certificates, the seal keys, the CA, the Lease) is made without data, for the reasons given in
+grant-state-secret.yaml: by a hook, once, where it does not exist; as an ordinary object where templates can't see the
+cluster. Kept when the release goes: living pods are sealed with these keys.
+With the release's name, so that the ConfigMap can become a part of the release (certificates.mode=secret) and be none again.
+Use: include "agent-creds.kept" .
+*/}}
+{{- define "agent-creds.kept" -}}
+{{- if include "agent-creds.seesCluster" . -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-delete-policy: hook-failed
+meta.helm.sh/release-name: {{ .Release.Name }}
+meta.helm.sh/release-namespace: {{ .Release.Namespace }}
+{{ end -}}
+helm.sh/resource-policy: keep
+argocd.argoproj.io/sync-options: Prune=false,Delete=false
+kustomize.toolkit.fluxcd.io/prune: disabled
+{{- end }}
+
+{{- /*
+Labels of what is kept. No version among them: a new one would be a write to a living object.
+*/}}
+{{- define "agent-creds.keptLabels" -}}
+{{ include "agent-creds.selector" "manage" }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /*
+The Secret that admit and identity mount their certificate from.
+*/}}
+{{- define "agent-creds.certificateSecret" -}}
+{{- if eq .Values.certificates.mode "self-managed" -}}
+{{ include "agent-creds.name" "certificates" }}
+{{- else -}}
+{{ .Values.certificates.secretName }}
+{{- end -}}
+{{- end }}

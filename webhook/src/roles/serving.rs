@@ -94,7 +94,7 @@ pub(super) async fn until_signalled<F: Future<Output = ()>>(
     Ok(())
 }
 
-/// Serves what needs the seal keys: until there are some we are not ready. `stopping` counts the requests to stop: with 1
+/// Serves what needs a certificate and the seal keys: until there are some we are not ready. `stopping` counts the requests to stop: with 1
 /// the open requests are finished, with 2 they are not.
 pub(super) async fn serve(
     ports: Ports,
@@ -105,7 +105,8 @@ pub(super) async fn serve(
     mut stopping: watch::Receiver<u8>,
 ) {
     let Ports { certificates, reload, listener, probe_listener } = ports;
-    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(certificates);
+    let resolver = Arc::<Certificates>::clone(&certificates);
+    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let readiness = Readiness::default();
@@ -115,7 +116,9 @@ pub(super) async fn serve(
     let (_never, going_on) = watch::channel(false);
     let mut again = stopping.clone();
     let orderly = async {
+        // Both may be made after the installation.
         let ready = async {
+            certificates.available().await;
             keys.available().await;
             readiness.set(true);
             std::future::pending::<()>().await;

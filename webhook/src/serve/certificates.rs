@@ -1,11 +1,11 @@
 //! The serving certificate, read from two files and read again while we run: certificates are renewed under
 //! us, and an expired one would stop every annotated pod of the cluster. The files are compared by content,
 //! since the kubelet swaps a link above them and file notifications miss that. A pair that cannot be used
-//! leaves the one before it in place.
+//! leaves the one before it in place. At the start there may be none yet: whoever makes them may come after us.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 use x509_cert::der::Decode as _;
 
 use crate::metrics::Metrics;
@@ -30,7 +31,7 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Certificates {
     files: Files,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: watch::Sender<Option<Arc<CertifiedKey>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -77,25 +78,36 @@ struct Content {
 }
 
 impl Certificates {
-    /// Loads the pair, so that a bad mount fails at the start and not at the first request.
+    /// Loads the pair, so that a bad mount fails at the start and not at the first request. Where both files are absent
+    /// or empty, it is still to come.
     pub async fn load(files: Files, metrics: Arc<Metrics>) -> Result<(Arc<Self>, Reload), PairError> {
         let content = Content::read(&files).await?;
-        let (key, ends) = content.pair()?;
-        metrics.certificate_ends(ends);
-        let certificates = Arc::new(Self { files, current: RwLock::new(Arc::new(key)), metrics });
+        let certificates = Arc::new(Self { files, current: watch::Sender::new(None), metrics });
+        if content.is_to_come() {
+            tracing::info!("waiting for the serving certificate");
+        } else {
+            let (key, ends) = content.pair()?;
+            certificates.replace(key, ends);
+        }
         let reload = Reload { certificates: Arc::clone(&certificates), tried: content };
         Ok((certificates, reload))
     }
 
+    /// Waits until there is a pair.
+    pub async fn available(&self) {
+        // The sender is this value's own.
+        let _ = self.current.subscribe().wait_for(Option::is_some).await;
+    }
+
     fn replace(&self, key: CertifiedKey, ends: i64) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        self.current.send_replace(Some(Arc::new(key)));
         self.metrics.certificate_ends(ends);
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        self.current.borrow().clone()
     }
 }
 
@@ -151,10 +163,16 @@ impl Reload {
 
 impl Content {
     async fn read(files: &Files) -> Result<Self, PairError> {
-        let read = async |path: &PathBuf| {
-            tokio::fs::read(path).await.map_err(|source| PairError::Read { path: path.clone(), source })
+        let read = async |path: &PathBuf| match tokio::fs::read(path).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|source| PairError::Read { path: path.clone(), source }),
         };
         Ok(Self { certificate: read(&files.certificate).await?, key: read(&files.key).await? })
+    }
+
+    /// Whether nobody has written either file yet.
+    fn is_to_come(&self) -> bool {
+        self.certificate.is_empty() && self.key.is_empty()
     }
 
     /// The pair, and when its first certificate to end ends, in Unix seconds.

@@ -1,5 +1,6 @@
 //! Probes and metrics, in plain HTTP on a port of their own.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,8 +30,16 @@ impl Readiness {
     }
 }
 
-/// `/healthz`, `/readyz` and `/metrics`.
+/// `/healthz`, `/readyz` and `/metrics` of admission.
 pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    pages(readiness, move || metrics.render())
+}
+
+/// `/healthz`, `/readyz`, and `/metrics` as `render` writes them.
+pub fn pages<R>(readiness: Readiness, render: R) -> Router
+where
+    R: Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
+{
     let ready = async |State(readiness): State<Readiness>| match readiness.get() {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
@@ -39,11 +48,11 @@ pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
         .route("/readyz", get(ready))
         .with_state(readiness)
         .route("/healthz", get(async || "ok\n"))
-        .route("/metrics", get(async move || page(&metrics)))
+        .route("/metrics", get(async move || page(render())))
 }
 
-fn page(metrics: &Metrics) -> Response {
-    match metrics.render() {
+fn page(rendered: Result<String, fmt::Error>) -> Response {
+    match rendered {
         Ok(page) => ([(CONTENT_TYPE, OPENMETRICS)], page).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -30,7 +30,7 @@ async fn loaded(folder: &Path) -> (Arc<Certificates>, Reload, Arc<Metrics>) {
 }
 
 fn served(certificates: &Certificates) -> CertificateDer<'static> {
-    certificates.current.read().unwrap().cert[0].clone()
+    certificates.current.borrow().as_ref().unwrap().cert[0].clone()
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn the_metric_tells_which_certificate_of_the_chain_ends_first() {
     let ((leaf, key), (issuer, _)) = (ending(2050), ending(2040));
     mount(folder.path(), "1", &format!("{leaf}{issuer}"), &key);
     let (certificates, mut reload, metrics) = loaded(folder.path()).await;
-    assert_eq!(certificates.current.read().unwrap().cert.len(), 2, "the chain is served");
+    assert_eq!(certificates.current.borrow().as_ref().unwrap().cert.len(), 2, "the chain is served");
     let says = |seconds: i64| {
         let line = format!("agent_creds_certificate_expiry_timestamp_seconds {seconds}");
         assert!(metrics.render().unwrap().lines().any(|found| found == line), "{line}");
@@ -87,4 +87,28 @@ async fn the_metric_tells_which_certificate_of_the_chain_ends_first() {
     mount(folder.path(), "2", &leaf, &key);
     assert!(reload.once().await);
     says(2_524_608_000);
+}
+
+#[tokio::test]
+async fn a_pair_that_is_still_to_come_is_waited_for_and_a_broken_one_is_not() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
+    let metrics = Arc::new(Metrics::new());
+    let (certificates, mut reload) = Certificates::load(files.clone(), Arc::clone(&metrics)).await.unwrap();
+    assert!(certificates.current.borrow().is_none());
+    let waiting = Arc::clone(&certificates);
+    let waiting = tokio::spawn(async move { waiting.available().await });
+    assert!(!reload.once().await);
+
+    // One file after the other, as nobody should write them.
+    let (certificate, key) = pair("one");
+    std::fs::write(&files.certificate, certificate).unwrap();
+    assert!(!reload.once().await, "half a pair");
+    assert!(Certificates::load(files.clone(), metrics).await.is_err(), "at the start it is a mistake");
+    assert!(!waiting.is_finished());
+    std::fs::write(&files.key, key).unwrap();
+    assert!(reload.once().await);
+    waiting.await.unwrap();
+    assert!(certificates.current.borrow().is_some());
 }

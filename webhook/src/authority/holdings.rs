@@ -1,0 +1,107 @@
+//! What Secret `agent-creds-certificates` holds. `tls.crt` and `tls.key` are what the servers mount; the rest is the
+//! manager's alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::succession::Step;
+use super::{Certificate, MintError, Pair, Timing, mint};
+
+/// Data of a Secret, decoded.
+pub type Data = BTreeMap<String, Vec<u8>>;
+
+const SIGNING: (&str, &str) = ("ca.crt", "ca.key");
+const NEXT: (&str, &str) = ("next.crt", "next.key");
+const LEAF: (&str, &str) = ("tls.crt", "tls.key");
+const RETIRED: &str = "retired.crt";
+
+/// CAs and the serving certificate. Not `Debug`: keys are in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// The CA that signs.
+    pub signing: Option<Pair>,
+    /// The CA that will sign, trusted already.
+    pub next: Option<Pair>,
+    /// Those that signed before it, still trusted.
+    pub retired: Vec<Certificate>,
+    /// What the servers serve with.
+    pub leaf: Option<Pair>,
+}
+
+impl Holdings {
+    /// Reads the Secret. What cannot be used is as if it were absent; but a CA without its key may have signed what is in
+    /// use, so it stays trusted.
+    pub fn read(data: &Data) -> Self {
+        let part = |key: &str| data.get(key).map(Vec::as_slice).unwrap_or_default();
+        let certificate = |key: &str| Certificate::parse(part(key)).into_iter().next();
+        let pair = |(certificate_key, key): (&str, &str)| {
+            certificate(certificate_key).and_then(|found| Pair::parse(&found, part(key)))
+        };
+        let signing = pair(SIGNING);
+        let mut retired = Certificate::parse(part(RETIRED));
+        if signing.is_none() {
+            retired.extend(certificate(SIGNING.0));
+        }
+        Self { signing, next: pair(NEXT), retired, leaf: pair(LEAF) }
+    }
+
+    /// Writes it over what is there; keys that are not ours stay.
+    pub fn write(&self, data: &mut Data) {
+        let mut put = |key: &str, value: Option<&str>| match value.filter(|value| !value.is_empty()) {
+            Some(value) => drop(data.insert(key.to_owned(), value.as_bytes().to_vec())),
+            None => drop(data.remove(key)),
+        };
+        for (keys, pair) in [(SIGNING, &self.signing), (NEXT, &self.next), (LEAF, &self.leaf)] {
+            put(keys.0, pair.as_ref().map(|pair| pair.certificate.pem()));
+            put(keys.1, pair.as_ref().map(|pair| pair.key.as_str()));
+        }
+        let retired: String = self.retired.iter().map(Certificate::pem).collect();
+        put(RETIRED, Some(&retired));
+    }
+
+    /// All that is to be trusted, in PEM.
+    pub fn bundle(&self) -> String {
+        let pairs = self.signing.iter().chain(&self.next).map(|pair| &pair.certificate);
+        let mut bundle = String::new();
+        for certificate in pairs.chain(&self.retired) {
+            if !bundle.contains(certificate.pem()) {
+                bundle.push_str(certificate.pem());
+            }
+        }
+        bundle
+    }
+
+    /// The CA that signs, where it can.
+    pub(super) fn signer(&self, now: i64) -> Option<&Pair> {
+        self.signing.as_ref().filter(|ca| ca.certificate.lives(now))
+    }
+
+    /// What a step makes of it. `tag` is random: it is part of a new CA's name.
+    pub fn after(
+        &self,
+        step: Step,
+        names: &BTreeSet<String>,
+        tag: &str,
+        now: i64,
+        timing: &Timing,
+    ) -> Result<Self, MintError> {
+        let mut after = self.clone();
+        match step {
+            Step::Rest | Step::Publish => {}
+            Step::Announce => after.next = Some(mint::ca(&format!("agent-creds CA {tag}"), now, timing)?),
+            Step::Renew => {
+                if let Some(ca) = &self.signing {
+                    after.leaf = Some(mint::leaf(ca, names, now, timing)?);
+                }
+            }
+            Step::Promote => {
+                if let Some(next) = after.next.take() {
+                    after.leaf = Some(mint::leaf(&next, names, now, timing)?);
+                    after.retired.extend(after.signing.take().map(|before| before.certificate));
+                    after.signing = Some(next);
+                }
+            }
+            Step::Forget => after.retired.clear(),
+        }
+        Ok(after)
+    }
+}
