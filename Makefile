@@ -34,6 +34,10 @@ model: ## The refresh protocol explored further than in `make test`: every trace
 chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… SEED=…
 	@tests/chaos/run "$(MINUTES)" "$(SEED)"
 
+.PHONY: hostile
+hostile: ## What a compromised agent can try, and how each attempt is stopped; prints the table
+	@tests/hostile/run
+
 .PHONY: fuzz
 fuzz: ## Fuzzes replies of providers and state documents, SECONDS=… each; needs a nightly compiler
 	@fuzz/run "$(or $(SECONDS),60)"

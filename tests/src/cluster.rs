@@ -60,6 +60,14 @@ pub fn kubectl(arguments: &[&str]) -> Result<String, String> {
     result(command(OsStr::new("kubectl"), arguments, ""))
 }
 
+/// kubectl, with all that it said, on both outputs and however it ended.
+pub fn said(arguments: &[&str]) -> Result<String, String> {
+    let output = command(OsStr::new("kubectl"), arguments, "");
+    let text =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    if output.status.success() { Ok(text) } else { Err(text) }
+}
+
 /// kubectl with objects on its standard input.
 pub fn pipe(objects: &str, arguments: &[&str]) -> Result<String, String> {
     result(command(OsStr::new("kubectl"), &[arguments, &["-f", "-"]].concat(), objects))

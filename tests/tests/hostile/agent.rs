@@ -1,0 +1,89 @@
+//! The agent, and who is near it: one platform, one injected pod that runs until the end, accounts with the stock roles.
+
+use std::sync::LazyLock;
+
+use agent_creds_tests::cluster::{kubectl, pipe};
+use agent_creds_tests::platform::{ACCOUNT, Platform, START, grant_of, why};
+use serde_json::json;
+
+use crate::attempt::Met;
+
+/// Where the agent is.
+pub(crate) const NAMESPACE: &str = "hostile";
+/// A container with busybox, its applets, and kubectl; user 1000.
+pub(crate) const IMAGE: &str = "localhost/hostile-agent:1";
+/// The injected pod of most attempts.
+const POD: &str = "agent";
+
+/// The installed platform, with the agent in it.
+pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
+    let platform = Platform::install(&[NAMESPACE], &[grant_of(NAMESPACE)]);
+    platform.log_in(NAMESPACE);
+    let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}});
+    let bound = |name: &str, role: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": format!("{name}-{role}"), "namespace": NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
+        })
+    };
+    let agent = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": POD, "namespace": NAMESPACE,
+            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
+        "spec": {
+            "serviceAccountName": ACCOUNT,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
+        },
+    });
+    // As in the mission: the agent itself may look at its namespace, and people near it may edit.
+    let objects = [
+        account(ACCOUNT),
+        account("viewer"),
+        account("editor"),
+        bound(ACCOUNT, "view"),
+        bound("viewer", "view"),
+        bound("editor", "edit"),
+        agent,
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    pipe(&list.to_string(), &["apply"]).expect("making the agent");
+    let ready = ["wait", "--for=condition=Ready", "--timeout=90s", "pod/agent", "--namespace", NAMESPACE];
+    kubectl(&ready).unwrap_or_else(|error| panic!("{error} (not within {START:?})\n{}", why(NAMESPACE)));
+    platform
+});
+
+/// A shell command in the agent's container, with its environment and token. `k` is kubectl as the agent's account.
+pub(crate) fn inside(script: &str) -> Met {
+    LazyLock::force(&PLATFORM);
+    in_pod(POD, "agent", script)
+}
+
+/// The same in another container of the namespace.
+pub(crate) fn in_pod(pod: &str, container: &str, script: &str) -> Met {
+    let script = format!(
+        "S=/var/run/secrets/kubernetes.io/serviceaccount\n\
+         k() {{ kubectl --server=https://kubernetes.default.svc --certificate-authority=$S/ca.crt --token=\"$(cat $S/token)\" \"$@\"; }}\n\
+         exec 2>&1\n{script}"
+    );
+    let arguments =
+        ["exec", pod, "--namespace", NAMESPACE, "--container", container, "--", "sh", "-c", &script];
+    // What it printed is what it met, however it ended.
+    agent_creds_tests::cluster::said(&arguments)
+}
+
+/// kubectl as an account of the namespace, by a token of its own.
+pub(crate) fn as_account(account: &str, arguments: &[&str]) -> Met {
+    LazyLock::force(&PLATFORM);
+    let token = kubectl(&["create", "token", account, "--namespace", NAMESPACE])?;
+    let token = format!("--token={}", token.trim());
+    kubectl(&[&[token.as_str(), "--namespace", NAMESPACE], arguments].concat())
+}
+
+/// kubectl as the administrator, in the namespace: for controls.
+pub(crate) fn as_administrator(arguments: &[&str]) -> Met {
+    LazyLock::force(&PLATFORM);
+    kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
+}
