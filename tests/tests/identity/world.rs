@@ -34,6 +34,7 @@ pub(crate) struct World {
     rendered: String,
     admin: Api,
     client: Client,
+    ca_pem: String,
     api: Client,
     probes: SocketAddr,
     _stop: watch::Sender<u8>,
@@ -74,13 +75,14 @@ impl World {
         let (stop, stopping) = watch::channel(0);
         tokio::spawn(identity::run(prepared, stopping));
         let (admin, client) = (Api::of_cluster(), Client::new(address, authority.ca_pem()));
-        let api = admin.client();
+        let (api, ca_pem) = (admin.client(), authority.ca_pem().to_owned());
         Self {
             namespace,
             vault,
             rendered,
             admin,
             client,
+            ca_pem,
             api,
             probes,
             _stop: stop,
@@ -92,6 +94,16 @@ impl World {
     /// What the chart made, made again where it was deleted.
     pub(crate) fn restore(&self) {
         pipe(&self.rendered, &["apply"]).expect("what the chart makes");
+    }
+
+    /// Where the identity server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.client.address()
+    }
+
+    /// What its clients have to trust.
+    pub(crate) fn ca_pem(&self) -> &str {
+        &self.ca_pem
     }
 
     /// The annotations of a pod whose seal names the credential account.

@@ -1,0 +1,112 @@
+//! The sidecar as a process and the identity server: with a pod's tokens and the rights of the chart, in two namespaces.
+
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
+use agent_creds_tests::cluster::{self, command, kubectl, pipe};
+use agent_creds_tests::sidecar::{Secrets, Setup};
+use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::world::{RELEASE, World, timing};
+
+const SECRET: &str = "s3cr+t-of-the-client";
+
+/// A grant in the credential account's namespace, and its provider.
+async fn grant(world: &World, secrets: &Secrets) -> Standin {
+    let client = Client::generic("one", Some(SECRET), ClientAuth::Basic, &["read"]);
+    let config = Config { clients: vec![client], ..Config::default() };
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let standin = Standin::start(listen, config).await.expect("starting the stand-in");
+    let login = standin.seed(Provider::Generic, "one");
+    secrets.guard(&login);
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "one", "namespace": world.vault, "labels": {"agent-creds/provider": "oauth2"}},
+        "stringData": {
+            "client_id": "one",
+            "client_secret": SECRET,
+            "refresh_token": login,
+            "grant.yaml": format!("token_url: {}\nallow_private: true\n", standin.token_url(Provider::Generic)),
+        },
+    });
+    pipe(&secret.to_string(), &["replace"]).expect("the grant Secret");
+    standin
+}
+
+/// What the kubelet projects for a pod whose seal names the credential account.
+async fn projected(world: &World, secrets: &Secrets) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pod = world.pod("agent-1", world.sealed()).await;
+    for (file, token) in
+        [("identity-token", world.token(&pod).await), ("api-token", world.mint(&json!({})).await)]
+    {
+        secrets.guard(&token);
+        std::fs::write(folder.path().join(file), token).expect("our own folder");
+    }
+    folder
+}
+
+fn sidecar(world: &World, standin: &Standin, secrets: &Secrets, identity: &TempDir) -> Setup {
+    let server = kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
+    Setup::new(secrets)
+        .in_cluster()
+        .trust(standin.ca_pem())
+        .argument(&format!("--grant=one={}/one", world.vault))
+        .argument(&format!("--api-server={}", server.expect("the API server's address")))
+        .argument(&format!("--api-ca-file={}", cluster::directory().join("ca.crt").display()))
+        .argument(&format!("--identity-server=https://{}", world.address()))
+        .argument(&format!("--identity-ca={RELEASE}/{CA_CONFIG_MAP}"))
+        .argument(&format!("--credential={}/agent-creds", world.vault))
+        .argument(&format!("--identity-dir={}", identity.path().display()))
+}
+
+/// The CA, which every ServiceAccount may read.
+fn publish(ca_pem: &str) {
+    let meta = json!({"name": CA_CONFIG_MAP, "namespace": RELEASE});
+    let group = "rbac.authorization.k8s.io";
+    let kind = |kind: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": meta});
+    let (mut role, mut binding) = (kind("Role"), kind("RoleBinding"));
+    role["rules"] = json!([
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CA_CONFIG_MAP], "verbs": ["get"]}
+    ]);
+    binding["roleRef"] = json!({"apiGroup": group, "kind": "Role", "name": CA_CONFIG_MAP});
+    binding["subjects"] = json!([{"apiGroup": group, "kind": "Group", "name": "system:serviceaccounts"}]);
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {CA_KEY: ca_pem}});
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [map, role, binding]});
+    pipe(&list.to_string(), &["apply"]).expect("the CA");
+}
+
+#[tokio::test]
+#[ignore = "needs the API server: make test starts it"]
+async fn a_sidecar_gets_its_grant_and_says_what_stands_in_its_way() {
+    let world = World::start("sidecar", timing()).await;
+    publish(world.ca_pem());
+    let secrets = Secrets::new();
+    let standin = grant(&world, &secrets).await;
+    let identity = projected(&world, &secrets).await;
+    let one = sidecar(&world, &standin, &secrets, &identity).start().await;
+    one.becomes("one", "ready", "ok").await;
+    assert_eq!(world.counted("issued").await, 1);
+
+    // Of the next one the platform team has forgotten three things.
+    for (kind, name) in [
+        ("rolebinding", "agent-creds-agent-creds:assume"),
+        ("role", "agent-creds-agent-creds:mint"),
+        ("serviceaccount", "agent-creds"),
+    ] {
+        kubectl(&["delete", kind, name, "--namespace", &world.vault]).expect("deleted");
+    }
+    let next = sidecar(&world, &standin, &secrets, &identity).argument("--time-scale=0.1").start().await;
+    for reason in ["assume_missing", "mint_missing", "account_missing"] {
+        let grant: Value = next.becomes("one", "misconfigured", reason).await;
+        let message = grant["message"].as_str().expect("a message");
+        let (_, commands) = message.split_once(" run: ").expect("commands");
+        let output = command(OsStr::new("sh"), &["-c", commands], "");
+        assert!(output.status.success(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    next.becomes("one", "ready", "ok").await;
+}
