@@ -55,7 +55,7 @@ impl Platform {
             make_namespace(agent, "baseline");
         }
         make_namespace(SYSTEM, "restricted");
-        let values = values(&certificate(), standin.ca_pem(), grants);
+        let values = values(standin.ca_pem(), grants);
         let platform = Self { standin, values, _runtime: runtime };
         if let Err(error) = platform.helm("install", &["--wait", "--timeout", "2m"]) {
             panic!("helm install: {error}\n{}", why(SYSTEM));
@@ -103,33 +103,15 @@ fn make_namespace(name: &str, level: &str) {
         .expect("its default ServiceAccount");
 }
 
-/// The webhook's certificate, as the README has it made; returns its CA.
-fn certificate() -> String {
-    let authority = Authority::new();
-    let leaf = authority.leaf([format!("agent-creds-admit.{SYSTEM}.svc")]);
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-        "metadata": {"name": "agent-creds-admit-tls", "namespace": SYSTEM},
-        "stringData": {"tls.crt": leaf.cert_pem, "tls.key": leaf.key_pem},
-    });
-    pipe(&secret.to_string(), &["apply"]).expect("the webhook's certificate");
-    let key = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "agent-creds-seal", "namespace": SYSTEM},
-        "stringData": {"current": "0123456789abcdef0123456789abcdef"},
-    });
-    pipe(&key.to_string(), &["apply"]).expect("the seal key");
-    authority.ca_pem().to_owned()
-}
-
 /// The chart's entry for an agent with the one grant.
 pub fn grant_of(agent: &str) -> Value {
     json!({"agent": {"namespace": agent, "name": ACCOUNT}, "secrets": [GRANT]})
 }
 
-fn values(webhook_ca: &str, provider_ca: &str, grants: &[Value]) -> String {
+fn values(provider_ca: &str, grants: &[Value]) -> String {
     let values = json!({
         "image": {"registry": "localhost/agent-creds", "webhook": {"tag": "test"}, "sidecar": {"tag": "test"}},
-        "certificates": {"caBundle": webhook_ca},
+        "identity": {"mode": "exchange"},
         "providerRoots": provider_ca,
         "grants": grants,
     });

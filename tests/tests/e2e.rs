@@ -21,10 +21,11 @@ mod scene;
 mod upgrade;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use agent::{account, apply, ask, document, example, grant, logs, name, ready_pods, restarts, shell};
-use agent_creds_tests::cluster::{SYSTEM, eventually, get, kubectl, pipe};
+use agent_creds_tests::cluster::{SYSTEM, command, eventually, get, kubectl};
 use agent_creds_tests::event::{fingerprint, presentations};
 use platform::{ACCOUNT, GRANT, PLATFORM, START, TOKEN_LIFE, why};
 use serde_json::{Value, json};
@@ -160,21 +161,18 @@ fn a_missing_grant_is_named_and_mended_without_a_restart() {
     eventually(START, || ask("late", pod, "/v1/token/pagerduty").map(|_| ()));
     assert_eq!(restarts("late"), [].into());
 
-    // The right is taken away and given back.
-    let role =
-        kubectl(&["get", "rolebinding", "--namespace", "late", "-o", "json"]).expect("the RoleBinding");
-    kubectl(&["delete", "rolebinding", "--all", "--namespace", "late"]).expect("taking the right away");
+    // The right is taken away, and given back by what the message says.
+    let binding = format!("rolebinding/agent-creds-{ACCOUNT}-creds");
+    kubectl(&["delete", &binding, "--namespace", "late"]).expect("taking the right away");
     let status = eventually(START, || match grant("late", pod)? {
         grant if grant["reason"] == "store_forbidden" => Ok(grant),
         grant => Err(grant.to_string()),
     });
     assert_eq!(status["state"], "misconfigured");
-    let mut role: Value = serde_json::from_str(&role).expect("JSON");
-    for item in role["items"].as_array_mut().expect("items") {
-        let meta = item["metadata"].as_object_mut().expect("metadata");
-        meta.retain(|key, _| ["name", "namespace", "labels", "annotations"].contains(&key.as_str()));
-    }
-    pipe(&role.to_string(), &["apply"]).expect("giving the right back");
+    let message = status["message"].as_str().expect("a message");
+    let (_, commands) = message.split_once("run: ").unwrap_or_else(|| panic!("{message}"));
+    let done = command(OsStr::new("sh"), &["-c", commands], "");
+    assert!(done.status.success(), "{commands}\n{}", String::from_utf8_lossy(&done.stderr));
     eventually(START, || match grant("late", pod)? {
         grant if grant["state"] == "ready" => Ok(()),
         grant => Err(grant.to_string()),
@@ -227,7 +225,8 @@ fn with_the_webhook_down_only_annotated_pods_are_refused() {
     apply(&[account("down")]).expect("the account");
     scale("0");
     eventually(START, || {
-        let left = get(&["pods", "--namespace", SYSTEM])["items"].as_array().map_or(0, Vec::len);
+        let admit = ["pods", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/component=admit"];
+        let left = get(&admit)["items"].as_array().map_or(0, Vec::len);
         if left == 0 { Ok(()) } else { Err(format!("{left} webhook pods left")) }
     });
     let refused =

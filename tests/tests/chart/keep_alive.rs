@@ -68,12 +68,12 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
         volumes.iter().find(|volume| volume["name"] == *name).expect("the volume")
     };
     assert_eq!(mounted(&args.grants.spool_dir)["emptyDir"]["medium"], "Memory");
-    let identity = &mounted(&args.grants.identity_dir)["projected"]["sources"];
+    let identity = &mounted(&args.grants.identity.identity_dir)["projected"]["sources"];
     assert_eq!(identity[0]["serviceAccountToken"]["path"], "api-token");
     assert!(identity[0]["serviceAccountToken"]["audience"].is_null(), "for the API server");
     let ca = args.grants.api_ca_file.expect("a file");
     assert!(
-        ca.starts_with(&args.grants.identity_dir)
+        ca.starts_with(&args.grants.identity.identity_dir)
             && ca.ends_with(identity[1]["configMap"]["items"][0]["path"].as_str().expect("a path"))
     );
 }
