@@ -223,7 +223,8 @@ fn with_the_webhook_down_only_annotated_pods_are_refused() {
     apply(&[account("down")]).expect("the account");
     scale("0");
     eventually(START, || {
-        let left = get(&["pods", "--namespace", SYSTEM])["items"].as_array().map_or(0, Vec::len);
+        let webhook = ["pods", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/component=admit"];
+        let left = get(&webhook)["items"].as_array().map_or(0, Vec::len);
         if left == 0 { Ok(()) } else { Err(format!("{left} webhook pods left")) }
     });
     let refused =

@@ -143,7 +143,7 @@ fn values(webhook_ca: &str, provider_ca: &str) -> String {
     });
     let values = json!({
         "image": {"registry": "localhost/agent-creds", "webhook": {"tag": "test"}, "sidecar": {"tag": "test"}},
-        "certificates": {"caBundle": webhook_ca},
+        "certificates": {"mode": "secret", "caBundle": webhook_ca},
         "providerRoots": provider_ca,
         "grants": agents,
     });

@@ -143,8 +143,9 @@ impl Prepared {
 /// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
 pub async fn run(prepared: Prepared, timing: Timing, mut stopping: watch::Receiver<u8>) {
     let Prepared { policy, keys, certificates, reload, metrics, listener, probe_listener } = prepared;
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::<Certificates>::clone(&certificates));
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::<Certificates>::clone(&certificates));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let context = review::Context {
