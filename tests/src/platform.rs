@@ -57,7 +57,7 @@ impl Platform {
         make_namespace(SYSTEM, "restricted");
         let values = values(standin.ca_pem(), grants);
         let platform = Self { standin, values, _runtime: runtime };
-        if let Err(error) = platform.helm("install", &["--wait", "--timeout", "2m"]) {
+        if let Err(error) = platform.helm("install", &["--wait", "--timeout", "4m"]) {
             panic!("helm install: {error}\n{}", why(SYSTEM));
         }
         platform

@@ -4,6 +4,8 @@
 
 #[path = "chart/keep_alive.rs"]
 mod keep_alive;
+#[path = "chart/manage.rs"]
+mod manage;
 #[path = "chart/manifests.rs"]
 mod manifests;
 #[path = "chart/policies.rs"]
@@ -40,10 +42,8 @@ fn helm() -> OsString {
     std::env::var_os("HELM").unwrap_or_else(|| "helm".into())
 }
 
-/// Renders the chart with these values on top of a CA; `Err` is what helm says.
+/// Renders the chart with these values; `Err` is what helm says.
 fn try_render(values: &Value, arguments: &[&str]) -> Result<Vec<Value>, String> {
-    let mut all = json!({"certificates": {"caBundle": CA}});
-    merge(&mut all, values);
     let mut helm = Command::new(helm())
         .args(["template", "agent-creds", "--namespace", "agent-creds-system", "--kube-version", "1.35.0"])
         .args(["--values", "-"])
@@ -57,7 +57,7 @@ fn try_render(values: &Value, arguments: &[&str]) -> Result<Vec<Value>, String> 
             panic!("helm 3 is needed, in PATH or named by HELM (tests/cluster/install builds one): {error}")
         });
     let mut stdin = helm.stdin.take().expect("piped");
-    stdin.write_all(all.to_string().as_bytes()).expect("writing the values");
+    stdin.write_all(values.to_string().as_bytes()).expect("writing the values");
     drop(stdin);
     let output = helm.wait_with_output().expect("waiting for helm");
     if !output.status.success() {
@@ -78,18 +78,6 @@ fn documents(text: &str) -> Vec<Value> {
     parsed.filter_map(|value| value.expect("rendered YAML")).filter(|value| !value.is_null()).collect()
 }
 
-/// As helm merges values: maps key by key, all else by replacement.
-fn merge(into: &mut Value, from: &Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from.clone(),
-    }
-}
-
 fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
@@ -100,12 +88,26 @@ fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     found[0]
 }
 
+/// An object of the release itself.
+fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found: Vec<_> =
+        of_kind(objects, kind).into_iter().filter(|object| object["metadata"]["name"] == name).collect();
+    assert_eq!(found.len(), 1, "one {kind} {name}");
+    found[0]
+}
+
+/// Those of agents, without the release's own.
+fn of_agents<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let theirs = |object: &&Value| object["metadata"]["namespace"] != "agent-creds-system";
+    of_kind(objects, kind).into_iter().filter(theirs).collect()
+}
+
 fn strings(value: &Value) -> BTreeSet<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn policy(objects: &[Value]) -> Value {
-    let map = only(objects, "ConfigMap");
+    let map = named(objects, "ConfigMap", "agent-creds-policy");
     serde_yaml::from_str(map["data"]["policy.yaml"].as_str().expect("text")).expect("the policy is YAML")
 }
 
@@ -152,30 +154,34 @@ fn assert_restricted(pod: &Value) {
 #[test]
 fn the_webhook_runs_restricted_and_without_a_token() {
     let objects = render(&json!({}));
-    let deployment = only(&objects, "Deployment");
+    let deployment = named(&objects, "Deployment", "agent-creds-admit");
     let pod = &deployment["spec"]["template"];
     assert_restricted(pod);
     assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
     assert_eq!(pod["spec"]["enableServiceLinks"], false);
-    assert_eq!(only(&objects, "ServiceAccount")["automountServiceAccountToken"], false);
+    assert_eq!(named(&objects, "ServiceAccount", "agent-creds-admit")["automountServiceAccountToken"], false);
     assert_eq!(pod["spec"]["serviceAccountName"], "agent-creds-admit");
     assert!(!pod.to_string().contains("serviceAccountToken"), "no projected token either");
     assert_eq!(deployment["spec"]["replicas"], 2);
 }
 
 #[test]
-fn admission_has_no_rights_and_nothing_is_cluster_wide() {
+fn admission_has_no_rights_and_only_manage_has_any_cluster_wide() {
     let objects = render(&grants());
     for object in &objects {
         let kind = object["kind"].as_str().expect("a kind");
-        assert!(!kind.starts_with("Cluster"), "{kind}");
+        assert!(!kind.starts_with("Cluster") || object["metadata"]["name"] == "agent-creds-manage", "{kind}");
     }
-    for binding in of_kind(&objects, "RoleBinding") {
+    for binding in of_agents(&objects, "RoleBinding") {
         assert_eq!(binding["roleRef"]["kind"], "Role");
         for subject in binding["subjects"].as_array().expect("subjects") {
             assert_eq!(subject["kind"], "ServiceAccount");
             assert_eq!(subject["namespace"], binding["metadata"]["namespace"], "nobody of another namespace");
-            assert_ne!(subject["name"], "agent-creds-admit");
+        }
+    }
+    for kind in ["RoleBinding", "ClusterRoleBinding"] {
+        for binding in of_kind(&objects, kind) {
+            assert_ne!(binding["subjects"][0]["name"], "agent-creds-admit");
         }
     }
 }
@@ -183,7 +189,7 @@ fn admission_has_no_rights_and_nothing_is_cluster_wide() {
 #[test]
 fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
     let objects = render(&grants());
-    let roles = of_kind(&objects, "Role");
+    let roles = of_agents(&objects, "Role");
     assert_eq!(roles.len(), 3);
     for role in &roles {
         for rule in role["rules"].as_array().expect("rules") {
@@ -215,7 +221,7 @@ fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
 #[test]
 fn a_state_secret_is_made_once_and_never_with_data() {
     let objects = render(&grants());
-    let secrets = of_kind(&objects, "Secret");
+    let secrets = of_agents(&objects, "Secret");
     let names: BTreeSet<_> = secrets
         .iter()
         .map(|secret| {
@@ -276,9 +282,12 @@ fn the_chart_installs_this_version() {
 fn the_selector_never_changes() {
     let objects = render(&json!({}));
     let frozen = json!({"app.kubernetes.io/name": "agent-creds", "app.kubernetes.io/component": "admit"});
-    assert_eq!(only(&objects, "Deployment")["spec"]["selector"]["matchLabels"], frozen);
-    assert_eq!(only(&objects, "Service")["spec"]["selector"], frozen);
-    assert_eq!(only(&objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], frozen);
+    assert_eq!(named(&objects, "Deployment", "agent-creds-admit")["spec"]["selector"]["matchLabels"], frozen);
+    assert_eq!(named(&objects, "Service", "agent-creds-admit")["spec"]["selector"], frozen);
+    assert_eq!(
+        named(&objects, "PodDisruptionBudget", "agent-creds-admit")["spec"]["selector"]["matchLabels"],
+        frozen
+    );
 }
 
 #[test]
@@ -316,7 +325,7 @@ fn the_policy_has_the_keys_that_the_webhook_knows() {
 fn a_changed_policy_restarts_the_webhook_and_nothing_else_does() {
     let checksum = |values: &Value| {
         let objects = render(values);
-        only(&objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/policy"].clone()
+        named(&objects, "Deployment", "agent-creds-admit")["spec"]["template"]["metadata"]["annotations"]["checksum/policy"].clone()
     };
     assert_ne!(checksum(&json!({})), checksum(&json!({"allowHostPaths": ["/var/log"]})));
     assert_eq!(checksum(&json!({})), checksum(&grants()));
@@ -329,12 +338,12 @@ fn ports_and_placement_are_values() {
         "tolerations": [{"key": "infra", "operator": "Exists"}], "imagePullSecrets": [{"name": "pull"}],
         "podAnnotations": {"a": "b"}, "nodeSelector": {"pool": "infra"},
     }}));
-    let pod = &only(&objects, "Deployment")["spec"]["template"];
+    let pod = &named(&objects, "Deployment", "agent-creds-admit")["spec"]["template"];
     let container = &pod["spec"]["containers"][0];
     let arguments = strings(&container["args"]);
     assert!(arguments.contains("[::]:10250") && arguments.contains("[::]:8080"));
     assert_eq!(container["ports"][0], json!({"name": "https", "containerPort": 10250, "protocol": "TCP"}));
-    assert_eq!(only(&objects, "Service")["spec"]["ports"][0]["targetPort"], "https");
+    assert_eq!(named(&objects, "Service", "agent-creds-admit")["spec"]["ports"][0]["targetPort"], "https");
     assert_eq!(pod["spec"]["priorityClassName"], "system-cluster-critical");
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
     assert_eq!(pod["spec"]["nodeSelector"]["pool"], "infra");
@@ -350,7 +359,7 @@ fn pod_monitors_need_their_api() {
     let objects =
         try_render(&values, &["--api-versions", "monitoring.coreos.com/v1/PodMonitor"]).expect("rendered");
     let monitors = of_kind(&objects, "PodMonitor");
-    assert_eq!(monitors.len(), 2);
+    assert_eq!(monitors.len(), 3);
     for monitor in monitors {
         assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
     }

@@ -71,8 +71,11 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// As it is, for tests with a compressed clock: pauses times `pauses`, lives of certificates times `lives`.
+    /// As it is, for tests with a compressed clock: pauses times `pauses`, lives of certificates times `lives`. What
+    /// depends on how fast a machine is has a floor.
+    #[must_use]
     pub fn scaled(self, pauses: f64, lives: f64) -> Self {
+        let scaled = |pause: Duration, floor| pause.mul_f64(pauses).max(floor).min(pause);
         Self {
             ca_life: self.ca_life.mul_f64(lives),
             leaf_life: self.leaf_life.mul_f64(lives),
@@ -80,10 +83,10 @@ impl Timing {
             announce: self.announce.mul_f64(pauses),
             retire: self.retire.mul_f64(pauses),
             seal: self.seal.mul_f64(pauses),
-            look: self.look.mul_f64(pauses),
-            count: self.count.mul_f64(pauses),
-            lease: self.lease.mul_f64(pauses),
-            renew: self.renew.mul_f64(pauses),
+            look: scaled(self.look, Duration::from_millis(200)),
+            count: scaled(self.count, Duration::from_secs(1)),
+            lease: scaled(self.lease, Duration::from_secs(9)),
+            renew: scaled(self.renew, Duration::from_secs(1)),
         }
     }
 }

@@ -5,9 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_creds_tests::cluster::{SYSTEM, helm, kubectl, pipe, root};
 use serde_json::json;
 
-/// A certificate, as far as chart and API server look before they need it.
-const CA: &str = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-
 /// A name that helm knows the chart by, in a namespace.
 #[derive(Clone, Copy)]
 pub(crate) struct Release(pub(crate) &'static str, pub(crate) &'static str);
@@ -18,7 +15,7 @@ pub(crate) const SECOND: Release = Release("second", "elsewhere");
 impl Release {
     /// `helm VERB` of the chart, with these grants for the agent `ops/devops-agent`.
     pub(crate) fn helm(self, verb: &str, grants: &[&str], more: &[&str]) -> Result<String, String> {
-        let mut values = json!({"certificates": {"caBundle": CA}});
+        let mut values = json!({});
         if !grants.is_empty() {
             values["grants"] =
                 json!([{"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": grants}]);
@@ -76,12 +73,12 @@ impl Drop for Cluster {
         for Release(name, namespace) in [FIRST, SECOND] {
             let _ = helm(&["uninstall", name, "--namespace", namespace, "--ignore-not-found"], "");
         }
-        let kinds = "deployments,services,serviceaccounts,configmaps,poddisruptionbudgets";
+        let kinds = "deployments,services,serviceaccounts,configmaps,poddisruptionbudgets,secrets,leases,roles,rolebindings";
+        let wide = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations,\
+                    validatingadmissionpolicies,validatingadmissionpolicybindings";
         let ours = ["--selector", "app.kubernetes.io/name=agent-creds"];
         let _ = kubectl(&[&["delete", kinds, "--namespace", SYSTEM], &ours[..]].concat());
-        let kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,\
-                     validatingadmissionpolicybindings,clusterroles,clusterrolebindings";
-        let _ = kubectl(&[&["delete", kinds], &ours[..]].concat());
+        let _ = kubectl(&[&["delete", wide], &ours[..]].concat());
         let _ = kubectl(&["delete", "deployments,secrets,roles,rolebindings", "--all", "--namespace", "ops"]);
     }
 }

@@ -32,7 +32,7 @@ fn an_agent_that_asks_for_it_gets_one_that_runs_as_the_agent() {
     assert_eq!(pod["spec"]["restartPolicy"], "OnFailure", "the spool survives with the pod");
     assert!(pod["metadata"]["annotations"].is_null(), "not injected");
     // The one account that the RBAC is bound to, and no token but ours.
-    let subjects: BTreeSet<_> = of_kind(&objects, "RoleBinding")
+    let subjects: BTreeSet<_> = of_agents(&objects, "RoleBinding")
         .iter()
         .map(|binding| binding["subjects"][0]["name"].clone().to_string())
         .collect();

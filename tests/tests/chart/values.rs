@@ -13,23 +13,17 @@ fn wrong_values_are_refused_with_a_sentence() {
     let ops = |secret: &str| grant("ops", "agent", &[secret]);
     let digest = "sha256:abc";
     let cases = [
-        (json!({"certificates": {"caBundle": ""}}), "certificates.caBundle must be the PEM of the CA"),
+        (json!({"certificates": {"mode": "secret"}}), "certificates.caBundle must be the PEM of the CA"),
+        (json!({"certificates": {"caBundle": CA}}), "Set certificates.mode=secret, or remove caBundle"),
         (
-            json!({"certificates": {"caBundle": "LS0tLS1CRUdJTg=="}}),
+            json!({"certificates": {"mode": "secret", "caBundle": "LS0tLS1CRUdJTg=="}}),
             "certificates.caBundle must be the PEM of the CA",
         ),
         (
-            json!({"certificates": {"caBundle": format!("{CA}-----BEGIN PRIVATE KEY-----")}}),
+            json!({"certificates": {"mode": "secret", "caBundle": format!("{CA}-----BEGIN PRIVATE KEY-----")}}),
             "contains a private key",
         ),
-        (
-            json!({"certificates": {"mode": "self-managed"}}),
-            "at '/certificates/mode': value must be 'secret'",
-        ),
-        (
-            json!({"certificates": {"mode": "cert-manager"}}),
-            "at '/certificates/mode': value must be 'secret'",
-        ),
+        (json!({"certificates": {"mode": "cert-manager"}}), "at '/certificates/mode': value must be one of"),
         (json!({"identity": {"mode": "exchange"}}), "at '/identity/mode': value must be 'pod'"),
         (
             json!({"providerRoots": "https://example.com/ca.pem"}),
@@ -88,7 +82,14 @@ fn wrong_values_are_refused_with_a_sentence() {
 fn unknown_values_are_refused_at_every_depth() {
     let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
     // Maps of the reader's own keys.
-    let open = ["global", "admit.nodeSelector", "admit.podAnnotations", "podMonitor.labels"];
+    let open = [
+        "global",
+        "admit.nodeSelector",
+        "admit.podAnnotations",
+        "manage.nodeSelector",
+        "manage.podAnnotations",
+        "podMonitor.labels",
+    ];
     let mut paths = vec![String::new()];
     let mut tried = 0;
     while let Some(path) = paths.pop() {

@@ -58,16 +58,13 @@ impl Holdings {
         put(RETIRED, Some(&retired));
     }
 
-    /// All that is to be trusted, in PEM.
+    /// All that is to be trusted, in PEM; the order does not depend on who signs, so that only what is trusted is a change.
     pub fn bundle(&self) -> String {
         let pairs = self.signing.iter().chain(&self.next).map(|pair| &pair.certificate);
-        let mut bundle = String::new();
-        for certificate in pairs.chain(&self.retired) {
-            if !bundle.contains(certificate.pem()) {
-                bundle.push_str(certificate.pem());
-            }
-        }
-        bundle
+        let mut trusted: Vec<_> = pairs.chain(&self.retired).collect();
+        trusted.sort_by_key(|certificate| (certificate.not_before, certificate.pem()));
+        trusted.dedup();
+        trusted.into_iter().map(Certificate::pem).collect()
     }
 
     /// The CA that signs, where it can.

@@ -94,6 +94,7 @@ fn news(step: Step, after: &Holdings) -> (&'static str, String) {
         Step::Announce => {
             ("CaAnnounced", format!("{next} signs once it has been trusted everywhere for a while"))
         }
+        Step::Promote if after.retired.is_empty() => ("CaRotated", format!("{signing} signs")),
         Step::Promote => ("CaRotated", format!("{signing} signs; the CA before it is trusted for a while")),
         Step::Forget => ("CaRetired", format!("only {signing} is trusted")),
         Step::Renew => ("CertificateRenewed", format!("a serving certificate signed by {signing}")),

@@ -10,13 +10,13 @@ use prometheus_client::registry::Registry;
 
 use crate::authority::holdings::Holdings;
 
-/// All of them. A series appears with the first look that tells its value.
+/// All of them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     expiry: Family<Labels, Gauge<i64, AtomicI64>>,
-    mismatch: Family<[(String, String); 0], Gauge<i64, AtomicI64>>,
-    uninjected: Family<[(String, String); 0], Gauge<i64, AtomicI64>>,
+    mismatch: Gauge<i64, AtomicI64>,
+    uninjected: Gauge<i64, AtomicI64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,7 +50,7 @@ impl Metrics {
     /// New metrics in a registry of their own.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("agent_creds");
-        let (expiry, mismatch, uninjected) = (Family::default(), Family::default(), Family::default());
+        let (expiry, mismatch, uninjected) = (Family::default(), Gauge::default(), Gauge::default());
         registry.register(
             "certificate_expiry_timestamp_seconds",
             "Unix time at which the CA that signs and the serving certificate end",
@@ -80,12 +80,12 @@ impl Metrics {
 
     /// Says whether a webhook does not trust our CA.
     pub(super) fn ca_bundle_mismatch(&self, mismatch: bool) {
-        self.mismatch.get_or_create(&[]).set(i64::from(mismatch));
+        self.mismatch.set(i64::from(mismatch));
     }
 
     /// Says how many pods run without what they asked for.
     pub(super) fn uninjected_pods(&self, pods: i64) {
-        self.uninjected.get_or_create(&[]).set(pods);
+        self.uninjected.set(pods);
     }
 
     /// The page that Prometheus reads.

@@ -40,11 +40,14 @@ struct Moment {
     trusted: Vec<String>,
 }
 
+/// The Secret and its version, the places and theirs, and whether a person asks.
+type Read = (Holdings, u64, Vec<(String, u64)>, bool);
+
 /// A manager: what it read, and how long it has been so.
 #[derive(Default)]
 struct Manager {
     settled: Settled<(u64, Vec<u64>)>,
-    read: Option<(Holdings, u64, Vec<(String, u64)>, bool)>,
+    read: Option<Read>,
 }
 
 impl World {
