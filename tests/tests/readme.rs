@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use agent_creds_sidecar::outcome::{Reason, State};
 use agent_creds_tests::cluster::root;
+use agent_creds_webhook::identity::outcome as identity;
 use agent_creds_webhook::outcome as admission;
 
 fn readme() -> String {
@@ -40,6 +41,14 @@ fn every_reason_of_an_admission_is_in_the_readme() {
         format!("| `{}` | `{}` | {} |", reason.outcome().as_str(), reason.as_str(), reason.meaning())
     };
     has_table(admission::Reason::ALL.iter().map(row));
+}
+
+#[test]
+fn every_reason_of_an_identity_is_in_the_readme() {
+    let row = |reason: &identity::Reason| {
+        format!("| `{}` | `{}` | {} |", reason.outcome().as_str(), reason.as_str(), reason.meaning())
+    };
+    has_table(identity::Reason::ALL.iter().map(row));
 }
 
 #[test]

@@ -47,7 +47,9 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
         assert!(binding["spec"]["matchResources"].is_null(), "no part of the cluster is left out");
     }
     let off = render(&json!({"policies": {"enabled": false}}));
-    assert!(off.iter().all(|object| !object["kind"].as_str().expect("a kind").starts_with("Validating")));
+    assert!(
+        off.iter().all(|object| !object["kind"].as_str().expect("a kind").starts_with("ValidatingAdmission"))
+    );
 }
 
 #[test]

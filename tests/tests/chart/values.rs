@@ -24,7 +24,7 @@ fn wrong_values_are_refused_with_a_sentence() {
             "contains a private key",
         ),
         (json!({"certificates": {"mode": "cert-manager"}}), "at '/certificates/mode': value must be one of"),
-        (json!({"identity": {"mode": "exchange"}}), "at '/identity/mode': value must be 'pod'"),
+        (json!({"identity": {"mode": "none"}}), "at '/identity/mode': value must be one of"),
         (
             json!({"providerRoots": "https://example.com/ca.pem"}),
             "providerRoots must be the PEM of certificates",
@@ -86,6 +86,8 @@ fn unknown_values_are_refused_at_every_depth() {
         "global",
         "admit.nodeSelector",
         "admit.podAnnotations",
+        "identity.nodeSelector",
+        "identity.podAnnotations",
         "manage.nodeSelector",
         "manage.podAnnotations",
         "podMonitor.labels",

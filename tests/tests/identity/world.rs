@@ -1,15 +1,15 @@
 //! An agent, its credential account in another namespace, and the identity server in this process.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use agent_creds_tests::api::Api;
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{self, helm, kubectl, pipe, root};
 use agent_creds_tests::https::{Answer, Client};
-use agent_creds_webhook::identity::outcome::Reason;
-use agent_creds_webhook::identity::{Account, Prove, Stopped};
+use agent_creds_webhook::pod::decide::{Decision, decide};
+use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::policy::Policy;
 use agent_creds_webhook::roles::identity::{self, Timing};
 use agent_creds_webhook::roles::{Cli, Role};
 use clap::Parser as _;
@@ -22,6 +22,10 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 /// Namespace of the release.
 pub(crate) const RELEASE: &str = cluster::SYSTEM;
+
+const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always}, \
+                      identity: {mode: exchange, server: 'https://identity', caConfigMap: system/ca}}";
+const SEAL_KEY: [u8; 32] = [7; 32];
 
 /// The identity server's own rights are cluster-wide, so one test at a time.
 static CLUSTER: Mutex<()> = Mutex::const_new(());
@@ -106,23 +110,36 @@ impl World {
         &self.ca_pem
     }
 
-    /// The annotations of a pod whose seal names the credential account.
+    /// The annotations of a pod that asks for the credential account of the other namespace.
     pub(crate) fn sealed(&self) -> Value {
-        json!({"test/credential": format!("{}/agent-creds", self.vault)})
+        json!({
+            "agent-creds/inject": "true",
+            "agent-creds/grants": "pagerduty=one",
+            "agent-creds/service-account": format!("{}/agent-creds", self.vault),
+        })
     }
 
-    /// Makes a pod of the agent. Nothing runs it.
+    /// Makes a pod of the agent, injected and sealed if it asks. Nothing runs it: its node does not exist.
     pub(crate) async fn pod(&self, name: &str, annotations: Value) -> Value {
-        let pod = json!({
+        let mut pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "annotations": annotations},
             "spec": {
+                "nodeName": "nowhere",
                 "serviceAccountName": "agent",
                 "automountServiceAccountToken": false,
                 "containers": [{"name": "main", "image": "agent:1"}],
             },
         });
+        let ca = std::fs::read(cluster::directory().join("ca.crt")).expect("the cluster's CA");
+        let policy = Policy::parse(POLICY, &ca).expect("a policy");
+        let keys = Keys::new(&SEAL_KEY, None).expect("a key");
+        match decide(&pod, &policy, Some(&keys), &self.namespace) {
+            Decision::Injected { patch, .. } => patch.apply(&mut pod).expect("the patch fits"),
+            Decision::Unchanged(_) => {}
+            Decision::Refused(refusals) => panic!("{refusals:?}"),
+        }
         self.admin.create(&format!("/api/v1/namespaces/{}/pods", self.namespace), &pod).await
     }
 
@@ -147,6 +164,13 @@ impl World {
         let body = json!({"token": token}).to_string();
         let headers = [("content-type", "application/json")];
         self.client.post("127.0.0.1", "/identity", &headers, body).await.expect("an answer")
+    }
+
+    /// The token is exchanged.
+    pub(crate) async fn gets_one(&self, token: &str) -> Answer {
+        let answer = self.show(token).await;
+        assert_eq!(answer.status, 200, "{answer:?}: {}", self.page().await);
+        answer
     }
 
     /// The token is refused for this reason, of which nothing can be seen outside.
@@ -213,14 +237,12 @@ impl Drop for World {
 
 /// What the chart makes for the agent and for the identity server, but for the Deployment.
 fn render(namespace: &str, vault: &str) -> String {
-    let ca = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
     let grant = json!({
         "agent": {"namespace": namespace, "name": "agent"},
         "credential": {"namespace": vault, "name": "agent-creds"},
         "secrets": ["one"],
     });
-    let values =
-        json!({"certificates": {"caBundle": ca}, "identity": {"mode": "exchange"}, "grants": [grant]});
+    let values = json!({"identity": {"mode": "exchange"}, "grants": [grant]});
     let chart = root().join("charts/agent-creds");
     let chart = chart.to_str().expect("UTF-8");
     let mut arguments = vec!["template", "agent-creds", chart, "--namespace", RELEASE];
@@ -247,6 +269,7 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
         std::fs::write(&path, content).expect("written");
         path.into_os_string().into_string().expect("text")
     };
+    std::fs::write(folder.path().join("current"), SEAL_KEY).expect("written");
     let token =
         kubectl(&["create", "token", "agent-creds-identity", "--namespace", RELEASE]).expect("a token");
     let server = kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
@@ -255,6 +278,8 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
         "identity".to_owned(),
         format!("--api-server={}", server.expect("the API server's address")),
         format!("--api-ca={}", cluster::directory().join("ca.crt").display()),
+        format!("--policy={}", file("policy.yaml", POLICY)),
+        format!("--seal-keys={}", folder.path().display()),
         format!("--token-file={}", file("token", token.trim())),
         "--issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         "--token-seconds=900".to_owned(),
@@ -266,15 +291,5 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
     let Role::Identity(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
         unreachable!("it was identity")
     };
-    (config.prepare(prove(), timing).await.expect("prepared"), folder)
-}
-
-/// Stands for the seal.
-fn prove() -> Prove {
-    Arc::new(|pod: &Value, _: &str| {
-        let named = pod["metadata"]["annotations"]["test/credential"].as_str();
-        let account = named.and_then(|named| named.split_once('/'));
-        let account = account.and_then(|(namespace, name)| Account::new(namespace, name));
-        account.ok_or_else(|| Stopped::because(Reason::Seal, "none"))
-    })
+    (config.prepare(timing).await.expect("prepared"), folder)
 }
