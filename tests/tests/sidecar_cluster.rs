@@ -42,8 +42,7 @@ impl World {
     /// State Secret and rights, as the chart renders them.
     fn rendered(&self) -> String {
         let grants = json!([{"agent": {"namespace": self.namespace, "name": "agent"}, "secrets": ["one"]}]);
-        let ca = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-        let values = json!({"certificates": {"caBundle": ca}, "grants": grants});
+        let values = json!({"identity": {"mode": "pod"}, "grants": grants});
         let chart = root().join("charts/agent-creds");
         let chart = chart.to_str().expect("UTF-8");
         let mut arguments =

@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
+use agent_creds_sidecar::args::{Cli, Command};
 use agent_creds_tests::cluster::{self, command, kubectl, pipe};
 use agent_creds_tests::sidecar::{Secrets, Setup};
 use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,6 +43,7 @@ async fn grant(world: &World, secrets: &Secrets) -> Standin {
 async fn projected(world: &World, secrets: &Secrets) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pod = world.pod("agent-1", world.sealed()).await;
+    understands(&pod["spec"]["initContainers"][0]["args"], &format!("{}/agent-creds", world.vault));
     for (file, token) in
         [("identity-token", world.token(&pod).await), ("api-token", world.mint(&json!({})).await)]
     {
@@ -48,6 +51,16 @@ async fn projected(world: &World, secrets: &Secrets) -> TempDir {
         std::fs::write(folder.path().join(file), token).expect("our own folder");
     }
     folder
+}
+
+/// What admission writes into a pod the sidecar takes, and as what it was meant.
+fn understands(arguments: &Value, credential: &str) {
+    let arguments = arguments.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let cli = Cli::try_parse_from(["agent-creds-sidecar"].into_iter().chain(arguments));
+    let Command::Serve(serve) = cli.expect("arguments").command else { panic!("not serve") };
+    assert_eq!(serve.validate(), Ok(()));
+    let exchange = serve.grants.exchange().expect("arguments").expect("an exchange");
+    assert_eq!(exchange.credential.to_string(), credential);
 }
 
 fn sidecar(world: &World, standin: &Standin, secrets: &Secrets, identity: &TempDir) -> Setup {
