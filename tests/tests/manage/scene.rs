@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use agent_creds_tests::api::Api;
@@ -18,7 +18,7 @@ use clap::Parser as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
 const MOMENT: Duration = Duration::from_secs(60);
@@ -83,8 +83,8 @@ fn release(verb: &str, more: &[&str]) {
 impl Scene {
     /// Installs the chart, and starts admission before there is a certificate.
     pub(crate) async fn install() -> Self {
-        static CLUSTER: Mutex<()> = Mutex::new(());
-        let alone = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+        static CLUSTER: Mutex<()> = Mutex::const_new(());
+        let alone = CLUSTER.lock().await;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         for namespace in [SYSTEM, "ops", "excluded"] {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -237,6 +237,7 @@ fn binary() -> PathBuf {
 }
 
 impl Manager {
+    #[expect(clippy::print_stdout, reason = "its log is shown where a test fails")]
     fn start(name: &str, token: &Path) -> Self {
         let mut child = Command::new(binary())
             .args(["manage", "--namespace", SYSTEM, "--certificates=self-managed", "--api-server"])
@@ -253,7 +254,6 @@ impl Manager {
         let name = name.to_owned();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // Shown where a test fails.
                 println!("{name}: {line}");
                 let _ = send.send(line);
             }

@@ -46,7 +46,6 @@ impl Traffic {
         self.stop.store(true, Ordering::Relaxed);
         let pods = self.pods.await.expect("no panic").expect("the API server always trusts admission");
         let connections = self.client.await.expect("no panic").expect("so does who was there before");
-        println!("{pods} pods and {connections} connections");
         assert!(pods > 20 && connections > 20, "{pods} pods and {connections} connections");
     }
 }
