@@ -168,17 +168,23 @@ fn the_webhook_runs_restricted_and_without_a_token() {
 }
 
 #[test]
-fn admission_has_no_rights_and_only_manage_has_any_cluster_wide() {
+fn admission_has_no_rights_and_the_other_two_roles_alone_have_any_cluster_wide() {
     let objects = render(&grants());
     for object in &objects {
         let kind = object["kind"].as_str().expect("a kind");
-        assert!(!kind.starts_with("Cluster") || object["metadata"]["name"] == "agent-creds-manage", "{kind}");
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let roles = ["agent-creds-manage", "agent-creds-identity"];
+        assert!(!kind.starts_with("Cluster") || roles.contains(&name), "{kind} {name}");
     }
     for binding in of_agents(&objects, "RoleBinding") {
         assert_eq!(binding["roleRef"]["kind"], "Role");
         for subject in binding["subjects"].as_array().expect("subjects") {
             assert_eq!(subject["kind"], "ServiceAccount");
-            assert_eq!(subject["namespace"], binding["metadata"]["namespace"], "nobody of another namespace");
+            let own = subject["namespace"] == binding["metadata"]["namespace"];
+            assert!(
+                own || subject["name"] == "agent-creds-identity",
+                "nobody of another namespace: {subject}"
+            );
         }
     }
     for kind in ["RoleBinding", "ClusterRoleBinding"] {
@@ -188,9 +194,15 @@ fn admission_has_no_rights_and_only_manage_has_any_cluster_wide() {
     }
 }
 
+/// The same values in identity mode `pod`.
+fn as_the_pod(mut values: Value) -> Value {
+    values["identity"]["mode"] = "pod".into();
+    values
+}
+
 #[test]
 fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
-    let objects = render(&grants());
+    let objects = render(&as_the_pod(grants()));
     let roles = of_agents(&objects, "Role");
     assert_eq!(roles.len(), 3);
     for role in &roles {
@@ -313,7 +325,11 @@ fn the_policy_has_the_keys_that_the_webhook_knows() {
                 "resources": {"requests": {"cpu": 1, "memory": "16Mi"}, "limits": {"memory": "32Mi"}},
             },
             "apiServer": "https://kubernetes.default.svc",
-            "identity": {"mode": "pod"},
+            "identity": {
+                "mode": "exchange",
+                "server": "https://agent-creds-identity.agent-creds-system.svc",
+                "caConfigMap": "agent-creds-system/agent-creds-ca",
+            },
             "seal": {"tolerate": ["container.newField=\"x\""]},
             "defaultGrants": ["pagerduty", "datadog=team-datadog"],
             "allowCapabilities": ["NET_RAW"],
@@ -361,7 +377,7 @@ fn pod_monitors_need_their_api() {
     let objects =
         try_render(&values, &["--api-versions", "monitoring.coreos.com/v1/PodMonitor"]).expect("rendered");
     let monitors = of_kind(&objects, "PodMonitor");
-    assert_eq!(monitors.len(), 3);
+    assert_eq!(monitors.len(), 4);
     for monitor in monitors {
         assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
     }

@@ -25,7 +25,7 @@ fn named<'a>(objects: &'a [Value], kind: &str, namespace: &str, name: &str) -> &
 
 #[test]
 fn without_an_exchange_there_is_no_identity_server() {
-    for object in render(&grants()) {
+    for object in render(&as_the_pod(grants())) {
         assert_ne!(object["metadata"]["labels"]["app.kubernetes.io/component"], "identity", "{object}");
     }
 }

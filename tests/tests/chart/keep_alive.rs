@@ -10,13 +10,13 @@ fn with(keep_alive: &Value) -> Value {
 }
 
 #[test]
-fn an_agent_that_asks_for_it_gets_one_that_runs_as_the_agent() {
+fn an_agent_that_asks_for_it_gets_one_that_runs_as_who_reads_its_grants() {
     assert!(of_kind(&render(&grants()), "CronJob").is_empty(), "nobody asked");
     let mut values = with(&json!({"schedule": "17 3 * * *"}));
     values["providerRoots"] = json!(CA);
     let objects = render(&values);
     let job = only(&objects, "CronJob");
-    assert_eq!(job["metadata"]["name"], "agent-creds-devops-agent");
+    assert_eq!(job["metadata"]["name"], "agent-creds-devops-agent-creds");
     assert_eq!(job["metadata"]["namespace"], "ops");
     assert_eq!(
         (&job["spec"]["schedule"], &job["spec"]["concurrencyPolicy"]),

@@ -44,9 +44,18 @@ fn the_example_fits_together() {
     }
 
     let grants = documents(&read("manifests/example-grants.yaml"));
-    assert_eq!(only(&grants, "RoleBinding")["subjects"][0]["name"], account);
-    assert_eq!(only(&grants, "Role")["rules"][0]["resourceNames"], json!([secret["metadata"]["name"]]));
-    for object in [only(&grants, "Role"), only(&agent, "ServiceAccount"), only(&agent, "Deployment"), &secret]
+    let credential = &only(&grants, "ServiceAccount")["metadata"]["name"];
+    assert_eq!(*credential, format!("{account}-creds"), "the account that is meant where none is named");
+    let named = |kind: &str, name: &str| {
+        let found = super::of_kind(&grants, kind).into_iter().find(|object| object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("no {kind} {name}")).clone()
+    };
+    let reads = format!("agent-creds-{account}-creds");
+    assert_eq!(named("RoleBinding", &reads)["subjects"][0]["name"], *credential);
+    assert_eq!(named("RoleBinding", &format!("{reads}:assume"))["subjects"][0]["name"], account);
+    assert_eq!(named("Role", &reads)["rules"][0]["resourceNames"], json!([secret["metadata"]["name"]]));
+    for object in
+        [&named("Role", &reads), only(&agent, "ServiceAccount"), only(&agent, "Deployment"), &secret]
     {
         assert_eq!(object["metadata"]["namespace"], only(&grants, "Namespace")["metadata"]["name"]);
     }

@@ -64,7 +64,7 @@ fn wrong_values_are_refused_with_a_sentence() {
             "agent ops/agent is listed twice",
         ),
         (
-            json!({"grants": [{"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"],
+            json!({"identity": {"mode": "pod"}, "grants": [{"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"],
                 "credential": {"namespace": "ops", "name": "agent-creds"}}]}),
             "with identity.mode=pod the sidecar is the agent's own ServiceAccount",
         ),
