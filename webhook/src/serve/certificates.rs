@@ -47,6 +47,9 @@ pub enum PairError {
         #[source]
         source: std::io::Error,
     },
+    /// One file is there without the other.
+    #[error("{0}: absent or empty, and the other file of the pair is there")]
+    Half(PathBuf),
     /// Not PEM, or nothing of the kind in it.
     #[error("reading the PEM of the {what}")]
     Pem {
@@ -83,11 +86,14 @@ impl Certificates {
     pub async fn load(files: Files, metrics: Arc<Metrics>) -> Result<(Arc<Self>, Reload), PairError> {
         let content = Content::read(&files).await?;
         let certificates = Arc::new(Self { files, current: watch::Sender::new(None), metrics });
-        if content.is_to_come() {
-            tracing::info!("waiting for the serving certificate");
-        } else {
-            let (key, ends) = content.pair()?;
-            certificates.replace(key, ends);
+        match (content.certificate.is_empty(), content.key.is_empty()) {
+            (true, true) => tracing::info!("waiting for the serving certificate"),
+            (true, false) => return Err(PairError::Half(certificates.files.certificate.clone())),
+            (false, true) => return Err(PairError::Half(certificates.files.key.clone())),
+            (false, false) => {
+                let (key, ends) = content.pair()?;
+                certificates.replace(key, ends);
+            }
         }
         let reload = Reload { certificates: Arc::clone(&certificates), tried: content };
         Ok((certificates, reload))
@@ -168,11 +174,6 @@ impl Content {
             read => read.map_err(|source| PairError::Read { path: path.clone(), source }),
         };
         Ok(Self { certificate: read(&files.certificate).await?, key: read(&files.key).await? })
-    }
-
-    /// Whether nobody has written either file yet.
-    fn is_to_come(&self) -> bool {
-        self.certificate.is_empty() && self.key.is_empty()
     }
 
     /// The pair, and when its first certificate to end ends, in Unix seconds.
