@@ -80,8 +80,8 @@ fn nothing_is_claimed_before_whoever_comes_back_from_an_outage_too_was_heard() {
     assert!(matches!(step(seen(stored), 3507), Effect::Connect(_)));
 }
 
-#[test]
-fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
+/// A write that fails; afterwards somebody else has done what it was to do. What stands in the way before and after.
+fn fails_and_is_overtaken(error: WriteError) -> [Option<Reason>; 2] {
     let (mut replica, stored) = (replica(), living(&login("r1"), "r4"));
     let reason = |replica: &Replica| replica.trouble().map(|trouble| trouble.reason);
     let mut step = |event: Event, second: i64| {
@@ -91,13 +91,24 @@ fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
     step(seen(stored.clone()), 0);
     let (effect, _) = step(seen(Document::default()), 1);
     assert!(matches!(effect, Effect::Write(_)), "what was emptied is repaired: {effect:?}");
-    let trouble = Trouble { reason: Reason::StoreUnavailable, message: String::new() };
-    let (_, blocked) = step(Event::Written(Err(WriteError::Unclear(trouble))), 1);
-    assert_eq!(blocked, Some(Reason::StoreUnavailable));
-    // Somebody else has repaired it.
-    let (effect, blocked) = step(seen(stored), 10);
+    let (_, blocked) = step(Event::Written(Err(error)), 1);
+    let (effect, after) = step(seen(stored), 10);
     assert!(matches!(effect, Effect::Wait(_)), "{effect:?}");
-    assert_eq!(blocked, None);
+    [blocked, after]
+}
+
+#[test]
+fn a_write_without_an_answer_is_no_trouble_once_others_have_gone_on() {
+    let trouble = |reason| Trouble { reason, message: String::new() };
+    let outage = Reason::StoreUnavailable;
+    assert_eq!(fails_and_is_overtaken(WriteError::Unclear(trouble(outage))), [Some(outage), None]);
+    // Nor is one that had no identity: the store was read since, so it has one now.
+    for reason in [Reason::IdentityUnavailable, Reason::AssumeMissing, Reason::IdentityRefused] {
+        assert_eq!(fails_and_is_overtaken(WriteError::Refused(trouble(reason))), [Some(reason), None]);
+    }
+    // A missing right is one until a write has shown otherwise.
+    let right = Reason::StoreForbidden;
+    assert_eq!(fails_and_is_overtaken(WriteError::Refused(trouble(right))), [Some(right); 2]);
 }
 
 /// How many seconds a replica that is late in the spread waits with a refused token, where `by` redeemed last.

@@ -49,7 +49,10 @@ fn trouble_degrades_while_the_token_lives() {
         ..Doubt::default()
     });
     assert_eq!(state(&document, None, 0), (State::Degraded, Reason::InDoubt));
-    assert_eq!(state(&living(&login("r1"), "r4"), Some(Reason::StoreUnavailable), 0).0, State::Degraded);
+    for outage in [Reason::StoreUnavailable, Reason::IdentityUnavailable] {
+        assert_eq!(state(&living(&login("r1"), "r4"), Some(outage), 0).0, State::Degraded);
+        assert_eq!(state(&Document::default(), Some(outage), 0).0, State::Pending);
+    }
 }
 
 #[test]
@@ -62,7 +65,15 @@ fn what_a_person_must_mend_wins() {
         (State::Misconfigured, Reason::InvalidClient),
         "an outage hides nothing that a person must mend"
     );
-    assert_eq!(state(&document, Some(Reason::GrantMissing), 0), (State::Misconfigured, Reason::GrantMissing));
+    for missing in [
+        Reason::GrantMissing,
+        Reason::IdentityRefused,
+        Reason::AssumeMissing,
+        Reason::AccountMissing,
+        Reason::MintMissing,
+    ] {
+        assert_eq!(state(&document, Some(missing), 0), (State::Misconfigured, missing));
+    }
     document.retry = retry("scope_downgraded");
     assert_eq!(state(&document, None, 0), (State::ScopeDenied, Reason::ScopeDowngraded));
     document.verdict = Some(Verdict {
