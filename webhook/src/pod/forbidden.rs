@@ -177,10 +177,12 @@ enum Step<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Everything but `metadata`, which names things and refers to none of the pod's.
+    /// Everything but `metadata`, which names things and refers to none of the pod's, and `status`, in which the kubelet
+    /// says what it mounted.
     fn run(mut self) {
         let pod = self.pod;
-        for (key, value) in pod.as_object().into_iter().flatten().filter(|(key, _)| *key != "metadata") {
+        let refers = |key: &str| !["metadata", "status"].contains(&key);
+        for (key, value) in pod.as_object().into_iter().flatten().filter(|(key, _)| refers(key)) {
             self.at(Step::Key(key), value, "");
         }
     }

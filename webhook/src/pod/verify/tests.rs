@@ -34,6 +34,13 @@ fn an_injected_pod_proves_itself_and_a_copy_elsewhere_does_not() {
 }
 
 #[test]
+fn what_the_kubelet_reports_is_no_reference() {
+    let mounts = json!([{"name": "agent-creds-shared", "mountPath": "/run/agent-creds", "readOnly": true}]);
+    let status = json!({"phase": "Running", "containerStatuses": [{"name": "main", "volumeMounts": mounts}]});
+    assert!(proven_by(&with(injected(&pod()), "/status", status), &policy(), &keys(), "ops").is_ok());
+}
+
+#[test]
 fn an_imitation_without_a_seal_or_with_a_withdrawn_one_is_refused() {
     let mut after = injected(&pod());
     let fresh = Keys::new(&[1; 32], None).unwrap();
