@@ -60,6 +60,8 @@ impl Platform {
         if let Err(error) = platform.helm("install", &["--wait", "--timeout", "4m"]) {
             panic!("helm install: {error}\n{}", why(SYSTEM));
         }
+        // The webhook is ready; that its Service leads there, the node may learn a moment later.
+        cluster::eventually(START, || admission_answers(agents[0]));
         platform
     }
 
@@ -84,6 +86,19 @@ impl Platform {
         secret["metadata"]["namespace"] = agent.into();
         pipe(&secret.to_string(), &["apply"]).expect("writing the grant Secret");
         seed
+    }
+}
+
+/// Has a pod admitted that asks for injection, without making it. A refusal is an answer.
+fn admission_answers(namespace: &str) -> Result<(), String> {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "first", "namespace": namespace, "annotations": {"agent-creds/inject": "true"}},
+        "spec": {"containers": [{"name": "agent", "image": "localhost/test-agent:1"}]},
+    });
+    match pipe(&pod.to_string(), &["create", "--dry-run=server"]) {
+        Err(error) if error.contains("failed calling webhook") => Err(error),
+        _ => Ok(()),
     }
 }
 
