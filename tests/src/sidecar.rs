@@ -25,6 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
+pub use self::leaks::look_in;
 pub use self::process::ask;
 pub use self::secrets::{LONG_AGO, Secrets};
 
@@ -199,7 +200,7 @@ impl Setup {
     /// Starts it where that must fail: its exit and what it said.
     pub fn refused(&self) -> Output {
         let output = self.command().output().expect("running the sidecar");
-        leaks::look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
+        look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
         output
     }
 
@@ -210,7 +211,7 @@ impl Setup {
         // Elsewhere: the servers that it talks to run here.
         let run = tokio::task::spawn_blocking(move || command.output());
         let output = run.await.expect("no panic there").expect("running the sidecar");
-        leaks::look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
+        look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
         output
     }
 

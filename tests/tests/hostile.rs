@@ -7,5 +7,31 @@
 mod agent;
 #[path = "hostile/attempt.rs"]
 mod attempt;
+#[path = "hostile/caller_key.rs"]
+mod caller_key;
+#[path = "hostile/floods.rs"]
+mod floods;
+#[path = "hostile/given_away.rs"]
+mod given_away;
+#[path = "hostile/local.rs"]
+mod local;
+#[path = "hostile/network.rs"]
+mod network;
+#[path = "hostile/pods.rs"]
+mod pods;
+#[path = "hostile/ports.rs"]
+mod ports;
+#[path = "hostile/privileged.rs"]
+mod privileged;
+#[path = "hostile/processes.rs"]
+mod processes;
+#[path = "hostile/redirected.rs"]
+mod redirected;
+#[path = "hostile/requests.rs"]
+mod requests;
+#[path = "hostile/scan.rs"]
+mod scan;
 #[path = "hostile/secrets.rs"]
 mod secrets;
+#[path = "hostile/volumes.rs"]
+mod volumes;

@@ -28,7 +28,8 @@ impl Outlet {
 }
 
 /// Panics where one of these secrets is found, without showing it.
-pub(super) fn look_in(places: &[&[u8]], secrets: &[String]) {
+#[track_caller]
+pub fn look_in(places: &[&[u8]], secrets: &[String]) {
     let places: Vec<_> = places.iter().map(|place| String::from_utf8_lossy(place)).collect();
     for (number, secret) in secrets.iter().enumerate() {
         let forms = [

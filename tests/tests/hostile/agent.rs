@@ -3,21 +3,27 @@
 use std::sync::LazyLock;
 
 use agent_creds_tests::cluster::{kubectl, pipe};
-use agent_creds_tests::platform::{ACCOUNT, Platform, START, grant_of, why};
+use agent_creds_tests::platform::{ACCOUNT, GRANT, Platform, START, grant_of, why};
 use serde_json::json;
 
 use crate::attempt::Met;
 
 /// Where the agent is.
 pub(crate) const NAMESPACE: &str = "hostile";
+/// Where the platform lets agents have NET_RAW and NET_ADMIN.
+pub(crate) const OPEN: &str = "hostile-open";
 /// A container with busybox, its applets, and kubectl; user 1000.
 pub(crate) const IMAGE: &str = "localhost/hostile-agent:1";
+/// A grant Secret with a mistake in it.
+pub(crate) const CARELESS: &str = "devops-agent-careless";
 /// The injected pod of most attempts.
 const POD: &str = "agent";
 
 /// The installed platform, with the agent in it.
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
-    let platform = Platform::install(&[NAMESPACE], &[grant_of(NAMESPACE)]);
+    let mut grants = grant_of(NAMESPACE);
+    grants["secrets"] = json!([GRANT, CARELESS]);
+    let platform = Platform::install(&[NAMESPACE, OPEN], &[grants, grant_of(OPEN)]);
     platform.log_in(NAMESPACE);
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}});
     let bound = |name: &str, role: &str| {
@@ -63,13 +69,18 @@ pub(crate) fn inside(script: &str) -> Met {
 
 /// The same in another container of the namespace.
 pub(crate) fn in_pod(pod: &str, container: &str, script: &str) -> Met {
+    in_namespace(NAMESPACE, pod, container, script)
+}
+
+/// The same in a container of any namespace.
+pub(crate) fn in_namespace(namespace: &str, pod: &str, container: &str, script: &str) -> Met {
     let script = format!(
         "S=/var/run/secrets/kubernetes.io/serviceaccount\n\
          k() {{ kubectl --server=https://kubernetes.default.svc --certificate-authority=$S/ca.crt --token=\"$(cat $S/token)\" \"$@\"; }}\n\
          exec 2>&1\n{script}"
     );
     let arguments =
-        ["exec", pod, "--namespace", NAMESPACE, "--container", container, "--", "sh", "-c", &script];
+        ["exec", pod, "--namespace", namespace, "--container", container, "--", "sh", "-c", &script];
     // What it printed is what it met, however it ended.
     agent_creds_tests::cluster::said(&arguments)
 }

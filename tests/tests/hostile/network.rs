@@ -1,0 +1,139 @@
+//! What the agent reaches over the pod network.
+
+use agent_creds_tests::cluster::{SYSTEM, kubectl};
+use serde_json::{Value, json};
+
+use crate::agent::{NAMESPACE, inside};
+use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::local::written;
+use crate::pods::{NEIGHBOUR, agent_pod};
+use crate::scan::{clean, lasting};
+
+/// The address of a pod.
+fn address(pod: &str) -> String {
+    kubectl(&["get", "pod", pod, "--namespace", NAMESPACE, "-o", "jsonpath={.status.podIP}"])
+        .expect("its address")
+}
+
+/// A URL fetched without a question about its certificate.
+fn fetched(url: &str) -> Met {
+    inside(&format!("wget -q -O - -T 5 --no-check-certificate {url}"))
+}
+
+/// A review as the API server sends it, posted by the agent to `path`.
+fn posted(path: &str, pod: &Value) -> Met {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "00000000-0000-0000-0000-000000000001", "operation": "CREATE", "namespace": NAMESPACE, "name": "agent",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "userInfo": {"username": "system:serviceaccount:hostile:devops-agent"}, "object": pod,
+        },
+    });
+    let script = format!(
+        "{} >/tmp/review; wget -q -O - -T 10 --no-check-certificate --header 'Content-Type: application/json' --post-file /tmp/review https://agent-creds-admit.{SYSTEM}.svc{path}",
+        written(&review.to_string()),
+    );
+    inside(&script)
+}
+
+attempts! {
+    /// The local API of another pod over the pod network
+    sidecar_of_another_pod {
+        let other = address(&NEIGHBOUR);
+        control(fetched(&format!("http://{other}:9912/metrics")));
+        stopped(fetched(&format!("http://{other}:9911/v1/grants")), "Connection refused")
+    }
+    /// The API's paths on the metrics port of another pod, which the pod network reaches
+    metrics_port_abused {
+        let other = address(&NEIGHBOUR);
+        control(fetched(&format!("http://{other}:9912/metrics")));
+        all(["v1/grants", "v1/token/pagerduty", "", "debug/pprof/heap", "metrics/../v1/grants"]
+            .map(|path| stopped(fetched(&format!("http://{other}:9912/{path}")), "404 Not Found"))
+            .into())
+    }
+    /// The kubelet's port: its pods, a command in the sidecar, the sidecar's log, with the agent's token
+    kubelet {
+        let raw = |path: &str| inside(&format!("k --server=https://10.99.0.1:10250 --insecure-skip-tls-verify --certificate-authority= get --raw '{path}'"));
+        control(inside("nc -z -w 3 10.99.0.1 10250"));
+        all(vec![
+            stopped(raw("/pods"), "Forbidden"),
+            stopped(raw("/containerLogs/hostile/agent/agent-creds"), "Forbidden"),
+            stopped(raw("/exec/hostile/agent/agent-creds?command=/agent-creds-sidecar&output=1"), "Forbidden"),
+        ])
+    }
+    /// The kubelet's port without a token, and its old read-only port
+    kubelet_anonymous {
+        control(inside("nc -z -w 3 10.99.0.1 10250"));
+        all(vec![
+            stopped(fetched("https://10.99.0.1:10250/pods"), "401 Unauthorized"),
+            stopped(fetched("http://10.99.0.1:10255/pods"), "Connection refused"),
+        ])
+    }
+    /// Ports of the control plane and of the node's runtime
+    control_plane_ports {
+        control(inside("nc -z -w 3 10.96.0.1 443"));
+        // etcd, its peers, containerd's metrics, scheduler, controller manager
+        all([2379, 2380, 1338, 10257, 10259].map(|port| stopped(fetched(&format!("http://10.99.0.1:{port}/")), "Connection refused")).into())
+    }
+    /// The API server without a token, and as anonymous with the rights of nobody
+    api_anonymous {
+        control(inside("k get pods"));
+        let url = "https://kubernetes.default.svc/api/v1/namespaces/hostile/secrets/devops-agent-pagerduty";
+        let met = fetched(url);
+        match &met {
+            Err(said) if said.contains("401") => stopped(met, "401 Unauthorized"),
+            _ => stopped(met, "403 Forbidden"),
+        }
+    }
+    /// POST /mutate by hand: a pod of the agent's making is judged as any, and the answer holds no secret
+    admission_by_hand {
+        let answer = control(posted("/mutate", &agent_pod("agent", NAMESPACE)));
+        assert!(answer.contains("\"allowed\":true"), "the control: it is answered: {answer}");
+        let review: Value = serde_json::from_str(&answer).expect("JSON");
+        let patch = review["response"]["patch"].as_str().expect("a patch");
+        use base64::Engine as _;
+        let patch = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(patch).expect("base64")).expect("text");
+        clean(&format!("{answer}{patch}"), &lasting());
+        let mut pod = agent_pod("agent", NAMESPACE);
+        pod["spec"]["shareProcessNamespace"] = json!(true);
+        let refused = control(posted("/mutate", &pod));
+        assert!(refused.contains("\"allowed\":false"), "{refused}");
+        stopped(Err(refused), "every container could read the sidecar's memory")
+    }
+    /// POST /validate by hand: what it says about a pod that imitates an injected one
+    validation_by_hand {
+        let mut pod: Value = serde_json::from_str(&control(inside("k get pod agent -o json"))).expect("JSON");
+        let answer = control(posted("/validate", &pod));
+        assert!(answer.contains("\"allowed\":true"), "the control: the pod itself is one: {answer}");
+        pod["spec"]["initContainers"][0]["args"][0] = json!("audit");
+        let refused = control(posted("/validate", &pod));
+        clean(&refused, &lasting());
+        assert!(refused.contains("\"allowed\":false"), "{refused}");
+        stopped(Err(refused), "args")
+    }
+    /// The identity server asked without a token, with the agent's own, and on other paths
+    identity_by_hand {
+        let url = format!("https://agent-creds-identity.{SYSTEM}.svc");
+        let asking = |header: &str, path: &str| inside(&format!("wget -q -O - -S -T 10 --no-check-certificate {header} --post-data '{{}}' {url}{path}"));
+        control(inside(&format!("nc -z -w 3 agent-creds-identity.{SYSTEM}.svc 443")));
+        let own = "--header \"Authorization: Bearer $(cat $S/token)\"";
+        let met = [asking("", "/identity"), asking(own, "/identity"), asking(own, "/")];
+        for said in met.iter().map(|met| met.as_ref().unwrap_or_else(|error| error)) {
+            clean(said, &lasting());
+        }
+        let [first, second, third] = met;
+        let mut outcomes: Vec<_> = [first, second].into_iter().map(|met| stopped(met, "HTTP/1.1 403 Forbidden")).collect();
+        outcomes.push(stopped(third, "HTTP/1.1 404 Not Found"));
+        all(outcomes)
+    }
+    /// Sockets in the pod's network namespace: abstract ones, which need no mount
+    abstract_sockets {
+        let said = control(inside("cat /proc/net/unix; cat /proc/net/tcp /proc/net/tcp6"));
+        assert!(said.contains("/run/agent-creds/agent.sock"), "the control: the sidecar's are seen: {said}");
+        assert!(said.contains("probe.sock"), "{said}");
+        let named: Vec<_> = said.lines().filter_map(|line| line.split_whitespace().nth(7)).filter(|name| name.starts_with('@')).collect();
+        assert!(named.is_empty(), "{named:?}");
+        Outcome::Stopped("the probe socket has a path in a volume that the agent has not".to_owned())
+    }
+}

@@ -1,0 +1,154 @@
+//! Pods beside the agent's, and what the administrator sees of them from the node.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use agent_creds_tests::cluster::{get, kubectl, pipe};
+use agent_creds_tests::platform::{ACCOUNT, why};
+use serde_json::{Value, json};
+
+use crate::agent::{IMAGE, NAMESPACE, OPEN, PLATFORM};
+use crate::attempt::Met;
+
+/// A second pod of the same agent.
+pub(crate) static NEIGHBOUR: LazyLock<&str> =
+    LazyLock::new(|| started(&agent_pod("neighbour", NAMESPACE), "neighbour"));
+
+/// A pod of the same agent that runs as root, as the Pod Security baseline lets it.
+pub(crate) static ROOTED: LazyLock<&str> = LazyLock::new(|| {
+    let mut pod = agent_pod("rooted", NAMESPACE);
+    pod["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 0});
+    started(&pod, "rooted")
+});
+
+/// What became of a pod with NET_RAW and NET_ADMIN before the platform allowed them, and afterwards.
+pub(crate) struct Capable {
+    /// Before.
+    pub(crate) refused: Met,
+    /// The pod that runs now.
+    pub(crate) pod: &'static str,
+}
+
+/// Root with NET_RAW and NET_ADMIN, since the platform says so.
+pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
+    let platform = &*PLATFORM;
+    platform.log_in(OPEN);
+    let label = ["label", "namespace", OPEN, "pod-security.kubernetes.io/enforce=privileged", "--overwrite"];
+    kubectl(&label).expect("a namespace where Pod Security forbids nothing");
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": OPEN}});
+    pipe(&account.to_string(), &["apply"]).expect("the account");
+    let mut pod = agent_pod("agent", OPEN);
+    pod["spec"]["containers"][0]["securityContext"] =
+        json!({"runAsUser": 0, "capabilities": {"add": ["NET_RAW", "NET_ADMIN"]}});
+    let refused = would_start(&pod);
+    platform
+        .helm("upgrade", &["--wait", "--timeout", "4m", "--set", "allowCapabilities={NET_RAW,NET_ADMIN}"])
+        .expect("helm upgrade");
+    Capable { refused, pod: started(&pod, "agent") }
+});
+
+/// A pod as the agent's author writes it.
+pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace,
+            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
+        "spec": {
+            "serviceAccountName": ACCOUNT,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
+        },
+    })
+}
+
+/// The same without the annotation that asks for a sidecar.
+pub(crate) fn plain(mut pod: Value) -> Value {
+    pod["metadata"]["annotations"] = json!({});
+    pod
+}
+
+/// What the API server says to a pod, without making it.
+pub(crate) fn would_start(pod: &Value) -> Met {
+    LazyLock::force(&PLATFORM);
+    pipe(&pod.to_string(), &["create", "--dry-run=server"])
+}
+
+/// Makes a pod, and waits until it is ready.
+pub(crate) fn started<'a>(pod: &Value, name: &'a str) -> &'a str {
+    LazyLock::force(&PLATFORM);
+    let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
+    pipe(&pod.to_string(), &["apply"]).unwrap_or_else(|error| panic!("making {name}: {error}"));
+    let ready = ["wait", "--for=condition=Ready", "--timeout=90s", "pod", name, "--namespace", namespace];
+    kubectl(&ready).unwrap_or_else(|error| panic!("{error}\n{}", why(namespace)));
+    name
+}
+
+/// Deletes a pod that only one attempt needs.
+pub(crate) fn gone(name: &str, namespace: &str) {
+    kubectl(&["delete", "pod", name, "--namespace", namespace, "--now"]).expect("deleting it");
+}
+
+/// The status of the sidecar's container.
+pub(crate) fn sidecar_status(pod: &str, namespace: &str) -> Value {
+    let pod = get(&["pod", pod, "--namespace", namespace]);
+    let all = pod["status"]["initContainerStatuses"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|status| status["name"] == "agent-creds").unwrap_or_default()
+}
+
+/// The sidecar's process, as the node sees it.
+pub(crate) struct Process {
+    folder: PathBuf,
+}
+
+impl Process {
+    /// The sidecar's of a pod.
+    pub(crate) fn sidecar(pod: &str, namespace: &str) -> Self {
+        Self::of(&sidecar_status(pod, namespace))
+    }
+
+    /// The first process of a container.
+    pub(crate) fn of(status: &Value) -> Self {
+        let id = status["containerID"].as_str().expect("a container that runs");
+        let id = id.strip_prefix("containerd://").expect("containerd's");
+        let mut folders: Vec<u32> = std::fs::read_dir("/proc")
+            .expect("the node's processes")
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(id))
+            })
+            .collect();
+        folders.sort_unstable();
+        let pid = folders.first().unwrap_or_else(|| panic!("no process of {id}"));
+        Self { folder: format!("/proc/{pid}").into() }
+    }
+
+    /// Its id on the node.
+    pub(crate) fn pid(&self) -> i32 {
+        self.folder.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number")
+    }
+
+    /// A file of `/proc/PID`.
+    pub(crate) fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// A path as the process sees it.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        self.folder.join("root").join(Path::new(path).strip_prefix("/").expect("an absolute path"))
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = String::from_utf8(self.read("status")).expect("text");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process with memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Ends it, as the node's administrator.
+    pub(crate) fn kill(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid()).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("ending the sidecar");
+    }
+}

@@ -1,0 +1,98 @@
+//! The sidecar's ports: taken before it, beside it and after its end, by somebody who answers in its place.
+
+use agent_creds_tests::cluster::{eventually, get, said};
+use agent_creds_tests::platform::START;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::agent::{IMAGE, NAMESPACE, in_pod, inside};
+use crate::attempt::{Outcome, all, attempts, control, stopped};
+use crate::pods::{Process, agent_pod, gone, sidecar_status, started, would_start};
+
+/// Answers "impostor" to everything on both ports, as soon as they are free, and keeps what it was told.
+const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1/token; echo impostor >/tmp/v1/token/pagerduty
+    for port in 9911 9912; do (while :; do httpd -f -v -p 0.0.0.0:$port -h /tmp >>/tmp/heard 2>&1; done) >/dev/null 2>&1 & done";
+
+/// What listening on a port meets: `Ok` where it went on for a moment.
+fn listening(port: u16) -> String {
+    format!("timeout 1 nc -l -p {port} -s 127.0.0.1 2>&1; [ $? = 143 ]")
+}
+
+attempts! {
+    /// Another container that declares one of the sidecar's ports
+    ports_declared {
+        let declaring = |port: u16| {
+            let mut pod = agent_pod("declares", NAMESPACE);
+            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": port}]);
+            would_start(&pod)
+        };
+        control(declaring(9913));
+        all(vec![
+            stopped(declaring(9911), "the sidecar listens on 9911; set annotation agent-creds/port to a free port"),
+            stopped(declaring(9912), "the sidecar listens on 9912; set annotation agent-creds/metrics-port to a free port"),
+        ])
+    }
+    /// Another container that listens on a port of the running sidecar, on loopback and on all addresses
+    ports_taken_beside {
+        control(inside(&listening(9913)));
+        let everywhere = listening(9911).replace("127.0.0.1", "0.0.0.0");
+        all([listening(9911), everywhere, listening(9912)].map(|script| stopped(inside(&script), "Address already in use")).into())
+    }
+    /// An init container, written first, that takes the ports before the sidecar is there
+    ports_taken_by_an_init_container {
+        let mut pod = agent_pod("early", NAMESPACE);
+        let script = format!("({}); echo \"nc: $?\"; ({}) && echo free", listening(9911), listening(9913));
+        pod["spec"]["initContainers"] = json!([{"name": "squatter", "image": IMAGE, "command": ["sh", "-c", script]}]);
+        started(&pod, "early");
+        let stored = get(&["pod", "early", "--namespace", NAMESPACE]);
+        assert_eq!(stored["spec"]["initContainers"][0]["name"], "agent-creds", "the sidecar goes first");
+        let met = said(&["logs", "early", "--container", "squatter", "--namespace", NAMESPACE]);
+        gone("early", NAMESPACE);
+        let log = control(met);
+        assert!(log.contains("free"), "the control: another port can be had: {log}");
+        stopped(Err(log), "Address already in use")
+    }
+    /// The ports taken in the moment after a crash (which only the node's administrator can bring about), and requests answered there
+    ports_taken_after_a_crash {
+        started(&agent_pod("crashed", NAMESPACE), "crashed");
+        let good = "wget -q -O - --header \"Authorization: Bearer $(cat $AGENT_CREDS_KEY_FILE)\" $AGENT_CREDS_URL/v1/grants";
+        control(in_pod("crashed", "agent", &format!("{good} | grep pagerduty")));
+        control(in_pod("crashed", "agent", SQUAT));
+        Process::sidecar("crashed", NAMESPACE).kill(Signal::KILL);
+        // It says so and ends, again and again, and never listens elsewhere; the kubelet never calls it started.
+        let log = eventually(START, || {
+            let status = sidecar_status("crashed", NAMESPACE);
+            let log = said(&["logs", "crashed", "--container", "agent-creds", "--previous", "--namespace", NAMESPACE]).unwrap_or_default();
+            let taken = log.contains("another container of the pod has taken it") || status.to_string().contains("has taken it");
+            if taken && status["started"] != true { Ok(log) } else { Err(format!("{status} {log}")) }
+        });
+        let answer = control(in_pod("crashed", "agent", good));
+        assert!(answer.contains("impostor"), "the control: the impostor answers the agent, which it can only deceive itself with: {answer}");
+        // And nobody but the agent itself ever asked the impostor.
+        let heard = control(in_pod("crashed", "agent", "grep -v 127.0.0.1 /tmp/heard || true"));
+        assert!(!heard.contains("url:"), "{heard}");
+        gone("crashed", NAMESPACE);
+        stopped(Err(format!("{log}has taken it")), "has taken it")
+    }
+    /// Probes answered by an impostor on both ports while the sidecar cannot start
+    probes_by_an_impostor {
+        let mut pod = agent_pod("probed", NAMESPACE);
+        pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 8080}]);
+        started(&pod, "probed");
+        let sidecar = &get(&["pod", "probed", "--namespace", NAMESPACE])["spec"]["initContainers"][0];
+        for probe in ["startupProbe", "livenessProbe"] {
+            assert_eq!(sidecar[probe]["exec"]["command"][0], "/agent-creds-sidecar", "over its own socket: {sidecar}");
+        }
+        assert_eq!(sidecar_status("probed", NAMESPACE)["started"], true, "the control: the sidecar itself passes");
+        control(in_pod("probed", "agent", SQUAT));
+        Process::sidecar("probed", NAMESPACE).kill(Signal::KILL);
+        eventually(START, || {
+            let status = sidecar_status("probed", NAMESPACE);
+            if status["restartCount"].as_i64() >= Some(2) && status["started"] != true { Ok(()) } else { Err(status.to_string()) }
+        });
+        let answer = control(in_pod("probed", "agent", "wget -q -O - http://127.0.0.1:9912/grants"));
+        assert!(answer.contains("impostor"), "both ports answer with 200: {answer}");
+        gone("probed", NAMESPACE);
+        Outcome::Stopped("probes are asked over a socket in a volume that only the sidecar has".to_owned())
+    }
+}

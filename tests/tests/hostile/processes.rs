@@ -1,0 +1,178 @@
+//! The sidecar's process: its memory, environment and life, from the agent's containers and from one step nearer.
+
+use std::process::Command;
+
+use agent_creds_tests::cluster::get;
+use serde_json::json;
+
+use crate::agent::{NAMESPACE, in_pod, inside};
+use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::pods::{Process, ROOTED, agent_pod, plain, would_start};
+use crate::scan::{clean, lasting};
+
+/// A command on the node as this user, in all namespaces of the node: as if a container shared the sidecar's processes.
+fn as_user(user: u32, command: &[&str]) -> Met {
+    let ids = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
+    let output = Command::new("setpriv").args(ids).args(command).output().expect("setpriv");
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    if output.status.success() { Ok(text) } else { Err(text) }
+}
+
+/// The agent's own first process.
+fn agent() -> Process {
+    Process::of(&get(&["pod", "agent", "--namespace", NAMESPACE])["status"]["containerStatuses"][0])
+}
+
+const SIDECAR_USER: u32 = 54911;
+
+attempts! {
+    /// The sidecar's process found in /proc, by an agent and by root in its container
+    processes_seen {
+        let look = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done; cat /proc/[0-9]*/environ | tr '\\0' '\\n'";
+        for met in [inside(look), in_pod(&ROOTED, "agent", look)] {
+            let seen = control(met);
+            assert!(seen.contains("sleep 2147483647"), "the control: the container's own are seen: {seen}");
+            assert!(!seen.contains("agent-creds-sidecar"), "{seen}");
+        }
+        let cmdline = String::from_utf8_lossy(&Process::sidecar("agent", NAMESPACE).read("cmdline")).into_owned();
+        assert!(cmdline.contains("agent-creds-sidecar"), "the control: on the node it is seen");
+        Outcome::Stopped("containers do not share processes".to_owned())
+    }
+    /// A pod with shareProcessNamespace
+    processes_shared {
+        let mut pod = agent_pod("shares", NAMESPACE);
+        pod["spec"]["shareProcessNamespace"] = json!(true);
+        control(would_start(&plain(pod.clone())));
+        stopped(would_start(&pod), "every container could read the sidecar's memory through /proc; remove it")
+    }
+    /// The node's processes, network or IPC asked for
+    host_namespaces {
+        let asking = |key: &str| {
+            let mut pod = agent_pod("host", NAMESPACE);
+            pod["spec"][key] = json!(true);
+            pod
+        };
+        control(would_start(&agent_pod("host", NAMESPACE)));
+        all(["hostPID", "hostNetwork", "hostIPC"].map(|key| stopped(would_start(&asking(key)), "the pod would share the node's; remove it")).into())
+    }
+    /// A container of the pod that runs as the sidecar's user, set on the container and on the pod
+    user_of_the_sidecar {
+        let mut own = agent_pod("twin", NAMESPACE);
+        own["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": SIDECAR_USER});
+        let mut whole = agent_pod("twin", NAMESPACE);
+        whole["spec"]["securityContext"] = json!({"runAsUser": SIDECAR_USER});
+        let mut other = own.clone();
+        other["spec"]["containers"][0]["securityContext"]["runAsUser"] = json!(SIDECAR_USER + 1);
+        control(would_start(&other));
+        all(vec![stopped(would_start(&own), "54911 is the sidecar's user"), stopped(would_start(&whole), "54911 is the sidecar's user")])
+    }
+    /// A privileged container, SYS_PTRACE and SYS_ADMIN, and the node's /proc and kubelet folders as volumes
+    privileges_asked_for {
+        let base = || agent_pod("strong", NAMESPACE);
+        control(would_start(&base()));
+        let with = |context: serde_json::Value| { let mut pod = base(); pod["spec"]["containers"][0]["securityContext"] = context; would_start(&pod) };
+        let mounting = |path: &str| {
+            let mut pod = base();
+            pod["spec"]["volumes"] = json!([{"name": "node", "hostPath": {"path": path}}]);
+            would_start(&pod)
+        };
+        all(vec![
+            stopped(with(json!({"privileged": true})), "spec.containers[0].securityContext.privileged"),
+            stopped(with(json!({"capabilities": {"add": ["SYS_PTRACE"]}})), "spec.containers[0].securityContext.capabilities"),
+            stopped(with(json!({"capabilities": {"add": ["SYS_ADMIN"]}})), "spec.containers[0].securityContext.capabilities"),
+            stopped(mounting("/proc"), "spec.volumes[0]"),
+            stopped(mounting("/var/lib/kubelet"), "spec.volumes[0]"),
+        ])
+    }
+    /// Signals to every process that the agent and root in its container can name
+    signals {
+        let before = crate::pods::sidecar_status("rooted", NAMESPACE);
+        let sidecar = Process::sidecar(&ROOTED, NAMESPACE).pid();
+        let own = "sleep 99 & kill -9 $!; wait $! 2>/dev/null; echo ended $?";
+        assert!(control(in_pod(&ROOTED, "agent", own)).contains("ended 137"), "the control: its own processes end");
+        let met = in_pod(&ROOTED, "agent", &format!("kill -9 {sidecar}"));
+        let outcome = stopped(met, "No such process");
+        control(in_pod(&ROOTED, "agent", "for p in $(seq 2 400); do [ $p = $$ ] || kill -TERM $p 2>/dev/null; done; true"));
+        let after = crate::pods::sidecar_status("rooted", NAMESPACE);
+        assert_eq!((&before["containerID"], &before["restartCount"]), (&after["containerID"], &after["restartCount"]));
+        outcome
+    }
+    /// ptrace and /proc by a process of the sidecar's own user that shares its processes (which admission refuses, too)
+    memory_by_its_own_user {
+        let files = ["environ", "mem", "maps", "fd", "root/run/agent-creds-spool", "cwd/run"];
+        let pid = Process::sidecar("agent", NAMESPACE).pid();
+        let own = agent().pid();
+        // The agent's `sleep` is as dumpable as any program, and its user's.
+        control(as_user(1000, &["busybox", "cat", &format!("/proc/{own}/environ")]));
+        let reading = |file: &str| {
+            let path = format!("/proc/{pid}/{file}");
+            let command = if file == "mem" || file == "environ" || file == "maps" { "cat" } else { "ls" };
+            stopped(as_user(SIDECAR_USER, &["busybox", command, &path]), "Permission denied")
+        };
+        all(files.map(reading).into())
+    }
+    /// A core file of the sidecar
+    core_dumped {
+        let limit = |process: &Process| {
+            let text = String::from_utf8(process.read("limits")).expect("text");
+            let line = text.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+            line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_ne!(limit(&agent()), ["0", "0"], "the control: another process may");
+        assert_eq!(limit(&Process::sidecar("agent", NAMESPACE)), ["0", "0"]);
+        crate::pods::started(&agent_pod("dumps", NAMESPACE), "dumps");
+        let sidecar = Process::sidecar("dumps", NAMESPACE);
+        let folders = ["/", "/run/agent-creds", "/run/agent-creds-spool"].map(|folder| sidecar.inside(folder));
+        let held: Vec<_> = folders.iter().map(|folder| std::fs::File::open(folder).expect("a folder of the sidecar")).collect();
+        sidecar.kill(rustix::process::Signal::SEGV);
+        let status = agent_creds_tests::cluster::eventually(agent_creds_tests::platform::START, || {
+            let status = crate::pods::sidecar_status("dumps", NAMESPACE);
+            if status["lastState"]["terminated"].is_object() { Ok(status) } else { Err(status.to_string()) }
+        });
+        assert_eq!(status["lastState"]["terminated"]["exitCode"], 139, "it ended by that signal: {status}");
+        for folder in held {
+            use std::os::fd::AsRawFd as _;
+            let names = std::fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd())).expect("its files");
+            let core = names.flatten().map(|entry| entry.file_name()).find(|name| name.to_string_lossy().starts_with("core"));
+            assert_eq!(core, None);
+        }
+        crate::pods::gone("dumps", NAMESPACE);
+        Outcome::Stopped("no core files: their limit is 0, and the process is not dumpable".to_owned())
+    }
+    /// nsenter into other namespaces, as the agent and as root in its container
+    namespaces_entered {
+        control(in_pod(&ROOTED, "agent", "ls -l /proc/1/ns/net"));
+        all(vec![
+            stopped(inside("nsenter -t 1 -m -n -p ls /"), "Operation not permitted"),
+            stopped(in_pod(&ROOTED, "agent", "nsenter -t 1 -m ls /"), "Operation not permitted"),
+            stopped(in_pod(&ROOTED, "agent", "unshare -m true"), "Operation not permitted"),
+        ])
+    }
+    /// The node's devices, made by root in the container with the runtime's default capabilities
+    devices {
+        control(in_pod(&ROOTED, "agent", "mknod /tmp/null c 1 3 && echo x >/tmp/null"));
+        let device = std::fs::read_to_string("/proc/partitions").expect("the node's disks");
+        let (major, minor) = device.lines().skip(2).find_map(|line| { let mut words = line.split_whitespace(); Some((words.next()?.to_owned(), words.next()?.to_owned())) }).expect("a disk");
+        all(vec![
+            stopped(in_pod(&ROOTED, "agent", &format!("mknod /tmp/disk b {major} {minor} && dd if=/tmp/disk of=/dev/null bs=512 count=1")), "Operation not permitted"),
+            stopped(in_pod(&ROOTED, "agent", "mknod /tmp/mem c 1 1 && dd if=/tmp/mem of=/dev/null bs=512 count=1"), "Operation not permitted"),
+        ])
+    }
+    /// The sidecar frozen or starved through its cgroup, and the node taken through core_pattern, by root in the container
+    cgroups_and_kernel_settings {
+        control(in_pod(&ROOTED, "agent", "ls /sys/fs/cgroup && cat /proc/sys/kernel/core_pattern"));
+        let writes = ["mkdir /sys/fs/cgroup/memory/x", "echo '|/tmp/x' >/proc/sys/kernel/core_pattern", "echo 1 >/proc/sys/vm/drop_caches"];
+        all(writes.map(|script| stopped(in_pod(&ROOTED, "agent", script), "Read-only file system")).into())
+    }
+    /// Environment and arguments of every process of the pod, the sidecar's included
+    environment_and_arguments {
+        let sidecar = Process::sidecar("agent", NAMESPACE);
+        let agent = agent();
+        let all = [sidecar.read("environ"), sidecar.read("cmdline"), agent.read("environ"), agent.read("cmdline")].concat();
+        let text = String::from_utf8_lossy(&all).into_owned();
+        assert!(text.contains("--grant=pagerduty=") && text.contains("AGENT_CREDS_URL="), "the control: they are there");
+        clean(&text, &lasting());
+        Outcome::Stopped("configuration alone; what lasts is in memory".to_owned())
+    }
+}
