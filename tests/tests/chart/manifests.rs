@@ -47,7 +47,8 @@ fn the_example_fits_together() {
     let credential = &only(&grants, "ServiceAccount")["metadata"]["name"];
     assert_eq!(*credential, format!("{account}-creds"), "the account that is meant where none is named");
     let named = |kind: &str, name: &str| {
-        let found = super::of_kind(&grants, kind).into_iter().find(|object| object["metadata"]["name"] == name);
+        let found =
+            super::of_kind(&grants, kind).into_iter().find(|object| object["metadata"]["name"] == name);
         found.unwrap_or_else(|| panic!("no {kind} {name}")).clone()
     };
     let reads = format!("agent-creds-{account}-creds");
