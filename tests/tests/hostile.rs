@@ -9,14 +9,14 @@ mod agent;
 mod attempt;
 #[path = "hostile/caller_key.rs"]
 mod caller_key;
-#[path = "hostile/floods.rs"]
-mod floods;
 #[path = "hostile/given_away.rs"]
 mod given_away;
 #[path = "hostile/local.rs"]
 mod local;
 #[path = "hostile/network.rs"]
 mod network;
+#[path = "hostile/overload.rs"]
+mod overload;
 #[path = "hostile/pods.rs"]
 mod pods;
 #[path = "hostile/ports.rs"]

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use agent_creds_tests::cluster::{kubectl, pipe};
-use agent_creds_tests::platform::{ACCOUNT, GRANT, Platform, START, grant_of, why};
-use serde_json::json;
+use agent_creds_tests::platform::{ACCOUNT, Platform, START, grant_of, why};
+use serde_json::{Value, json};
 
 use crate::attempt::Met;
 
@@ -12,18 +12,18 @@ use crate::attempt::Met;
 pub(crate) const NAMESPACE: &str = "hostile";
 /// Where the platform lets agents have NET_RAW and NET_ADMIN.
 pub(crate) const OPEN: &str = "hostile-open";
-/// A container with busybox, its applets, and kubectl; user 1000.
-pub(crate) const IMAGE: &str = "localhost/hostile-agent:1";
 /// A grant Secret with a mistake in it.
 pub(crate) const CARELESS: &str = "devops-agent-careless";
+/// A container with busybox, its applets, and kubectl; user 1000.
+pub(crate) const IMAGE: &str = "localhost/hostile-agent:1";
 /// The injected pod of most attempts.
 const POD: &str = "agent";
 
 /// The installed platform, with the agent in it.
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
-    let mut grants = grant_of(NAMESPACE);
-    grants["secrets"] = json!([GRANT, CARELESS]);
-    let platform = Platform::install(&[NAMESPACE, OPEN], &[grants, grant_of(OPEN)]);
+    let mut own = grant_of(NAMESPACE);
+    own["secrets"].as_array_mut().expect("names").push(CARELESS.into());
+    let platform = Platform::install(&[NAMESPACE, OPEN], &[own, grant_of(OPEN)]);
     platform.log_in(NAMESPACE);
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}});
     let bound = |name: &str, role: &str| {
@@ -34,16 +34,6 @@ pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
         })
     };
-    let agent = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": POD, "namespace": NAMESPACE,
-            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
-        "spec": {
-            "serviceAccountName": ACCOUNT,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
-        },
-    });
     // As in the mission: the agent itself may look at its namespace, and people near it may edit.
     let objects = [
         account(ACCOUNT),
@@ -52,14 +42,34 @@ pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
         bound(ACCOUNT, "view"),
         bound("viewer", "view"),
         bound("editor", "edit"),
-        agent,
+        agent_pod(POD, NAMESPACE),
     ];
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     pipe(&list.to_string(), &["apply"]).expect("making the agent");
-    let ready = ["wait", "--for=condition=Ready", "--timeout=90s", "pod/agent", "--namespace", NAMESPACE];
-    kubectl(&ready).unwrap_or_else(|error| panic!("{error} (not within {START:?})\n{}", why(NAMESPACE)));
+    await_ready(POD, NAMESPACE);
     platform
 });
+
+/// An annotated pod of the agent's account, with the one grant.
+pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace,
+            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
+        "spec": {
+            "serviceAccountName": ACCOUNT,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
+        },
+    })
+}
+
+/// Waits for a pod; with strict-start it has its tokens then.
+pub(crate) fn await_ready(pod: &str, namespace: &str) {
+    let pod = format!("pod/{pod}");
+    let ready = ["wait", "--for=condition=Ready", "--timeout=90s", &pod, "--namespace", namespace];
+    kubectl(&ready).unwrap_or_else(|error| panic!("{error} (not within {START:?})\n{}", why(namespace)));
+}
 
 /// A shell command in the agent's container, with its environment and token. `k` is kubectl as the agent's account.
 pub(crate) fn inside(script: &str) -> Met {
@@ -69,11 +79,11 @@ pub(crate) fn inside(script: &str) -> Met {
 
 /// The same in another container of the namespace.
 pub(crate) fn in_pod(pod: &str, container: &str, script: &str) -> Met {
-    in_namespace(NAMESPACE, pod, container, script)
+    in_pod_of(NAMESPACE, pod, container, script)
 }
 
-/// The same in a container of any namespace.
-pub(crate) fn in_namespace(namespace: &str, pod: &str, container: &str, script: &str) -> Met {
+/// The same in another namespace.
+pub(crate) fn in_pod_of(namespace: &str, pod: &str, container: &str, script: &str) -> Met {
     let script = format!(
         "S=/var/run/secrets/kubernetes.io/serviceaccount\n\
          k() {{ kubectl --server=https://kubernetes.default.svc --certificate-authority=$S/ca.crt --token=\"$(cat $S/token)\" \"$@\"; }}\n\

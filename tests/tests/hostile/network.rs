@@ -3,10 +3,10 @@
 use agent_creds_tests::cluster::{SYSTEM, kubectl};
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, inside};
+use crate::agent::{NAMESPACE, agent_pod, inside};
 use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
 use crate::local::written;
-use crate::pods::{NEIGHBOUR, agent_pod};
+use crate::pods::NEIGHBOUR;
 use crate::scan::{clean, lasting};
 
 /// The address of a pod.
@@ -52,29 +52,11 @@ attempts! {
             .map(|path| stopped(fetched(&format!("http://{other}:9912/{path}")), "404 Not Found"))
             .into())
     }
-    /// The kubelet's port: its pods, a command in the sidecar, the sidecar's log, with the agent's token
-    kubelet {
-        let raw = |path: &str| inside(&format!("k --server=https://10.99.0.1:10250 --insecure-skip-tls-verify --certificate-authority= get --raw '{path}'"));
-        control(inside("nc -z -w 3 10.99.0.1 10250"));
-        all(vec![
-            stopped(raw("/pods"), "Forbidden"),
-            stopped(raw("/containerLogs/hostile/agent/agent-creds"), "Forbidden"),
-            stopped(raw("/exec/hostile/agent/agent-creds?command=/agent-creds-sidecar&output=1"), "Forbidden"),
-        ])
-    }
-    /// The kubelet's port without a token, and its old read-only port
-    kubelet_anonymous {
-        control(inside("nc -z -w 3 10.99.0.1 10250"));
-        all(vec![
-            stopped(fetched("https://10.99.0.1:10250/pods"), "401 Unauthorized"),
-            stopped(fetched("http://10.99.0.1:10255/pods"), "Connection refused"),
-        ])
-    }
     /// Ports of the control plane and of the node's runtime
     control_plane_ports {
         control(inside("nc -z -w 3 10.96.0.1 443"));
-        // etcd, its peers, containerd's metrics, scheduler, controller manager
-        all([2379, 2380, 1338, 10257, 10259].map(|port| stopped(fetched(&format!("http://10.99.0.1:{port}/")), "Connection refused")).into())
+        // etcd, its peers, containerd's metrics, the kubelet's old read-only port, scheduler, controller manager
+        all([2379, 2380, 1338, 10255, 10257, 10259].map(|port| stopped(fetched(&format!("http://10.99.0.1:{port}/")), "Connection refused")).into())
     }
     /// The API server without a token, and as anonymous with the rights of nobody
     api_anonymous {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use agent_creds_tests::cluster::{get, kubectl, pipe};
-use agent_creds_tests::platform::{ACCOUNT, why};
+use agent_creds_tests::platform::ACCOUNT;
 use serde_json::{Value, json};
 
-use crate::agent::{IMAGE, NAMESPACE, OPEN, PLATFORM};
+use crate::agent::{NAMESPACE, OPEN, PLATFORM, agent_pod, await_ready};
 use crate::attempt::Met;
 
 /// A second pod of the same agent.
@@ -47,26 +47,6 @@ pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
     Capable { refused, pod: started(&pod, "agent") }
 });
 
-/// A pod as the agent's author writes it.
-pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace,
-            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
-        "spec": {
-            "serviceAccountName": ACCOUNT,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
-        },
-    })
-}
-
-/// The same without the annotation that asks for a sidecar.
-pub(crate) fn plain(mut pod: Value) -> Value {
-    pod["metadata"]["annotations"] = json!({});
-    pod
-}
-
 /// What the API server says to a pod, without making it.
 pub(crate) fn would_start(pod: &Value) -> Met {
     LazyLock::force(&PLATFORM);
@@ -78,8 +58,7 @@ pub(crate) fn started<'a>(pod: &Value, name: &'a str) -> &'a str {
     LazyLock::force(&PLATFORM);
     let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
     pipe(&pod.to_string(), &["apply"]).unwrap_or_else(|error| panic!("making {name}: {error}"));
-    let ready = ["wait", "--for=condition=Ready", "--timeout=90s", "pod", name, "--namespace", namespace];
-    kubectl(&ready).unwrap_or_else(|error| panic!("{error}\n{}", why(namespace)));
+    await_ready(name, namespace);
     name
 }
 

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::agent::{OPEN, in_namespace, in_pod};
+use crate::agent::{OPEN, in_pod, in_pod_of};
 use crate::attempt::{Outcome, attempts, control, stopped};
 use crate::local::{token_with, written};
 use crate::pods::{CAPABLE, ROOTED};
@@ -11,7 +11,7 @@ use crate::scan::{clean, lasting};
 
 /// A shell command as root with NET_RAW and NET_ADMIN.
 pub(crate) fn capable(script: &str) -> crate::attempt::Met {
-    in_namespace(OPEN, CAPABLE.pod, "agent", script)
+    in_pod_of(OPEN, CAPABLE.pod, "agent", script)
 }
 
 /// What a sniffer sees while the agent asks for a token on loopback with its key, during some refreshes.
@@ -31,7 +31,7 @@ attempts! {
     capabilities_not_allowed {
         // Once the platform allowed them the same pod runs.
         let capable = &*CAPABLE;
-        control(in_namespace(OPEN, capable.pod, "agent", "ip link show lo"));
+        control(in_pod_of(OPEN, capable.pod, "agent", "ip link show lo"));
         stopped(capable.refused.clone(), "allowCapabilities")
     }
     /// Every packet of the pod sniffed during refreshes, for what lasts

@@ -3,11 +3,10 @@
 use std::process::Command;
 
 use agent_creds_tests::cluster::get;
-use serde_json::json;
 
-use crate::agent::{NAMESPACE, in_pod, inside};
+use crate::agent::{NAMESPACE, agent_pod, in_pod, inside};
 use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
-use crate::pods::{Process, ROOTED, agent_pod, plain, would_start};
+use crate::pods::{Process, ROOTED};
 use crate::scan::{clean, lasting};
 
 /// A command on the node as this user, in all namespaces of the node: as if a container shared the sidecar's processes.
@@ -38,52 +37,6 @@ attempts! {
         let cmdline = String::from_utf8_lossy(&Process::sidecar("agent", NAMESPACE).read("cmdline")).into_owned();
         assert!(cmdline.contains("agent-creds-sidecar"), "the control: on the node it is seen");
         Outcome::Stopped("containers do not share processes".to_owned())
-    }
-    /// A pod with shareProcessNamespace
-    processes_shared {
-        let mut pod = agent_pod("shares", NAMESPACE);
-        pod["spec"]["shareProcessNamespace"] = json!(true);
-        control(would_start(&plain(pod.clone())));
-        stopped(would_start(&pod), "every container could read the sidecar's memory through /proc; remove it")
-    }
-    /// The node's processes, network or IPC asked for
-    host_namespaces {
-        let asking = |key: &str| {
-            let mut pod = agent_pod("host", NAMESPACE);
-            pod["spec"][key] = json!(true);
-            pod
-        };
-        control(would_start(&agent_pod("host", NAMESPACE)));
-        all(["hostPID", "hostNetwork", "hostIPC"].map(|key| stopped(would_start(&asking(key)), "the pod would share the node's; remove it")).into())
-    }
-    /// A container of the pod that runs as the sidecar's user, set on the container and on the pod
-    user_of_the_sidecar {
-        let mut own = agent_pod("twin", NAMESPACE);
-        own["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": SIDECAR_USER});
-        let mut whole = agent_pod("twin", NAMESPACE);
-        whole["spec"]["securityContext"] = json!({"runAsUser": SIDECAR_USER});
-        let mut other = own.clone();
-        other["spec"]["containers"][0]["securityContext"]["runAsUser"] = json!(SIDECAR_USER + 1);
-        control(would_start(&other));
-        all(vec![stopped(would_start(&own), "54911 is the sidecar's user"), stopped(would_start(&whole), "54911 is the sidecar's user")])
-    }
-    /// A privileged container, SYS_PTRACE and SYS_ADMIN, and the node's /proc and kubelet folders as volumes
-    privileges_asked_for {
-        let base = || agent_pod("strong", NAMESPACE);
-        control(would_start(&base()));
-        let with = |context: serde_json::Value| { let mut pod = base(); pod["spec"]["containers"][0]["securityContext"] = context; would_start(&pod) };
-        let mounting = |path: &str| {
-            let mut pod = base();
-            pod["spec"]["volumes"] = json!([{"name": "node", "hostPath": {"path": path}}]);
-            would_start(&pod)
-        };
-        all(vec![
-            stopped(with(json!({"privileged": true})), "spec.containers[0].securityContext.privileged"),
-            stopped(with(json!({"capabilities": {"add": ["SYS_PTRACE"]}})), "spec.containers[0].securityContext.capabilities"),
-            stopped(with(json!({"capabilities": {"add": ["SYS_ADMIN"]}})), "spec.containers[0].securityContext.capabilities"),
-            stopped(mounting("/proc"), "spec.volumes[0]"),
-            stopped(mounting("/var/lib/kubelet"), "spec.volumes[0]"),
-        ])
     }
     /// Signals to every process that the agent and root in its container can name
     signals {
