@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use agent_creds_tests::cluster::{kubectl, pipe};
-use agent_creds_tests::platform::{ACCOUNT, Platform, START, grant_of, why};
+use agent_creds_tests::platform::{ACCOUNT, Platform, START, why};
 use serde_json::{Value, json};
 
+use crate::apart;
 use crate::attempt::Met;
 
 /// Where the agent is.
@@ -21,10 +22,10 @@ const POD: &str = "agent";
 
 /// The installed platform, with the agent in it.
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
-    let mut own = grant_of(NAMESPACE);
-    own["secrets"].as_array_mut().expect("names").push(CARELESS.into());
-    let platform = Platform::install(&[NAMESPACE, OPEN], &[own, grant_of(OPEN)]);
+    apart::namespace();
+    let platform = Platform::install(&[NAMESPACE, OPEN, apart::VAULT], &apart::grants());
     platform.log_in(NAMESPACE);
+    apart::settle(&platform);
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}});
     let bound = |name: &str, role: &str| {
         json!({
@@ -47,6 +48,7 @@ pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     pipe(&list.to_string(), &["apply"]).expect("making the agent");
     await_ready(POD, NAMESPACE);
+    await_ready(POD, apart::APART);
     platform
 });
 

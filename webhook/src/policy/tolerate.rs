@@ -8,18 +8,23 @@ const LONGEST: usize = 200;
 
 /// Fields that Kubernetes has had all along and that we do not write: no newer version adds one of them by itself, and each
 /// would give somebody a say in what the sidecar does.
-const OLD: [&str; 22] = [
+const OLD: [&str; 28] = [
     "add",
+    "appArmorProfile",
     "claims",
     "downwardAPI",
     "env",
     "envFrom",
     "configMap",
     "grpc",
+    "hostIP",
     "hostPath",
+    "hostPort",
     "httpGet",
     "mountPropagation",
     "postStart",
+    "readinessProbe",
+    "seLinuxOptions",
     "secret",
     "stdin",
     "stdinOnce",
@@ -29,6 +34,7 @@ const OLD: [&str; 22] = [
     "tty",
     "valueFrom",
     "volumeDevices",
+    "windowsOptions",
     "workingDir",
     "clusterTrustBundle",
 ];

@@ -1,0 +1,133 @@
+//! Tokens for `POST /identity`: the kubelet's own, and such as the cluster's signing key would make; and what the identity
+//! server says to who shows them, outside and in its log.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use agent_creds_tests::cluster::{SYSTEM, command, directory, eventually, get, kubectl};
+use agent_creds_tests::platform::ACCOUNT;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::agent::NAMESPACE;
+use crate::attempt::{Met, Outcome};
+use crate::tunnel::{request, said};
+
+/// The identity server, as pods call it.
+pub(crate) const SERVER: &str = "agent-creds-identity.agent-creds-system.svc";
+
+/// Posts JSON from the agent's network; what is answered with 200 was successful.
+pub(crate) fn post(host: &str, path: &str, body: &str) -> Met {
+    let said = said(NAMESPACE, host, &request(host, path, "close", body));
+    if said.starts_with("HTTP/1.1 200") { Ok(said) } else { Err(said) }
+}
+
+/// Shows a token to the identity server, from the network of the agent of a namespace.
+pub(crate) fn shown_in(namespace: &str, token: &str) -> Met {
+    let body = json!({ "token": token }).to_string();
+    let said = said(namespace, SERVER, &request(SERVER, "/identity", "close", &body));
+    if said.starts_with("HTTP/1.1 200") { Ok(said) } else { Err(said) }
+}
+
+/// Shows a token to the identity server, from the agent's network.
+pub(crate) fn shown(token: &str) -> Met {
+    shown_in(NAMESPACE, token)
+}
+
+/// That a token is refused for this reason, which stands in the server's log alone: outside all refusals read the same.
+#[track_caller]
+pub(crate) fn refused(token: &str, reason: &str) -> Outcome {
+    refused_for(token, &[reason])
+}
+
+/// The same where the API server's memory of a token (ten seconds) decides which of these reasons it is.
+#[track_caller]
+pub(crate) fn refused_for(token: &str, reasons: &[&str]) -> Outcome {
+    let told = || reasons.iter().map(|reason| told(reason)).sum::<usize>();
+    let reason = reasons.join(" or ");
+    let before = told();
+    let said = shown(token).expect_err("a refusal");
+    let plain = said.contains("HTTP/1.1 403") && said.ends_with(r#"{"error":"access_denied"}"#);
+    assert!(plain, "{reason}: {said}");
+    told_more(told, before);
+    Outcome::Stopped(format!("403, in the log: {reason}"))
+}
+
+/// How many lines of the identity server's logs have this reason.
+pub(crate) fn told(reason: &str) -> usize {
+    let words = format!("\"reason\":\"{reason}\"");
+    log().lines().filter(|line| line.contains(&words)).count()
+}
+
+/// Waits for one more.
+#[track_caller]
+pub(crate) fn tells(reason: &str, before: usize) {
+    told_more(|| told(reason), before);
+}
+
+#[track_caller]
+fn told_more(told: impl Fn() -> usize, before: usize) {
+    eventually(Duration::from_secs(60), || match told() {
+        now if now > before => Ok(()),
+        _ => Err(format!("no line with that reason; the last ones: {}", last(&log()))),
+    });
+}
+
+fn log() -> String {
+    let of_the_server = "app.kubernetes.io/component=identity";
+    kubectl(&["logs", "--namespace", SYSTEM, "--selector", of_the_server, "--tail=-1"]).expect("its log")
+}
+
+fn last(log: &str) -> String {
+    log.lines().rev().take(5).collect::<Vec<_>>().join("\n")
+}
+
+/// The token that the kubelet mounted in a pod's own volume of ours, or in one like it: read on the node.
+pub(crate) fn mounted(namespace: &str, pod: &str, volume: &str) -> String {
+    let uid =
+        get(&["pod", pod, "--namespace", namespace])["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let file = PathBuf::from(format!(
+        "/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/{volume}/identity-token"
+    ));
+    std::fs::read_to_string(file).expect("the token that the kubelet mounted")
+}
+
+/// The agent's sidecar's.
+pub(crate) fn genuine() -> String {
+    mounted(NAMESPACE, "agent", "agent-creds-identity")
+}
+
+/// What a token says that the kubelet asks for, for the agent's pod.
+pub(crate) fn claims() -> Value {
+    let uid =
+        |kind: &str, name: &str| get(&[kind, name, "--namespace", NAMESPACE])["metadata"]["uid"].clone();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    json!({
+        "aud": ["agent-creds"],
+        "iss": "https://kubernetes.default.svc.cluster.local",
+        "sub": format!("system:serviceaccount:{NAMESPACE}:{ACCOUNT}"),
+        "iat": now - 10, "nbf": now - 10, "exp": now + 3600,
+        "kubernetes.io": {
+            "namespace": NAMESPACE,
+            "pod": {"name": "agent", "uid": uid("pod", "agent")},
+            "serviceaccount": {"name": ACCOUNT, "uid": uid("serviceaccount", ACCOUNT)},
+        },
+    })
+}
+
+/// Claims, signed with a key as the API server signs them.
+pub(crate) fn signed(claims: &Value, key: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(&json!({"alg": "RS256", "typ": "JWT"})), part(claims));
+    let arguments = ["dgst", "-sha256", "-sign", key, "-binary"];
+    let output = command(OsStr::new("openssl"), &arguments, &text);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(output.stdout))
+}
+
+/// The cluster's own key.
+pub(crate) fn cluster_key() -> String {
+    directory().join("keys/service-account.key").to_str().expect("UTF-8").to_owned()
+}

@@ -1,0 +1,211 @@
+//! Pods made by hand that look like an injected one, by who has `edit`. All of admission is asked, and nothing is stored where
+//! admission alone has to stop it.
+
+use agent_creds_tests::cluster::get;
+use agent_creds_tests::platform::ACCOUNT;
+use serde_json::{Value, json};
+
+use crate::agent::{NAMESPACE, agent_pod, await_ready};
+use crate::apart::{APART, CREDENTIAL, VAULT};
+use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::exchange::{tells, told};
+use crate::people::{Person, copied, sidecar};
+
+/// Part of the sentence for what has our names and is something else.
+const NOT_OURS: &str = "not what the webhook adds under a name of its own";
+
+fn made(pod: &Value) -> Met {
+    Person::editor().would_create(pod)
+}
+
+/// What becomes of a copy of the agent's pod after a change, which without it may be made.
+fn changed(change: impl Fn(&mut Value), words: &str) -> Outcome {
+    let mut pod = copied();
+    control(made(&pod));
+    change(&mut pod);
+    stopped(made(&pod), words)
+}
+
+attempts! {
+    /// The sidecar's image, arguments and volumes, with all annotations but the seal
+    imitation_without_a_seal {
+        let unsealed = |pod: &mut Value| drop(pod["metadata"]["annotations"].as_object_mut().expect("annotations").remove("agent-creds/seal"));
+        let forged = |pod: &mut Value| pod["metadata"]["annotations"]["agent-creds/seal"] = json!("e30.e30.AAAA");
+        all(vec![
+            changed(unsealed, "the webhook adds this, with a seal, and there is none"),
+            changed(forged, "not a seal of this cluster's webhook"),
+        ])
+    }
+    /// The seal with one letter changed in its header, its payload and its code
+    seal_forged {
+        let outcomes = (0..3).map(|part| {
+            changed(
+                |pod| {
+                    let seal = pod["metadata"]["annotations"]["agent-creds/seal"].as_str().expect("a seal").to_owned();
+                    let mut parts: Vec<_> = seal.split('.').map(str::to_owned).collect();
+                    let other = if parts[part].as_bytes()[9] == b'A' { "B" } else { "A" };
+                    parts[part].replace_range(9..10, other);
+                    pod["metadata"]["annotations"]["agent-creds/seal"] = json!(parts.join("."));
+                },
+                "not a seal of this cluster's webhook",
+            )
+        });
+        all(outcomes.collect())
+    }
+    /// A copied seal, around a sidecar with another command, other arguments, or a shell
+    other_command {
+        all(vec![
+            changed(|pod| sidecar(pod)["command"] = json!(["/bin/sh", "-c", "cat /run/agent-creds-identity/*"]), NOT_OURS),
+            changed(|pod| sidecar(pod)["args"][3] = json!("--api-server=https://evil.example.com"), NOT_OURS),
+            changed(|pod| sidecar(pod)["args"].as_array_mut().expect("arguments").push(json!("--identity=pod")), NOT_OURS),
+        ])
+    }
+    /// A copied seal, around a sidecar with another image
+    other_image {
+        changed(|pod| sidecar(pod)["image"] = json!("localhost/hostile-agent:1"), NOT_OURS)
+    }
+    /// A copied seal, around a sidecar with a mount more, a library path, a file as environment
+    extra_mounts {
+        all(vec![
+            changed(
+                |pod| {
+                    pod["spec"]["volumes"].as_array_mut().expect("volumes").push(json!({"name": "mine", "emptyDir": {}}));
+                    sidecar(pod)["volumeMounts"].as_array_mut().expect("mounts").push(json!({"name": "mine", "mountPath": "/lib"}));
+                },
+                NOT_OURS,
+            ),
+            changed(|pod| sidecar(pod)["env"] = json!([{"name": "LD_PRELOAD", "value": "/run/agent-creds/x.so"}]), NOT_OURS),
+            changed(|pod| sidecar(pod)["envFrom"] = json!([{"configMapRef": {"name": "mine"}}]), NOT_OURS),
+        ])
+    }
+    /// A copied seal, around a sidecar whose probes and hooks run something
+    exec_probes {
+        let run = json!({"exec": {"command": ["/agent-creds-sidecar", "serve"]}});
+        all(vec![
+            changed(|pod| sidecar(pod)["livenessProbe"]["exec"]["command"] = run["exec"]["command"].clone(), NOT_OURS),
+            changed(|pod| sidecar(pod)["readinessProbe"] = run.clone(), "spec.initContainers[0].readinessProbe: "),
+            changed(|pod| sidecar(pod)["lifecycle"]["postStart"] = run.clone(), NOT_OURS),
+        ])
+    }
+    /// A copied seal, around a sidecar of another user, with capabilities, with a terminal, with a path for its last words
+    other_rights {
+        all(vec![
+            changed(|pod| sidecar(pod)["securityContext"]["runAsUser"] = json!(1000), NOT_OURS),
+            changed(|pod| sidecar(pod)["securityContext"]["capabilities"] = json!({"add": ["SETUID"]}), NOT_OURS),
+            changed(|pod| sidecar(pod)["stdin"] = json!(true), NOT_OURS),
+            changed(|pod| sidecar(pod)["terminationMessagePath"] = json!("/run/agent-creds-identity/api-token"), NOT_OURS),
+        ])
+    }
+    /// The identity volume widened to a Secret, to what else there is, or turned into an own one
+    other_volumes {
+        let source = |pod: &mut Value, source: Value| {
+            let mut volumes = pod["spec"]["volumes"].as_array_mut().expect("volumes").iter_mut();
+            let volume = volumes.find(|volume| volume["name"] == "agent-creds-identity").expect("the volume");
+            volume["projected"]["sources"].as_array_mut().expect("sources").push(source);
+        };
+        all(vec![
+            changed(|pod| source(pod, json!({"secret": {"name": "devops-agent-pagerduty"}})), NOT_OURS),
+            changed(|pod| source(pod, json!({"serviceAccountToken": {"audience": "vault", "path": "x"}})), NOT_OURS),
+        ])
+    }
+    /// A copied seal in a namespace whose agents have other grants
+    copied_seal_elsewhere {
+        let mut pod = copied();
+        control(made(&pod));
+        pod["metadata"]["namespace"] = json!(APART);
+        stopped(Person::editor_apart().would_create(&pod), "made for another pod: the namespace differs")
+    }
+    /// A copied seal in a pod of another account
+    copied_seal_of_another_account {
+        changed(|pod| pod["spec"]["serviceAccountName"] = json!("viewer"), "made for another pod: spec.serviceAccountName differs")
+    }
+    /// A copied seal with annotations that name other grants, or another credential account
+    copied_seal_with_other_annotations {
+        let words = "made for another pod: the agent-creds annotations differ";
+        all(vec![
+            changed(|pod| pod["metadata"]["annotations"]["agent-creds/grants"] = json!("steered"), words),
+            changed(|pod| pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(format!("{VAULT}/{CREDENTIAL}")), words),
+        ])
+    }
+    /// A copy of the whole pod without the annotation that has admission look at it; it runs, and its sidecar asks
+    imitation_past_admission {
+        let mut pod = copied();
+        pod["metadata"]["name"] = json!("past");
+        pod["metadata"]["annotations"].as_object_mut().expect("annotations").remove("agent-creds/inject");
+        // With strict-start it would never be ready; nor does it have to be.
+        let before = told("seal");
+        control(Person::editor().pipe(&pod, &["create"]));
+        tells("seal", before);
+        control(Person::editor().run(&["delete", "pod", "past", "--now"]));
+        // The same with the annotation is an injected pod, and gets its tokens.
+        let mut pod = copied();
+        pod["metadata"]["name"] = json!("copied");
+        control(Person::editor().pipe(&pod, &["create"]));
+        await_ready("copied", NAMESPACE);
+        control(Person::editor().run(&["delete", "pod", "copied", "--now"]));
+        Outcome::Stopped("its sidecar gets 403, in the log: seal".to_owned())
+    }
+    /// `kubectl debug --copy-to --share-processes`: a copy of the agent's pod whose containers see each other's memory
+    debug_copy {
+        control(made(&copied()));
+        let debug = ["debug", "agent", "--copy-to=debugged", "--share-processes", "--image=localhost/hostile-agent:1", "--container=look"];
+        let copies = [&["--attach=false"][..], &["--attach=false", "--keep-annotations", "--keep-labels"]];
+        all(copies.map(|more| stopped(Person::editor().run(&[&debug[..], more].concat()), NOT_OURS)).into())
+    }
+    /// An annotated pod that runs as the credential account, and one that names its own account for it
+    credential_account_itself {
+        let mut pod = agent_pod("own", NAMESPACE);
+        control(made(&pod));
+        pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(ACCOUNT);
+        let first = stopped(made(&pod), "is the credential account, which may read what lasts");
+        pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(CREDENTIAL);
+        pod["spec"]["serviceAccountName"] = json!(CREDENTIAL);
+        all(vec![first, stopped(made(&pod), "is the credential account, which may read what lasts")])
+    }
+    /// An annotated pod of an account without the right to assume, which names another agent's credential account
+    another_agents_grants {
+        let mut pod = agent_pod("stranger", APART);
+        pod["spec"]["serviceAccountName"] = json!("stranger");
+        pod["metadata"]["annotations"]["agent-creds/grants"] = json!("pagerduty=devops-agent-pagerduty");
+        pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(format!("{VAULT}/{CREDENTIAL}"));
+        let before = told("assume_missing");
+        control(Person::editor_apart().pipe(&pod, &["create"]));
+        tells("assume_missing", before);
+        control(Person::editor_apart().run(&["delete", "pod", "stranger", "--now"]));
+        // The account that may has it.
+        let agent = get(&["pod", "agent", "--namespace", APART]);
+        assert_eq!(agent["status"]["containerStatuses"][0]["ready"], json!(true));
+        Outcome::Stopped("403, in the log: assume_missing".to_owned())
+    }
+    /// Annotations that would set what the platform decides, and names of Secrets that are no grants or somebody else's
+    annotations_that_reach_further {
+        let with = |key: &str, value: &str| {
+            let mut pod = agent_pod("reaches", NAMESPACE);
+            pod["metadata"]["annotations"][key] = json!(value);
+            made(&pod)
+        };
+        control(with("agent-creds/port", "9921"));
+        all(vec![
+            stopped(with("agent-creds/image", "evil"), "no such annotation of agent-creds"),
+            stopped(with("agent-creds/identity-server", "https://evil.example.com"), "no such annotation of agent-creds"),
+            stopped(with("agent-creds/seal.tolerate", "container.env=[]"), "no such annotation of agent-creds"),
+            stopped(with("agent-creds/grants", "pagerduty=vault/devops-agent-pagerduty"), "annotation agent-creds/grants"),
+            stopped(with("agent-creds/grants", "pagerduty=devops-agent-pagerduty-state"), "annotation agent-creds/grants"),
+        ])
+    }
+    /// A mirror pod, which admission leaves alone, with the sidecar and somebody in its volumes
+    mirror_pod {
+        let mut pod = copied();
+        control(made(&pod));
+        pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = json!("0");
+        pod["spec"]["nodeName"] = json!("node");
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().expect("mounts")
+            .push(json!({"name": "agent-creds-identity", "mountPath": "/stolen"}));
+        let administrator = Person::administrator(NAMESPACE);
+        let first = stopped(administrator.would_create(&pod), "a mirror pod may not reference service accounts");
+        let spec = pod["spec"].as_object_mut().expect("a spec");
+        spec.remove("serviceAccountName");
+        spec.remove("serviceAccount");
+        all(vec![first, stopped(administrator.would_create(&pod), "a mirror pod may not")])
+    }
+}

@@ -1,0 +1,82 @@
+//! People and programs near the agent, by their rights in the cluster, and the pods that they make.
+
+use std::sync::LazyLock;
+
+use agent_creds_tests::cluster::{get, kubectl, pipe};
+use serde_json::{Value, json};
+
+use crate::agent::{NAMESPACE, PLATFORM};
+use crate::apart::APART;
+use crate::attempt::Met;
+
+/// Who asks the API server.
+pub(crate) struct Person {
+    namespace: &'static str,
+    /// kubectl's argument; the administrator has none.
+    token: Option<String>,
+}
+
+impl Person {
+    /// An account of a namespace, by a token of its own.
+    pub(crate) fn named(namespace: &'static str, account: &str) -> Self {
+        LazyLock::force(&PLATFORM);
+        let token = kubectl(&["create", "token", account, "--namespace", namespace]).expect("a token");
+        Self { namespace, token: Some(format!("--token={}", token.trim())) }
+    }
+
+    /// Who has the stock role `edit` where the agent is, and its grants too.
+    pub(crate) fn editor() -> Self {
+        Self::named(NAMESPACE, "editor")
+    }
+
+    /// Who has `edit` where an agent is whose grants are elsewhere.
+    pub(crate) fn editor_apart() -> Self {
+        Self::named(APART, "editor")
+    }
+
+    /// Who may do everything.
+    pub(crate) fn administrator(namespace: &'static str) -> Self {
+        LazyLock::force(&PLATFORM);
+        Self { namespace, token: None }
+    }
+
+    fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        let whose = self.token.as_deref().into_iter().chain(["--namespace", self.namespace]);
+        whose.chain(arguments.iter().copied()).collect()
+    }
+
+    /// kubectl.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Met {
+        kubectl(&self.arguments(arguments))
+    }
+
+    /// kubectl with an object on its standard input.
+    pub(crate) fn pipe(&self, object: &Value, arguments: &[&str]) -> Met {
+        pipe(&object.to_string(), &self.arguments(arguments))
+    }
+
+    /// Whether the API server would make this object, and what it would be then; all of admission is asked.
+    pub(crate) fn would_create(&self, object: &Value) -> Met {
+        self.pipe(object, &["create", "--dry-run=server", "--output=json"])
+    }
+}
+
+/// The agent's pod as a manifest that makes it again, with all that was injected.
+pub(crate) fn copied() -> Value {
+    LazyLock::force(&PLATFORM);
+    let mut pod = get(&["pod", "agent", "--namespace", NAMESPACE]);
+    let metadata = &mut pod["metadata"];
+    let (annotations, labels) = (metadata["annotations"].clone(), metadata["labels"].clone());
+    *metadata =
+        json!({"name": "copied", "namespace": NAMESPACE, "annotations": annotations, "labels": labels});
+    let object = pod.as_object_mut().expect("an object");
+    object.remove("status");
+    object["spec"].as_object_mut().expect("an object").remove("nodeName");
+    pod
+}
+
+/// The sidecar in a manifest.
+pub(crate) fn sidecar(pod: &mut Value) -> &mut Value {
+    let mut containers = pod["spec"]["initContainers"].as_array_mut().expect("init containers").iter_mut();
+    containers.find(|container| container["name"] == "agent-creds").expect("the sidecar")
+}

@@ -1,0 +1,170 @@
+//! The Secrets of a grant, rewritten by who has `edit` beside them, so that what lasts goes to a server of his own.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
+use agent_creds_tests::platform::GRANT;
+use agent_creds_tests::standin::Provider;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::agent::{NAMESPACE, PLATFORM, agent_pod, await_ready, in_pod};
+use crate::apart::STEERED;
+use crate::attempt::{Outcome, all, attempts, control};
+use crate::people::Person;
+
+/// An agent with a grant that may be broken, after a login of its own.
+fn begin() -> Person {
+    let person = Person::editor();
+    let mut secret = get(&["secret", GRANT, "--namespace", NAMESPACE]);
+    secret["metadata"] =
+        json!({"name": STEERED, "namespace": NAMESPACE, "labels": secret["metadata"]["labels"]});
+    secret["data"]["refresh_token"] = json!(STANDARD.encode(login()));
+    pipe(&secret.to_string(), &["apply", "--server-side", "--force-conflicts"]).expect("logging in");
+    kubectl(&["delete", "pod", "steered", "--namespace", NAMESPACE, "--ignore-not-found", "--now"])
+        .expect("deleted");
+    let mut pod = agent_pod("steered", NAMESPACE);
+    pod["metadata"]["annotations"]["agent-creds/grants"] = json!("steered");
+    pipe(&pod.to_string(), &["create"]).expect("making the pod");
+    await_ready("steered", NAMESPACE);
+    person
+}
+
+/// A refresh token of the provider.
+fn login() -> String {
+    PLATFORM.standin.seed(Provider::PagerDuty, NAMESPACE)
+}
+
+/// What the attacker writes into the grant Secret.
+fn rewrite(person: &Person, label: &str, data: &Value) {
+    let patch = json!({"metadata": {"labels": {"agent-creds/provider": label}}, "stringData": data});
+    control(person.run(&["patch", "secret", STEERED, "--patch", &patch.to_string()]));
+}
+
+/// What the sidecar says about the grant.
+fn grant() -> Value {
+    let script = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/grants";
+    let said = control(in_pod("steered", "agent", script));
+    let all: Value = serde_json::from_str(&said).expect("JSON");
+    all["grants"][0].clone()
+}
+
+/// Waits until the grant is in this state, for this reason.
+#[track_caller]
+fn becomes(state: &str, reason: &str) -> Value {
+    eventually(Duration::from_secs(60), || {
+        let grant = grant();
+        let is = grant["state"] == state && (reason.is_empty() || grant["reason"] == reason);
+        if is { Ok(grant) } else { Err(grant.to_string()) }
+    })
+}
+
+/// Somebody else's server on the network of the node; a connection to it is all that it wants to see.
+struct Attacker(TcpListener);
+
+impl Attacker {
+    fn listens() -> Self {
+        let listener = TcpListener::bind("10.99.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("not to wait");
+        Self(listener)
+    }
+
+    fn grant_yaml(&self) -> String {
+        let address = self.0.local_addr().expect("an address");
+        format!(
+            "token_url: https://{address}/token\nclient_auth: post\nallow_private: true\nscopes: [incidents.read]\n"
+        )
+    }
+
+    fn was_reached(&self) -> bool {
+        self.0.accept().is_ok()
+    }
+}
+
+attempts! {
+    /// `token_url`, `hosts` and `client_auth` of a built-in provider set in the grant Secret
+    hosts_of_a_built_in_provider {
+        let person = begin();
+        rewrite(&person, "pagerduty", &json!({"grant.yaml": "region: eu\nscopes: [incidents.read]\n"}));
+        becomes("ready", "");
+        let attacker = Attacker::listens();
+        let tries = [attacker.grant_yaml(), "hosts: [evil.example.com]\n".to_owned(), "client_auth: basic\n".to_owned()];
+        for file in tries {
+            rewrite(&person, "pagerduty", &json!({"grant.yaml": file}));
+            becomes("misconfigured", "grant_invalid");
+            rewrite(&person, "pagerduty", &json!({"grant.yaml": "scopes: [incidents.read]\n"}));
+            becomes("ready", "");
+        }
+        assert!(!attacker.was_reached());
+        Outcome::Stopped("grant_invalid: no grant changes the hosts of a built-in provider; nothing was sent".to_owned())
+    }
+    /// The grant turned into one of `oauth2` with another token_url, or into another client's, beside the living state
+    token_url_of_another_server {
+        let person = begin();
+        let attacker = Attacker::listens();
+        rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml()}));
+        becomes("misconfigured", "binding_changed");
+        rewrite(&person, "pagerduty", &json!({"grant.yaml": "scopes: [incidents.read]\n", "client_id": "another"}));
+        becomes("misconfigured", "binding_changed");
+        assert!(!attacker.was_reached(), "something was sent");
+        // With a login of its own the server is the grant's, and is asked.
+        rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
+        eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| grant().to_string()));
+        Outcome::Stopped("binding_changed: a refresh token is presented only where its login was; nothing was sent".to_owned())
+    }
+    /// The state Secret of another cluster put in the place of this one's, to have its refresh token spent twice
+    state_of_another_cluster {
+        let person = begin();
+        let name = format!("{STEERED}-state");
+        let replace = |change: &dyn Fn(&mut Value)| {
+            // The sidecar writes as well: again, where it was first.
+            eventually(Duration::from_secs(30), || {
+                let mut secret = get(&["secret", &name, "--namespace", NAMESPACE]);
+                let document = STANDARD.decode(secret["data"]["state"].as_str().expect("a state")).expect("base64");
+                let mut document: Value = serde_json::from_slice(&document).expect("JSON");
+                change(&mut document);
+                secret["data"]["state"] = json!(STANDARD.encode(document.to_string()));
+                person.pipe(&secret, &["replace"])
+            });
+        };
+        replace(&|document| assert!(document["home"]["cluster"].is_string(), "{document}"));
+        becomes("ready", "");
+        replace(&|document| {
+            document["home"]["cluster"] = json!("0".repeat(64));
+            document["home"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
+        });
+        let grant = eventually(Duration::from_secs(60), || {
+            let grant = grant();
+            if grant["reason"] == "foreign_state" { Ok(grant) } else { Err(grant.to_string()) }
+        });
+        assert!(grant["state"] != "ready", "{grant}");
+        // A login of its own helps.
+        rewrite(&person, "pagerduty", &json!({"refresh_token": login()}));
+        becomes("ready", "");
+        Outcome::Stopped("foreign_state: the state Secret was copied from another cluster; nothing is sent".to_owned())
+    }
+    /// The sidecar's writes led into a Secret that is not its state: the label taken away, the document replaced
+    state_that_is_none {
+        let person = begin();
+        let name = format!("{STEERED}-state");
+        let secret = ["secret", name.as_str()];
+        let outcome = |reason: &str| Outcome::Stopped(format!("{reason}: it is not overwritten"));
+        control(person.run(&[&["label"], &secret[..], &["agent-creds/state-of-", "--overwrite"]].concat()));
+        becomes("misconfigured", "state_invalid");
+        let before = control(person.run(&[&["get"], &secret[..], &["--output=jsonpath={.metadata.resourceVersion}"]].concat()));
+        // Until the last token has ended: by then it would have been written.
+        let token = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/token/steered";
+        eventually(Duration::from_secs(60), || match in_pod("steered", "agent", token) {
+            Ok(_) => Err("a token is served".to_owned()),
+            Err(_) => Ok(()),
+        });
+        let label = format!("agent-creds/state-of={STEERED}");
+        let after = control(person.run(&[&["get"], &secret[..], &["--output=jsonpath={.metadata.resourceVersion}"]].concat()));
+        assert_eq!(before, after);
+        control(person.run(&[&["label"], &secret[..], &[label.as_str()]].concat()));
+        becomes("ready", "");
+        all(vec![outcome("state_invalid")])
+    }
+}

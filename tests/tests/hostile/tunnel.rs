@@ -1,0 +1,80 @@
+//! TLS from the agent's own network: bytes go through `nc` in its container, and what they mean is known here alone. busybox
+//! has a TLS client too, but none that a server of today would talk to.
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock};
+
+use agent_creds_tests::cluster::{SYSTEM, get};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+
+use crate::agent::PLATFORM;
+
+/// `nc`, as a socket.
+struct Tunnel(Child);
+
+impl Read for Tunnel {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.stdout.as_mut().expect("piped").read(buffer)
+    }
+}
+
+impl Write for Tunnel {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.stdin.as_mut().expect("piped").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.stdin.as_mut().expect("piped").flush()
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A POST of JSON.
+pub(crate) fn request(host: &str, path: &str, connection: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: {connection}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// What a server of the release answers, until it closes the connection, to bytes from the agent of a namespace.
+pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
+    LazyLock::force(&PLATFORM);
+    let nc =
+        ["exec", "--stdin", "agent", "--container=agent", "--namespace", namespace, "--", "nc", host, "443"];
+    let child = Command::new("kubectl").args(nc).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut tunnel = Tunnel(child.expect("kubectl"));
+    let name = ServerName::try_from(host.to_owned()).expect("a name");
+    let mut tls = ClientConnection::new(Arc::clone(&TRUST), name).expect("a TLS client");
+    let mut stream = Stream::new(&mut tls, &mut tunnel);
+    // A server that has heard enough closes; what it said before counts.
+    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The CA that the release publishes.
+static TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+    let map = get(&["configmap", "agent-creds-ca", "--namespace", SYSTEM]);
+    let mut roots = RootCertStore::empty();
+    let pem = map["data"]["ca.crt"].as_str().expect("a CA").as_bytes();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add(certificate.expect("PEM")).expect("a certificate");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("TLS");
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+});
