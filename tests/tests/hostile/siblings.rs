@@ -145,8 +145,8 @@ attempts! {
         // What the API server's own plugins do to every container may be done.
         let harmless = replaced("imagePullPolicy", json!("Always"));
         all(vec![
-            Mutator::compared(&[replaced("image", json!(IMAGE))], &[harmless.clone()], "not what the webhook adds"),
-            Mutator::compared(&[replaced("command", json!(["/bin/sh"]))], &[harmless.clone()], "not what the webhook adds"),
+            Mutator::compared(&[replaced("image", json!(IMAGE))], std::slice::from_ref(&harmless), "not what the webhook adds"),
+            Mutator::compared(&[replaced("command", json!(["/bin/sh"]))], std::slice::from_ref(&harmless), "not what the webhook adds"),
             Mutator::compared(&[json!({"op": "remove", "path": "/spec/initContainers/0/securityContext"})], &[harmless], "another admission webhook removed this"),
         ])
     }
