@@ -1,17 +1,21 @@
 //! Tokens for `POST /identity`: the kubelet's own, and such as the cluster's signing key would make; and what the identity
 //! server says to who shows them, outside and in its log.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use agent_creds_tests::cluster::{SYSTEM, command, directory, eventually, get, kubectl};
+use agent_creds_tests::cluster::{SYSTEM, directory, eventually, get, kubectl};
 use agent_creds_tests::platform::ACCOUNT;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::agent::NAMESPACE;
+use crate::agent::{NAMESPACE, PLATFORM};
 use crate::attempt::{Met, Outcome};
 use crate::tunnel::{request, said};
 
@@ -86,6 +90,7 @@ fn last(log: &str) -> String {
 
 /// The token that the kubelet mounted in a pod's own volume of ours, or in one like it: read on the node.
 pub(crate) fn mounted(namespace: &str, pod: &str, volume: &str) -> String {
+    LazyLock::force(&PLATFORM);
     let uid =
         get(&["pod", pod, "--namespace", namespace])["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let file = PathBuf::from(format!(
@@ -101,6 +106,7 @@ pub(crate) fn genuine() -> String {
 
 /// What a token says that the kubelet asks for, for the agent's pod.
 pub(crate) fn claims() -> Value {
+    LazyLock::force(&PLATFORM);
     let uid =
         |kind: &str, name: &str| get(&[kind, name, "--namespace", NAMESPACE])["metadata"]["uid"].clone();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
@@ -118,16 +124,21 @@ pub(crate) fn claims() -> Value {
 }
 
 /// Claims, signed with a key as the API server signs them.
-pub(crate) fn signed(claims: &Value, key: &str) -> String {
+pub(crate) fn signed(claims: &Value, key: &EcdsaKeyPair) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!("{}.{}", part(&json!({"alg": "RS256", "typ": "JWT"})), part(claims));
-    let arguments = ["dgst", "-sha256", "-sign", key, "-binary"];
-    let output = command(OsStr::new("openssl"), &arguments, &text);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    format!("{text}.{}", URL_SAFE_NO_PAD.encode(output.stdout))
+    let text = format!("{}.{}", part(&json!({"alg": "ES256", "typ": "JWT"})), part(claims));
+    let signature = key.sign(&SystemRandom::new(), text.as_bytes()).expect("a signature");
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 /// The cluster's own key.
-pub(crate) fn cluster_key() -> String {
-    directory().join("keys/service-account.key").to_str().expect("UTF-8").to_owned()
+pub(crate) fn cluster_key() -> EcdsaKeyPair {
+    let file = directory().join("keys/service-account.key");
+    let key = PrivatePkcs8KeyDer::from_pem_file(file).expect("the cluster's key");
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der()).expect("a key")
+}
+
+/// Somebody else's.
+pub(crate) fn strangers_key() -> EcdsaKeyPair {
+    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")
 }

@@ -1,14 +1,14 @@
-//! More than there should be, from the agent's container: to the identity server and to admission, while others need them; and
-//! what admission gives to who asks it directly.
+//! More than there should be, from the network of the cluster, to the identity server and to admission, while others need
+//! them; and what admission gives to who asks it directly.
 
 use serde_json::{Value, json};
 
 use crate::agent::{NAMESPACE, agent_pod, as_administrator, in_pod_of};
 use crate::apart::APART;
 use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::exchange::{SERVER, claims, genuine, mounted, post, shown_in};
+use crate::exchange::{SERVER, claims, genuine, mounted, post, shown_in, signed, strangers_key};
 use crate::people::Person;
-use crate::tunnel::{request, said};
+use crate::tunnel::{request, said, said_from_the_node};
 
 const ADMIT: &str = "agent-creds-admit.agent-creds-system.svc";
 
@@ -27,7 +27,7 @@ fn flood(body: &str) -> Vec<String> {
 /// That a server of the release answers these bytes with this status.
 #[track_caller]
 fn answered(host: &str, bytes: &[u8], status: &str) -> Outcome {
-    let said = said(NAMESPACE, host, bytes);
+    let said = said_from_the_node(host, bytes);
     assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {said}");
     Outcome::Stopped(status.to_owned())
 }
@@ -50,13 +50,7 @@ attempts! {
         let mut forged = claims();
         forged["kubernetes.io"] = json!({"namespace": APART, "serviceaccount": {"name": "devops-agent", "uid": "0"},
             "pod": {"name": "agent", "uid": agent_creds_tests::cluster::get(&["pod", "agent", "--namespace", APART])["metadata"]["uid"]}});
-        // A signature that is none.
-        let folder = tempfile::tempdir().expect("a folder");
-        let key = folder.path().join("key");
-        let key = key.to_str().expect("UTF-8");
-        let made = agent_creds_tests::cluster::command("openssl".as_ref(), &["genpkey", "-quiet", "-algorithm", "RSA", "-out", key], "");
-        assert!(made.status.success(), "{made:?}");
-        let body = format!("{{\"token\":\"{}\"}}", crate::exchange::signed(&forged, key));
+        let body = json!({"token": signed(&forged, &strangers_key())}).to_string();
         let statuses = flood(&body);
         let count = |status: &str| statuses.iter().filter(|found| *found == status).count();
         assert!(count("429") > 50 && count("403") > 0 && count("200") == 0, "{statuses:?}");
@@ -73,7 +67,7 @@ attempts! {
         control(post(SERVER, "/identity", &format!("{{\"token\":\"{}\"}}", genuine())));
         let send = |length: usize, kind: &str, status: &str| {
             let head = format!("POST /identity HTTP/1.1\r\nHost: {SERVER}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n");
-            answered(SERVER, &[head.as_bytes(), &vec![b'0'; length.min(1 << 20)]].concat(), status)
+            answered(SERVER, &[head.as_bytes(), &vec![b'0'; length.min(16 * 1024 + 1)]].concat(), status)
         };
         all(vec![
             send(9 << 20, "application/json", "413 Payload Too Large"),

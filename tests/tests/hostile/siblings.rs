@@ -38,12 +38,13 @@ fn mount(pod: &mut Value, volume: &str) {
 
 /// A PUT of the agent's pod with one ephemeral container more.
 fn joined(container: &Value) -> Result<String, String> {
+    let administrator = Person::administrator(NAMESPACE);
     let mut pod = agent_creds_tests::cluster::get(&["pod", "agent", "--namespace", NAMESPACE]);
     let spec = pod["spec"].as_object_mut().expect("a spec");
     let list = spec.entry("ephemeralContainers").or_insert_with(|| json!([]));
     list.as_array_mut().expect("a list").push(container.clone());
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/agent/ephemeralcontainers?dryRun=All");
-    Person::administrator(NAMESPACE).pipe(&pod, &["replace", "--raw", &path])
+    administrator.pipe(&pod, &["replace", "--raw", &path])
 }
 
 attempts! {

@@ -1,15 +1,20 @@
 //! `POST /identity` with tokens that are not of a sidecar that runs. Each is shown from the agent's container; the control is
 //! the sidecar's own token, shown from there too.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use agent_creds_tests::platform::ACCOUNT;
 use serde_json::{Value, json};
 
-use crate::agent::{IMAGE, NAMESPACE, agent_pod, as_account, as_administrator, await_ready, inside};
+use crate::agent::{
+    IMAGE, NAMESPACE, PLATFORM, agent_pod, as_account, as_administrator, await_ready, inside,
+};
 use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::exchange::{claims, cluster_key, genuine, mounted, refused, refused_for, shown, signed};
+use crate::exchange::{
+    claims, cluster_key, genuine, mounted, refused, refused_for, shown, signed, strangers_key,
+};
 
 /// What the cluster's key signs, after a change.
 fn changed(change: impl Fn(&mut Value)) -> String {
@@ -33,6 +38,7 @@ fn pod_with_the_audience(name: &str) -> Value {
 }
 
 fn make(pod: &Value) {
+    LazyLock::force(&PLATFORM);
     pipe(&pod.to_string(), &["create"]).expect("making a pod");
 }
 
@@ -137,16 +143,7 @@ attempts! {
     forged_tokens {
         let claims = claims();
         control(shown(&signed(&claims, &cluster_key())));
-        let folder = tempfile::tempdir().expect("a folder");
-        let key = folder.path().join("stranger.key");
-        let key = key.to_str().expect("UTF-8");
-        let made = agent_creds_tests::cluster::command(
-            "openssl".as_ref(),
-            &["genpkey", "-quiet", "-algorithm", "RSA", "-out", key],
-            "",
-        );
-        assert!(made.status.success(), "{made:?}");
-        let strangers = signed(&claims, key);
+        let strangers = signed(&claims, &strangers_key());
         let (text, signature) = strangers.rsplit_once('.').expect("three parts");
         let (_, payload) = text.split_once('.').expect("three parts");
         // {"alg":"none","typ":"JWT"}

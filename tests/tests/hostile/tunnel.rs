@@ -2,8 +2,10 @@
 //! has a TLS client too, but none that a server of today would talk to.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use agent_creds_tests::cluster::{SYSTEM, get};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
@@ -54,10 +56,21 @@ pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
     let nc =
         ["exec", "--stdin", "agent", "--container=agent", "--namespace", namespace, "--", "nc", host, "443"];
     let child = Command::new("kubectl").args(nc).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut tunnel = Tunnel(child.expect("kubectl"));
+    answer(Tunnel(child.expect("kubectl")), host, bytes)
+}
+
+/// The same from the node: more than `kubectl exec` would carry when nobody reads it.
+pub(crate) fn said_from_the_node(host: &str, bytes: &[u8]) -> String {
+    LazyLock::force(&PLATFORM);
+    let stream = TcpStream::connect(format!("{host}.cluster.local:443")).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+    answer(stream, host, bytes)
+}
+
+fn answer(mut socket: impl Read + Write, host: &str, bytes: &[u8]) -> String {
     let name = ServerName::try_from(host.to_owned()).expect("a name");
     let mut tls = ClientConnection::new(Arc::clone(&TRUST), name).expect("a TLS client");
-    let mut stream = Stream::new(&mut tls, &mut tunnel);
+    let mut stream = Stream::new(&mut tls, &mut socket);
     // A server that has heard enough closes; what it said before counts.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut answer = Vec::new();

@@ -114,6 +114,8 @@ mod tests {
             assert!(refused.contains("PATH=JSON"), "{refused}");
         }
         assert_eq!(Tolerated::line("container.env", &json!([{"name": "HTTPS_PROXY"}])), None);
-        assert!(Tolerated::parse("container.env=[]").expect_err("refused").contains("by itself"));
+        for old in ["container.env=[]", "container.readinessProbe={}", "container.ports[].hostPort=1"] {
+            assert!(Tolerated::parse(old).expect_err(old).contains("by itself"));
+        }
     }
 }
