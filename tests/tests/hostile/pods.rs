@@ -112,6 +112,11 @@ impl Process {
         std::fs::read(self.folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
+    /// Whose a file of `/proc/PID` is.
+    pub(crate) fn metadata(&self, file: &str) -> std::fs::Metadata {
+        std::fs::metadata(self.folder.join(file)).expect("a process that runs")
+    }
+
     /// A path as the process sees it.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(Path::new(path).strip_prefix("/").expect("an absolute path"))

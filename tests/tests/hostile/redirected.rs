@@ -38,13 +38,11 @@ static IMPOSTOR: LazyLock<Impostor> = LazyLock::new(|| {
 /// Leads port 443 of an address to the impostor, until [`STOP`].
 fn relay(address: &str) -> String {
     let port = IMPOSTOR.standin.addr().port();
-    format!(
-        "ip addr add {address}/32 dev lo; (while :; do nc -l -p 443 -s {address} -e nc 10.244.0.1 {port}; done) >/tmp/nc 2>&1 & echo $! >/tmp/loop"
-    )
+    format!("ip addr add {address}/32 dev lo; wire relay {address}:443 10.244.0.1:{port} >/tmp/relay 2>&1 &")
 }
 
 /// Ends what runs in the background; the addresses are given back apart.
-const STOP: &str = "kill -9 $(cat /tmp/loop); for p in $(pidof nc) $(pidof wire); do kill -9 $p; done; true";
+const STOP: &str = "for p in $(pidof wire); do kill -9 $p; done; true";
 
 /// The grants as the local API lists them.
 fn grants() -> Met {
