@@ -10,7 +10,7 @@ use crate::attempt::{Outcome, all, attempts, control, stopped};
 use crate::pods::{Process, gone, sidecar_status, started, would_start};
 
 /// Answers "impostor" to everything on both ports, as soon as they are free, and keeps what it was told.
-const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1/token; echo impostor >/tmp/v1/token/pagerduty
+const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1; echo impostor >/tmp/v1/grants
     for port in 9911 9912; do (while :; do httpd -f -v -p 0.0.0.0:$port -h /tmp >>/tmp/heard 2>&1; done) >/dev/null 2>&1 & done";
 
 /// What listening on a port meets.

@@ -10,8 +10,8 @@ use crate::pods::{Process, ROOTED};
 use crate::scan::{clean, lasting};
 
 /// A command on the node as this user, in all namespaces of the node: as if a container shared the sidecar's processes.
-fn as_user(user: u32, command: &[&str]) -> Met {
-    let ids = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
+fn as_user(user: u32, group: u32, command: &[&str]) -> Met {
+    let ids = [format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()];
     let output = Command::new("setpriv").args(ids).args(command).output().expect("setpriv");
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -57,11 +57,11 @@ attempts! {
         let pid = Process::sidecar("agent", NAMESPACE).pid();
         let own = agent().pid();
         // The agent's `sleep` is as dumpable as any program, and its user's.
-        control(as_user(1000, &["busybox", "cat", &format!("/proc/{own}/environ")]));
+        control(as_user(1000, 0, &["busybox", "cat", &format!("/proc/{own}/environ")]));
         let reading = |file: &str| {
             let path = format!("/proc/{pid}/{file}");
             let command = if file == "mem" || file == "environ" || file == "maps" { "cat" } else { "ls" };
-            stopped(as_user(SIDECAR_USER, &["busybox", command, &path]), "Permission denied")
+            stopped(as_user(SIDECAR_USER, SIDECAR_USER, &["busybox", command, &path]), "Permission denied")
         };
         all(files.map(reading).into())
     }
