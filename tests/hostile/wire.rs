@@ -2,13 +2,13 @@
 //! packets of the pod's interfaces, and DNS answers of its own.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 type Result<T> = std::io::Result<T>;
 
-const USAGE: &str = "send ADDRESS SECONDS | hold ADDRESS COUNT SECONDS | trickle ADDRESS SECONDS | sniff SECONDS | \
+const USAGE: &str = "reach ADDRESS | listen ADDRESS | relay LISTEN ADDRESS | catch LISTEN | send ADDRESS SECONDS | hold ADDRESS COUNT SECONDS | trickle ADDRESS SECONDS | sniff SECONDS | \
                      dns LISTEN UPSTREAM WORD ADDRESS; an address is HOST:PORT or unix:PATH";
 
 fn main() -> Result<()> {
@@ -16,6 +16,10 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let seconds = |text: &str| Duration::from_secs_f64(text.parse().expect("seconds"));
     match arguments[..] {
+        ["reach", address] => Stream::connect(address).map(|_| println!("reached")),
+        ["listen", address] => TcpListener::bind(address).map(|_| println!("listening")),
+        ["relay", listen, address] => relay(listen, address),
+        ["catch", listen] => catch(listen),
         ["send", address, quiet] => send(address, seconds(quiet)),
         ["hold", address, count, time] => hold(address, count.parse().expect("a count"), seconds(time)),
         ["trickle", address, time] => trickle(address, seconds(time)),
@@ -86,6 +90,36 @@ fn send(address: &str, quiet: Duration) -> Result<()> {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     std::io::stdout().write_all(&answer)
+}
+
+/// Passes every connection on.
+fn relay(listen: &str, address: &str) -> Result<()> {
+    for inside in TcpListener::bind(listen)?.incoming() {
+        let (mut inside, Ok(mut outside)) = (inside?, TcpStream::connect(address)) else { continue };
+        let (mut from, mut to) = (inside.try_clone()?, outside.try_clone()?);
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            to.shutdown(std::net::Shutdown::Write)
+        });
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut outside, &mut inside);
+            inside.shutdown(std::net::Shutdown::Write)
+        });
+    }
+    Ok(())
+}
+
+/// Prints what comes over each connection in its first second.
+fn catch(listen: &str) -> Result<()> {
+    for stream in TcpListener::bind(listen)?.incoming() {
+        let mut stream = stream?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut caught = Vec::new();
+        let _ = stream.read_to_end(&mut caught);
+        std::io::stdout().write_all(&caught)?;
+        println!();
+    }
+    Ok(())
 }
 
 /// Sends standard input over each of many connections, reads nothing, and says how many are still open in the end.

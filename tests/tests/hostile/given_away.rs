@@ -143,7 +143,8 @@ attempts! {
     termination_messages {
         let secrets = and_the_token();
         started(&agent_pod("ends", NAMESPACE), "ends");
-        for (times, signal) in [Signal::ABORT, Signal::TERM].into_iter().enumerate() {
+        // The first process of a container obeys no other signal.
+        for (times, signal) in [Signal::KILL, Signal::TERM].into_iter().enumerate() {
             let before = sidecar_status("ends", NAMESPACE);
             Process::of(&before).kill(signal);
             eventually(START, || {

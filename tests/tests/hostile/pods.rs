@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use agent_creds_tests::cluster::{get, kubectl, pipe};
-use agent_creds_tests::platform::ACCOUNT;
+use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
+use agent_creds_tests::platform::{ACCOUNT, START};
 use serde_json::{Value, json};
 
 use crate::agent::{NAMESPACE, OPEN, PLATFORM, agent_pod, await_ready};
@@ -44,6 +44,8 @@ pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
     platform
         .helm("upgrade", &["--wait", "--timeout", "4m", "--set", "allowCapabilities={NET_RAW,NET_ADMIN}"])
         .expect("helm upgrade");
+    // Pods of the release before may still answer for a moment.
+    eventually(START, || would_start(&pod));
     Capable { refused, pod: started(&pod, "agent") }
 });
 
@@ -110,6 +112,11 @@ impl Process {
     /// A file of `/proc/PID`.
     pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// Whose a file of `/proc/PID` is.
+    pub(crate) fn metadata(&self, file: &str) -> std::fs::Metadata {
+        std::fs::metadata(self.folder.join(file)).expect("a process that runs")
     }
 
     /// A path as the process sees it.

@@ -10,12 +10,12 @@ use crate::attempt::{Outcome, all, attempts, control, stopped};
 use crate::pods::{Process, gone, sidecar_status, started, would_start};
 
 /// Answers "impostor" to everything on both ports, as soon as they are free, and keeps what it was told.
-const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1/token; echo impostor >/tmp/v1/token/pagerduty
+const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1; echo impostor >/tmp/v1/grants
     for port in 9911 9912; do (while :; do httpd -f -v -p 0.0.0.0:$port -h /tmp >>/tmp/heard 2>&1; done) >/dev/null 2>&1 & done";
 
-/// What listening on a port meets: `Ok` where it went on for a moment.
+/// What listening on a port meets.
 fn listening(port: u16) -> String {
-    format!("timeout 1 nc -l -p {port} -s 127.0.0.1 2>&1; [ $? = 143 ]")
+    format!("wire listen 127.0.0.1:{port}")
 }
 
 attempts! {
@@ -41,7 +41,7 @@ attempts! {
     /// An init container, written first, that takes the ports before the sidecar is there
     ports_taken_by_an_init_container {
         let mut pod = agent_pod("early", NAMESPACE);
-        let script = format!("({}); echo \"nc: $?\"; ({}) && echo free", listening(9911), listening(9913));
+        let script = format!("({}); ({}) && echo free", listening(9911), listening(9913));
         pod["spec"]["initContainers"] = json!([{"name": "squatter", "image": IMAGE, "command": ["sh", "-c", script]}]);
         started(&pod, "early");
         let stored = get(&["pod", "early", "--namespace", NAMESPACE]);

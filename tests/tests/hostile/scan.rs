@@ -7,18 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::agent::{CARELESS, NAMESPACE};
+use crate::agent::NAMESPACE;
 use crate::pods::Process;
 
 /// Everything that lasts or that the agent was not given, as it is now: grant Secrets, refresh tokens, identity tokens, seal
 /// keys, private keys.
 pub(crate) fn lasting() -> Vec<String> {
     let mut secrets = Vec::new();
-    for name in [GRANT, CARELESS] {
-        let data = decoded(name, NAMESPACE);
-        let secret = |(key, _): &(String, String)| !["client_id", "grant.yaml"].contains(&key.as_str());
-        secrets.extend(data.into_iter().filter(secret).map(|(_, value)| value));
-    }
+    let secret = |(key, _): &(String, String)| !["client_id", "grant.yaml"].contains(&key.as_str());
+    secrets.extend(decoded(GRANT, NAMESPACE).into_iter().filter(secret).map(|(_, value)| value));
     let document = document();
     secrets.extend(document["refresh"]["token"].as_str().map(str::to_owned));
     for (_, value) in decoded("agent-creds-seal", SYSTEM) {

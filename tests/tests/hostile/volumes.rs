@@ -35,7 +35,7 @@ attempts! {
     /// Symbolic and hard links in the shared volume, which the sidecar would follow when it starts again
     links_planted {
         control(inside("ln -s /etc/passwd /tmp/link && rm /tmp/link"));
-        let scripts = ["ln -s /run/agent-creds-spool /run/agent-creds/caller-key.new", "ln -sf /tmp/x /run/agent-creds/caller-key", "mkdir /run/agent-creds/tokens"];
+        let scripts = ["ln -s /run/agent-creds-spool /run/agent-creds/caller-key.new", "ln -s /tmp/x /run/agent-creds/tokens", "mkdir /run/agent-creds/tokens"];
         let mut outcomes: Vec<_> = scripts.iter().flat_map(|script| both(script, READ_ONLY)).collect();
         let hard = "ln /run/agent-creds/caller-key /tmp/key";
         outcomes.push(stopped(inside(hard), "Invalid cross-device link"));
@@ -49,8 +49,8 @@ attempts! {
     /// The shared volume mounted again, writable, by root in the container
     volume_remounted {
         control(in_pod(&ROOTED, "agent", "grep -q ' /run/agent-creds ' /proc/mounts"));
-        let scripts = ["mount -o remount,rw /run/agent-creds", "mount -t tmpfs none /run/agent-creds", "umount /run/agent-creds"];
-        all(scripts.map(|script| stopped(in_pod(&ROOTED, "agent", script), "ermi")).into())
+        let scripts = ["mount -o remount,rw /run/agent-creds", "mount -t tmpfs none /run/agent-creds"];
+        all(scripts.map(|script| stopped(in_pod(&ROOTED, "agent", script), "mount: permission denied")).into())
     }
     /// A user namespace of the agent's own, with all capabilities in it: the volume stays read-only, the pod's network its own
     namespace_of_its_own {
@@ -60,7 +60,7 @@ attempts! {
         let outcome = match &met {
             Err(said) if said.contains("Permission denied") => stopped(met, "Permission denied"),
             Err(said) if said.contains(READ_ONLY) => stopped(met, READ_ONLY),
-            _ => stopped(met, "not permitted"),
+            _ => stopped(met, "mount: permission denied"),
         };
         control(inside("ls /run/agent-creds/agent.sock"));
         outcome
