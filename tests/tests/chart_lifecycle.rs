@@ -191,7 +191,7 @@ fn pod_security_restricted_accepts_the_webhook_and_the_example() {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn an_agent_may_use_its_own_secrets_and_admission_nothing() {
+fn the_credential_account_may_use_its_own_secrets_the_agent_and_admission_none() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &["a"], &[]).expect("installing");
     let may = |account: &str, verb: &str, what: &str, namespace: &str| {
@@ -220,10 +220,15 @@ fn an_agent_may_use_its_own_secrets_and_admission_nothing() {
         ("create", "events.events.k8s.io", true),
         ("list", "events.events.k8s.io", false),
     ] {
-        assert_eq!(may("ops:devops-agent", verb, what, "ops"), expected, "{verb} {what}");
+        assert_eq!(may("ops:devops-agent-creds", verb, what, "ops"), expected, "{verb} {what}");
+        // Invariant I1: all containers of a pod share its account, so it has none of these rights.
+        assert!(!may("ops:devops-agent", verb, what, "ops"), "{verb} {what}");
     }
     assert!(!may("ops:default", "get", "secrets/a", "ops"));
-    assert!(!may("ops:devops-agent", "get", "secrets/a", "elsewhere"));
+    assert!(!may("ops:devops-agent-creds", "get", "secrets/a", "elsewhere"));
+    let account = "serviceaccounts/devops-agent-creds";
+    assert!(may("ops:devops-agent", "assume", account, "ops"));
+    assert!(!may("ops:devops-agent", "assume", "serviceaccounts/other", "ops"));
     for what in ["secrets", "pods", "configmaps"] {
         for namespace in [SYSTEM, "ops"] {
             assert!(
