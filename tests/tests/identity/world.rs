@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use agent_creds_core::identity::CA_CONFIG_MAP;
 use agent_creds_tests::api::Api;
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{self, helm, kubectl, pipe, root};
@@ -231,6 +232,9 @@ impl Drop for World {
             "--ignore-not-found",
         ]);
         let _ = kubectl(&["delete", "serviceaccount", "agent-creds-identity", "--namespace", RELEASE]);
+        let public = ["configmap", "role", "rolebinding"].map(|kind| format!("{kind}/{CA_CONFIG_MAP}"));
+        let public = public.each_ref().map(String::as_str);
+        let _ = kubectl(&[&["delete", "--namespace", RELEASE, "--ignore-not-found"], &public[..]].concat());
         let _ = kubectl(&["delete", "namespace", &self.namespace, &self.vault, "--wait=false"]);
     }
 }
