@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod outcome;
 pub mod pod;
 pub mod policy;
+mod reasons;
 pub mod roles;
 pub mod serve;

@@ -1,30 +1,26 @@
-//! Requests to the API server, and answers as JSON: so fields that we do not know survive a write. Nothing is repeated
-//! by itself, and no error or log carries a body.
+//! What manage asks of the API server, and answers as JSON: so fields that we do not know survive a write. No error
+//! carries a body.
 
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, DATE};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use kube::config::AuthInfo;
-use kube::{Client, Config};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request};
 use serde_json::Value;
+
+use crate::cluster::{Bounds, ClientError, Cluster};
 
 /// Largest answer, in bytes: a page of five hundred pods' metadata, which managed fields make long.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// Longest wait for an answer. Shorter than what a Lease lasts after its holder stops (`authority/lease.rs`), so that no
 /// write arrives after somebody else began.
 const TIMEOUT: Duration = Duration::from_secs(8);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const JSON: &str = "application/json";
 
 /// The Kubernetes API as our ServiceAccount sees it.
 #[derive(Clone)]
 pub struct Api {
-    client: Client,
+    cluster: Cluster,
 }
 
 /// Why a request came to nothing.
@@ -56,20 +52,6 @@ pub enum ApiError {
     Mint(#[from] crate::authority::MintError),
 }
 
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// `--api-server` is no URL.
-    #[error("--api-server: not a URL")]
-    Url(#[source] http::uri::InvalidUri),
-    /// `--api-ca` has no certificate.
-    #[error("--api-ca: no certificate in PEM")]
-    Roots,
-    /// The token, or TLS.
-    #[error("preparing the client of the API server")]
-    Client(#[source] kube::Error),
-}
-
 /// What came back.
 pub(super) struct Answer {
     /// The object.
@@ -79,20 +61,10 @@ pub(super) struct Answer {
 }
 
 impl Api {
-    /// A client for `server`, whose certificates `roots` (PEM) sign, with the token in `token_file`, which is read again.
+    /// The API that `server` serves ([`Cluster::connect`]).
     pub fn connect(server: &str, roots: &[u8], token_file: &Path) -> Result<Self, ClientError> {
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(roots).filter_map(Result::ok).collect();
-        if roots.is_empty() {
-            return Err(ClientError::Roots);
-        }
-        let mut config = Config::new(server.parse().map_err(ClientError::Url)?);
-        config.root_cert = Some(roots.iter().map(|der| der.to_vec()).collect());
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // A repeated write conflicts with itself.
-        config.default_retry = false;
-        config.auth_info =
-            AuthInfo { token_file: Some(token_file.display().to_string()), ..AuthInfo::default() };
-        Ok(Self { client: Client::try_from(config).map_err(ClientError::Client)? })
+        let bounds = Bounds { timeout: TIMEOUT, answer: MAX_ANSWER };
+        Ok(Self { cluster: Cluster::connect(server, roots, token_file, bounds)? })
     }
 
     /// Reads an object.
@@ -133,31 +105,17 @@ impl Api {
         let request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
         let request = request.header(CONTENT_TYPE, sent).body(body.into_bytes());
         let request = request.map_err(|_| ApiError::Malformed(what.clone()))?;
-        let exchange = tokio::time::timeout(TIMEOUT, self.exchange(request));
-        let Ok(Some((status, date, body))) = exchange.await else {
+        let Ok(answered) = self.cluster.send(request).await else {
             return Err(ApiError::Unavailable(what));
         };
-        match status {
-            status if status.is_success() => {}
-            StatusCode::CONFLICT => return Err(ApiError::Conflict(what)),
-            StatusCode::NOT_FOUND => return Err(ApiError::NotFound(what)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(ApiError::Forbidden(what)),
-            status => return Err(ApiError::Refused(what, status.as_u16())),
+        match answered.status {
+            200..300 => {}
+            409 => return Err(ApiError::Conflict(what)),
+            404 => return Err(ApiError::NotFound(what)),
+            401 | 403 => return Err(ApiError::Forbidden(what)),
+            status => return Err(ApiError::Refused(what, status)),
         }
-        let body = serde_json::from_slice(&body).map_err(|_| ApiError::Malformed(what))?;
-        Ok(Answer { body, date })
-    }
-
-    async fn exchange(&self, request: Request<Vec<u8>>) -> Option<(StatusCode, Option<i64>, Bytes)> {
-        let response = self.client.send(request.map(Into::into)).await.ok()?;
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
-        let date = date.and_then(|date| i64::try_from(date.as_secs()).ok());
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?;
-        Some((status, date, body.to_bytes()))
+        let body = serde_json::from_slice(&answered.body).map_err(|_| ApiError::Malformed(what))?;
+        Ok(Answer { body, date: answered.date })
     }
 }
-
-const JSON: &str = "application/json";

@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use tokio::sync::watch;
 
 use super::serving::{self, Pace, Ports};
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster, MAX_OBJECT};
 use crate::metrics::Metrics;
 use crate::serve::certificates::Files;
 use crate::serve::identity::{self, Bounds, Settings};
@@ -100,11 +98,8 @@ impl Config {
     /// Reads the files and opens the ports; port 0 picks free ones.
     pub async fn prepare(self, timing: Timing) -> anyhow::Result<Prepared> {
         let (policy, ca) = serving::policy(&self.policy, &self.api_ca).await?;
-        let roots = CertificateDer::pem_slice_iter(ca.as_bytes())
-            .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
-            .collect::<Result<Vec<_>, _>>()
-            .with_context(|| format!("reading the certificates in {}", self.api_ca.display()))?;
-        let cluster = Cluster::connect(&self.api_server, roots, &self.token_file, timing.api)?;
+        let api = cluster::Bounds { timeout: timing.api, answer: MAX_OBJECT };
+        let cluster = Cluster::connect(&self.api_server, ca.as_bytes(), &self.token_file, api)?;
         let metrics = Arc::new(Metrics::new());
         let files = Files { certificate: self.tls_cert, key: self.tls_key };
         let ports = Ports::open(files, self.listen, self.probe_listen, Arc::clone(&metrics)).await?;
