@@ -16,5 +16,6 @@ pub mod event;
 pub mod https;
 pub mod oidc;
 pub mod platform;
+pub mod rights;
 pub mod sidecar;
 pub mod standin;

@@ -12,6 +12,8 @@ mod manage;
 mod manifests;
 #[path = "chart/policies.rs"]
 mod policies;
+#[path = "chart/rights.rs"]
+mod rights;
 #[path = "chart/values.rs"]
 mod values;
 

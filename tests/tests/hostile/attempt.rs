@@ -19,16 +19,17 @@ pub(crate) enum Outcome {
 /// What the attempt met: said, or refused.
 pub(crate) type Met = Result<String, String>;
 
-/// The row of an attempt, in a file that is whole after each of them.
-pub(crate) fn record(name: &'static str, tried: &'static str, outcome: &Outcome) {
-    static ROWS: Mutex<BTreeMap<&str, serde_json::Value>> = Mutex::new(BTreeMap::new());
+/// The row of an attempt, in a file that is whole after each of them. Attempts of one module are of one kind.
+pub(crate) fn record(module: &'static str, name: &'static str, tried: &'static str, outcome: &Outcome) {
+    static ROWS: Mutex<BTreeMap<(String, &str), serde_json::Value>> = Mutex::new(BTreeMap::new());
     let (word, how) = match outcome {
         Outcome::Stopped(how) => ("stopped", how),
         Outcome::Documented(how) => ("documented", how),
     };
-    let row = json!({"name": name, "tried": tried.trim(), "outcome": word, "how": how});
+    let kind = module.rsplit("::").next().unwrap_or_default().replace('_', " ");
+    let row = json!({"kind": kind, "name": name, "tried": tried.trim(), "outcome": word, "how": how});
     let mut rows = ROWS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    rows.insert(name, row);
+    rows.insert((kind, name), row);
     let folder = root().join("target/results");
     std::fs::create_dir_all(&folder).expect("a folder for results");
     let rows: Vec<_> = rows.values().collect();
@@ -73,10 +74,10 @@ pub(crate) fn all(outcomes: Vec<Outcome>) -> Outcome {
 macro_rules! attempts {
     ($($(#[doc = $tried:literal])+ $name:ident $body:block)+) => {$(
         #[test]
-        #[ignore = "needs the node: make hostile starts it"]
+        #[ignore = "needs the node: make test starts it"]
         fn $name() {
             let outcome: $crate::attempt::Outcome = $body;
-            $crate::attempt::record(stringify!($name), concat!($($tried),+), &outcome);
+            $crate::attempt::record(module_path!(), stringify!($name), concat!($($tried),+), &outcome);
         }
     )+};
 }

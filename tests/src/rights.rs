@@ -1,0 +1,195 @@
+//! Who may do what in the API: as the README lists it, as the chart grants it, as the API server saw it used.
+//!
+//! All three are the same closed set, and two tests hold them together: `tests/tests/chart/rights.rs` what is granted,
+//! `tests/tests/rights.rs` what is used.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+
+use serde_json::Value;
+
+use crate::cluster::{SYSTEM, directory, root};
+
+const AGENT: &str = "the agent's ServiceAccount";
+const EVERYONE: &str = "every ServiceAccount";
+const ANY: &str = "any";
+
+/// One verb on one resource, in the words of the README's table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The role, or the kind of account.
+    pub who: String,
+    /// `get`.
+    pub verb: String,
+    /// `secrets`, `serviceaccounts/token`, `leases.coordination.k8s.io`.
+    pub resource: String,
+    /// The object's name or what it is to the account; "any".
+    pub name: String,
+}
+
+impl Right {
+    fn new(who: &str, verb: &str, resource: &str, name: Option<&str>) -> Self {
+        let word = str::to_owned;
+        Self { who: word(who), verb: word(verb), resource: word(resource), name: kind(resource, name) }
+    }
+
+    /// Whether this right allows what was done by that one.
+    #[must_use]
+    pub fn allows(&self, used: &Self) -> bool {
+        (&self.who, &self.verb, &self.resource) == (&used.who, &used.verb, &used.resource)
+            && (self.name == ANY || self.name == used.name)
+    }
+}
+
+/// What an object is to who uses it. Ours have their names; those of agents are of a kind.
+fn kind(resource: &str, name: Option<&str>) -> String {
+    let kind = match (resource, name) {
+        (_, None) => ANY,
+        (_, Some(ours)) if ours.starts_with("agent-creds") => ours,
+        ("secrets", Some(name)) if name.ends_with("-state") => "its state Secrets",
+        ("secrets", Some(_)) => "its grant Secrets",
+        ("serviceaccounts" | "serviceaccounts/token", Some(_)) => "a credential ServiceAccount",
+        (_, Some(other)) => other,
+    };
+    kind.to_owned()
+}
+
+/// A role by its name, another account by its kind.
+fn who<'a>(namespace: &str, name: &'a str) -> &'a str {
+    match name {
+        ours if namespace == SYSTEM => ours,
+        credential if credential.ends_with("-creds") => "the credential ServiceAccount",
+        _ => AGENT,
+    }
+}
+
+/// `leases` of group `coordination.k8s.io` is `leases.coordination.k8s.io`.
+fn qualified(resource: &str, group: Option<&str>) -> String {
+    match group {
+        None | Some("") => resource.to_owned(),
+        Some(group) => format!("{resource}.{group}"),
+    }
+}
+
+/// The README's table: `| who | may | on | named | why |`. Words in backticks are meant literally, and each counts.
+///
+/// # Panics
+/// Where the table is not there.
+#[must_use]
+pub fn listed() -> BTreeSet<Right> {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let rows = readme.lines().skip_while(|line| *line != "| who | may | on | named | why |").skip(2);
+    let mut rights = BTreeSet::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<Vec<String>> = row.split('|').map(words).collect();
+        for verb in cells[2].iter().filter(|verb| *verb != "nothing") {
+            for (resource, name) in cells[3].iter().flat_map(|on| cells[4].iter().map(move |name| (on, name)))
+            {
+                rights.insert(Right {
+                    who: cells[1][0].clone(),
+                    verb: verb.clone(),
+                    resource: resource.clone(),
+                    name: name.clone(),
+                });
+            }
+        }
+    }
+    assert!(!rights.is_empty(), "the README lists who may do what");
+    rights
+}
+
+/// The literal words of a cell, or the cell.
+fn words(cell: &str) -> Vec<String> {
+    let literal: Vec<_> = cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    if literal.is_empty() { vec![cell.trim().to_owned()] } else { literal }
+}
+
+/// What these objects grant, by Roles and ClusterRoles and what binds them.
+///
+/// # Panics
+/// Where a binding binds a role that is not among them.
+#[must_use]
+pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(text).collect() };
+    let mut rights = BTreeSet::new();
+    for binding in objects.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding")) {
+        let reference = &binding["roleRef"];
+        let bound = |role: &&Value| {
+            let near = role["kind"] == "ClusterRole"
+                || role["metadata"]["namespace"] == binding["metadata"]["namespace"];
+            role["kind"] == reference["kind"] && role["metadata"]["name"] == reference["name"] && near
+        };
+        let role = objects.iter().find(bound).unwrap_or_else(|| panic!("nothing is bound by {binding}"));
+        for subject in binding["subjects"].as_array().into_iter().flatten() {
+            let (namespace, name) = (text(&subject["namespace"]), text(&subject["name"]));
+            let all = subject["kind"] == "Group" && name == "system:serviceaccounts";
+            let account = if all { EVERYONE } else { who(&namespace, &name) };
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                let names = list(&rule["resourceNames"]);
+                let names: Vec<_> =
+                    if names.is_empty() { vec![None] } else { names.iter().map(|n| Some(&**n)).collect() };
+                for group in list(&rule["apiGroups"]) {
+                    for resource in list(&rule["resources"]) {
+                        let resource = qualified(&resource, Some(&group));
+                        for verb in list(&rule["verbs"]) {
+                            let of = |name| Right::new(account, &verb, &resource, name);
+                            rights.extend(names.iter().copied().map(of));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// What the API server's audit log says that our accounts asked for since it started, allowed or not.
+///
+/// # Panics
+/// Where there is no log, or one that is of another form.
+#[must_use]
+pub fn used() -> BTreeSet<Right> {
+    let log = File::open(directory().join("audit.log")).expect("the audit log");
+    let mut rights = BTreeSet::new();
+    for line in BufReader::new(log).lines() {
+        let line = line.expect("reading the audit log");
+        // Nobody else's lines are worth parsing.
+        if line.contains(r#""username":"system:serviceaccount:"#) {
+            let line: Value = serde_json::from_str(&line).expect("a line of the audit log");
+            rights.extend(of_line(&line).into_iter().flatten());
+        }
+    }
+    rights
+}
+
+/// The right that a request needed, and the one that it asked about.
+fn of_line(line: &Value) -> Option<[Right; 2]> {
+    let user = line["user"]["username"].as_str()?.strip_prefix("system:serviceaccount:")?;
+    let (namespace, name) = user.split_once(':')?;
+    let (verb, object) = (line["verb"].as_str()?, &line["objectRef"]);
+    let resource = object["resource"].as_str().map(|resource| {
+        let resource = qualified(resource, object["apiGroup"].as_str());
+        object["subresource"].as_str().map_or(resource.clone(), |part| format!("{resource}/{part}"))
+    });
+    // Where a request has no object, it is none that any of them should make.
+    let resource = resource.or_else(|| Some(line["requestURI"].as_str()?.to_owned()))?;
+    let object = object["name"].as_str();
+    let account = match who(namespace, name) {
+        // What agents and the cluster's own controllers do is theirs, but for what all may read of ours.
+        AGENT if object == Some("agent-creds-ca") => EVERYONE,
+        AGENT => return None,
+        ours => ours,
+    };
+    let made = Right::new(account, verb, &resource, object);
+    // The identity server asks whether the agent may; nobody else asks for that verb.
+    let question = &line["requestObject"]["spec"]["resourceAttributes"];
+    let asked = match question["verb"].as_str() {
+        Some(verb) if line["responseObject"]["status"]["allowed"] == true => {
+            Right::new(AGENT, verb, question["resource"].as_str()?, question["name"].as_str())
+        }
+        _ => made.clone(),
+    };
+    Some([made, asked])
+}

@@ -1,0 +1,29 @@
+//! What the chart grants is what the README lists, no more and no less.
+
+use agent_creds_tests::rights::{granted, listed};
+use serde_json::json;
+
+use super::{CA, render};
+
+fn agent() -> serde_json::Value {
+    json!([{"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": ["devops-agent-pagerduty"]}])
+}
+
+#[test]
+fn every_right_is_listed_with_its_reason() {
+    let granted = granted(&render(&json!({"grants": agent()})));
+    let listed = listed();
+    let unlisted: Vec<_> = granted.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "granted, and not in the README's table: {unlisted:#?}");
+    let missing: Vec<_> = listed.difference(&granted).collect();
+    assert!(missing.is_empty(), "in the README's table, and not granted: {missing:#?}");
+}
+
+#[test]
+fn certificates_of_ones_own_take_rights_away_and_add_none() {
+    let own = json!({"mode": "secret", "secretName": "tls", "caBundle": CA});
+    let granted = granted(&render(&json!({"grants": agent(), "certificates": own})));
+    let listed = listed();
+    assert!(granted.is_subset(&listed), "{:#?}", granted.difference(&listed));
+    assert!(granted.len() < listed.len());
+}
