@@ -77,8 +77,8 @@ pub struct Replica {
     trouble: Option<Trouble>,
     /// The furthest document that was seen: a second copy of the state Secret.
     memory: Option<Document>,
-    /// A head that was remembered and that the store has gone on without.
-    orphan: Option<Spare>,
+    /// Tokens that were remembered and that the store has gone on without.
+    orphans: Vec<Spare>,
     /// The version that was read last, and since when it was read unchanged, with no failed read or write between.
     version: Option<(String, Option<Duration>)>,
     /// When this replica last learnt what all learn at the same time: a new login, a refused token, the store is back.
@@ -126,7 +126,7 @@ impl Replica {
             login: None,
             trouble: None,
             memory: None,
-            orphan: None,
+            orphans: Vec::new(),
             version: None,
             news: Duration::ZERO,
             watched: None,

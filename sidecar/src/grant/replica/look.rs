@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
 use crate::grant::document::{Document, Spare};
 use crate::grant::machine::{Step, is_wanted, next};
-use crate::grant::memory::{is_behind, knows, orphan};
+use crate::grant::memory::{is_behind, knows, orphans};
 use crate::grant::rules::{REREAD, Timing};
 use crate::grant::seed::keep_spare;
 use crate::grant::status::Trouble;
@@ -76,8 +76,14 @@ impl Replica {
         let behind = memory.is_some_and(|memory| is_behind(readable, memory));
         match found.document {
             Ok(document) => {
-                let orphan = memory.filter(|_| !behind).and_then(|memory| orphan(&document, memory));
-                self.orphan = orphan.or(self.orphan.take());
+                let lost = memory.filter(|_| !behind).map(|memory| orphans(&document, memory));
+                for lost in lost.into_iter().flatten() {
+                    self.orphans.retain(|before| before.fp != lost.fp);
+                    self.orphans.push(lost);
+                }
+                if !behind {
+                    self.orphans.retain(|orphan| is_lost(&document, orphan));
+                }
                 if document.seed.is_some() && !behind {
                     self.memory = Some(document.clone());
                 }
@@ -168,21 +174,19 @@ impl Replica {
     }
 
     /// The memory, to be written over a state that has fallen behind it, with the tokens that were filed there meanwhile;
-    /// or the state, with a head that it lacks.
+    /// or the state, with the tokens that it lacks.
     pub(super) fn repair(&self) -> Option<Document> {
         let memory = self.memory.as_ref().filter(|_| self.settings.rules.memory_repairs)?;
         if is_behind(Ok(&self.stored), memory) {
             let mut repaired = memory.clone();
             let filed = self.stored.spare.iter().filter(|spare| !knows(memory, &spare.fp)).cloned();
-            filed.chain(orphan(memory, &self.stored)).for_each(|spare| keep_spare(&mut repaired, spare));
+            filed.chain(orphans(memory, &self.stored)).for_each(|spare| keep_spare(&mut repaired, spare));
             return Some(repaired);
         }
-        let lost =
-            |orphan: &Spare| orphan.seed_seq == self.stored.progress().0 && !knows(&self.stored, &orphan.fp);
-        let orphan = self.orphan.clone().filter(lost)?;
+        let lost = self.orphans.iter().filter(|orphan| is_lost(&self.stored, orphan)).cloned();
         let mut completed = self.stored.clone();
-        keep_spare(&mut completed, orphan);
-        Some(completed)
+        lost.for_each(|orphan| keep_spare(&mut completed, orphan));
+        Some(completed).filter(|completed| *completed != self.stored)
     }
 
     /// Until when the state is, or was, too new to claim on, or to file a token in whose parent it does not know.
@@ -313,6 +317,11 @@ impl Replica {
         let patience = unsigned(self.patience(spread));
         (boot.saturating_sub(since) >= patience).then(|| claim.id.clone())
     }
+}
+
+/// Whether a token that is remembered belongs to the document's login and is nowhere in it.
+fn is_lost(document: &Document, orphan: &Spare) -> bool {
+    orphan.seed_seq == document.progress().0 && !knows(document, &orphan.fp)
 }
 
 /// 0 to 1.
