@@ -83,7 +83,7 @@ attempts! {
         let run = json!({"exec": {"command": ["/agent-creds-sidecar", "serve"]}});
         all(vec![
             changed(|pod| sidecar(pod)["livenessProbe"]["exec"]["command"] = run["exec"]["command"].clone(), NOT_OURS),
-            changed(|pod| sidecar(pod)["readinessProbe"] = run.clone(), "spec.initContainers[0].readinessProbe: "),
+            changed(|pod| sidecar(pod)["readinessProbe"] = run.clone(), "spec.initContainers[0].readinessProbe"),
             changed(|pod| sidecar(pod)["lifecycle"]["postStart"] = run.clone(), NOT_OURS),
         ])
     }

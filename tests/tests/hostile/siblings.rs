@@ -116,7 +116,7 @@ attempts! {
         all(vec![
             forbidden(context(json!({"privileged": true})), "a privileged container owns the node"),
             forbidden(context(json!({"capabilities": {"add": ["SYS_PTRACE"]}})), "is outside the Pod Security baseline"),
-            forbidden(context(json!({"capabilities": {"add": ["NET_RAW"]}})), "is outside the Pod Security baseline"),
+            forbidden(context(json!({"capabilities": {"add": ["SYS_ADMIN"]}})), "is outside the Pod Security baseline"),
             forbidden(context(json!({"seccompProfile": {"type": "Unconfined"}})), "write RuntimeDefault or Localhost"),
         ])
     }
