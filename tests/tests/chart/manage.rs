@@ -37,7 +37,7 @@ fn it_has_each_right_by_name_but_for_two() {
     let public = named(&objects, "Role", "agent-creds-ca");
     assert_eq!(public["rules"].as_array().map(Vec::len), Some(1));
     assert_eq!(public["rules"][0]["resourceNames"], json!(["agent-creds-ca"]));
-    assert_eq!(public["rules"][0]["verbs"], json!(["get", "watch"]));
+    assert_eq!(public["rules"][0]["verbs"], json!(["get"]));
 }
 
 #[test]
