@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
     }
 
     fn text(&mut self, text: &str, key: &str) {
-        let sentence = if VOLUMES.contains(&text) {
+        let sentence = if VOLUMES.contains(&text) || self.own.fragment.has_volume(text) {
             format!("volume {text} is the sidecar's alone; remove the reference")
         } else if text == AUDIENCE && key.to_lowercase().contains("audience") {
             format!(
@@ -226,7 +226,9 @@ impl<'a> Walk<'a> {
         };
         self.own.present
             && match (*list, rest) {
-                ("volumes", []) => presence::is_ours(value),
+                ("volumes", []) => {
+                    view::text(value, "name").is_some_and(|name| self.own.fragment.has_volume(name))
+                }
                 ("initContainers", []) => value["name"] == CONTAINER,
                 ("initContainers" | "containers", [Step::Key("volumeMounts"), Step::Index(_)]) => {
                     let name = view::text(&self.pod["spec"][list][index], "name");

@@ -108,6 +108,11 @@ impl Fragment {
     pub fn is_agent(&self, container: &str) -> bool {
         self.share.containers.iter().any(|name| name == container)
     }
+
+    /// Whether the volume of this name is one of these, as the version called them that injected them.
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.volumes.iter().any(|volume| volume["name"] == name)
+    }
 }
 
 /// The account that the pod names, or the one that belongs to its own by name.

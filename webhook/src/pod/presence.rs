@@ -35,9 +35,12 @@ pub fn trace(pod: &Value) -> Option<String> {
 pub fn compare(pod: &Value, fragment: &Fragment, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let containers: Vec<_> =
         view::containers(pod).filter(|container| container.name() == CONTAINER).collect();
-    let volumes: Vec<_> = volumes(pod).filter(|(_, volume)| is_ours(volume)).collect();
+    let volumes: Vec<_> = volumes(pod).collect();
     let sidecar = match containers.as_slice() {
-        [] => return Err(taken(volumes.first().map_or("spec.initContainers", |(path, _)| path))),
+        [] => {
+            let first = volumes.iter().find(|(_, volume)| is_ours(volume));
+            return Err(taken(first.map_or("spec.initContainers", |(path, _)| path)));
+        }
         [only] if only.list == "initContainers" => *only,
         [.., last] => return Err(taken(&last.path())),
     };
@@ -85,7 +88,7 @@ pub(super) fn volumes(pod: &Value) -> impl Iterator<Item = (String, &Value)> {
 }
 
 /// Whether a volume has one of our names.
-pub(super) fn is_ours(volume: &Value) -> bool {
+fn is_ours(volume: &Value) -> bool {
     view::text(volume, "name").is_some_and(|name| VOLUMES.contains(&name))
 }
 

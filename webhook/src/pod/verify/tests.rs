@@ -1,3 +1,4 @@
+use agent_creds_core::pod::VOLUMES;
 use serde_json::json;
 
 use super::*;
@@ -63,6 +64,30 @@ fn another_version_of_the_webhook_verifies_what_this_one_injected() {
     let sibling = with(after, "/spec/containers/0/securityContext", json!({"runAsUser": 54911}));
     let found = proven_by(&sibling, &tomorrow, &keys(), "ops").unwrap_err();
     assert_eq!(found.0, Reason::SidecarUid, "the uid that this pod's sidecar has");
+}
+
+/// As it is where this volume had another name when the pod was injected.
+fn injected_with(volume: &str, name: &str) -> Value {
+    let after = injected(&pod());
+    let seal = after["metadata"]["annotations"][SEAL].as_str().unwrap();
+    let sealed = Sealed::open(seal, &keys()).unwrap();
+    let renamed = |text: String| text.replace(volume, name);
+    let fragment = serde_json::from_str(&renamed(serde_json::to_string(&sealed.fragment).unwrap())).unwrap();
+    let mut pod: Value = serde_json::from_str(&renamed(after.to_string())).unwrap();
+    pod["metadata"]["annotations"][SEAL] = Sealed { fragment, ..sealed }.seal(&keys()).into();
+    pod
+}
+
+#[test]
+fn volumes_are_known_by_the_names_that_they_were_injected_with() {
+    for (volume, name) in VOLUMES.map(|volume| (volume, format!("{volume}-once"))) {
+        let after = injected_with(volume, &name);
+        let fragment = proven_by(&after, &policy(), &keys(), "ops").expect("what was sealed");
+        assert!(fragment.has_volume(&name));
+        let used = json!({"name": name, "mountPath": "/mnt"});
+        let (reason, message) = refused(&with(after, "/spec/containers/0/volumeMounts/1", used));
+        assert_eq!(reason, Reason::Reference, "{message}");
+    }
 }
 
 #[test]
