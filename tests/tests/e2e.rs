@@ -19,6 +19,8 @@ mod policies_access;
 mod scene;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;
+#[path = "e2e/versions.rs"]
+mod versions;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

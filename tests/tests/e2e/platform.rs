@@ -7,7 +7,7 @@ use agent_creds_tests::platform::{Platform, grant_of};
 use serde_json::json;
 
 /// Agents of the tests, each in a namespace of its own.
-const AGENTS: [&str; 12] = [
+const AGENTS: [&str; 13] = [
     "ops",
     "job",
     "late",
@@ -20,6 +20,7 @@ const AGENTS: [&str; 12] = [
     NIGHTLY,
     "upgraded",
     "guarded",
+    "versions",
 ];
 /// The one whose grant a CronJob keeps alive, on a day that no test sees.
 pub(crate) const NIGHTLY: &str = "nightly";
