@@ -6,6 +6,7 @@
 
 mod http1;
 mod leaks;
+pub mod one;
 mod process;
 mod secrets;
 

@@ -1,6 +1,10 @@
 //! The role `manage` beside a real API server, as a process with the rights of its own ServiceAccount and no others.
 //! The API server calls admission through its Service and by nothing but what `manage` told it to trust.
 
+#[path = "manage/exchange.rs"]
+mod exchange;
+#[path = "manage/process.rs"]
+mod process;
 #[path = "manage/scene.rs"]
 mod scene;
 #[path = "manage/traffic.rs"]
@@ -51,7 +55,7 @@ fn answered(secret: &str, request: &str) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: make test starts it"]
 async fn certificates_and_keys_over_a_whole_rotation() {
-    let mut scene = Scene::install().await;
+    let scene = Scene::install().await;
     assert!(!scene.admission_is_ready().await, "it lives, and waits for its certificate and keys");
     let mut first = scene.manager("first");
     scene.admission_becomes_ready().await;

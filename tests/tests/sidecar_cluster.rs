@@ -1,18 +1,14 @@
 //! The real sidecar beside a real API server: with a ServiceAccount's token, the rights that the chart gives it, and
 //! nothing else.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use agent_creds_tests::cluster::{self, get, helm, kubectl, pipe, root};
 use agent_creds_tests::event::presentations;
-use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually};
-use agent_creds_tests::standin::{Client, ClientAuth, Config, Fault, Provider, Standin};
+use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually, one};
+use agent_creds_tests::standin::{Fault, Standin};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const SECRET: &str = "s3cr+t-of-the-client";
 
 /// An agent in a namespace of its own, its one grant, and a provider.
 struct World {
@@ -24,10 +20,7 @@ struct World {
 
 impl World {
     async fn new(namespace: &'static str) -> Self {
-        let client = Client::generic("one", Some(SECRET), ClientAuth::Basic, &["read"]);
-        let config = Config { clients: vec![client], ..Config::default() };
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let standin = Standin::start(listen, config).await.expect("starting the stand-in");
+        let standin = one::provider(None).await;
         let identity = tempfile::tempdir().expect("a temporary folder");
         let world = Self { namespace, standin, secrets: Secrets::new(), identity };
         kubectl(&["create", "namespace", namespace]).expect("a namespace");
@@ -59,18 +52,7 @@ impl World {
 
     /// A new login, written into the grant Secret.
     fn log_in(&self) {
-        let file = format!("token_url: {}\nallow_private: true\n", self.standin.token_url(Provider::Generic));
-        let secret = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "one", "namespace": self.namespace, "labels": {"agent-creds/provider": "oauth2"}},
-            "stringData": {
-                "client_id": "one",
-                "client_secret": SECRET,
-                "refresh_token": self.standin.seed(Provider::Generic, "one"),
-                "grant.yaml": file,
-            },
-        });
+        let secret = one::grant_secret(&self.standin, self.namespace, &self.secrets);
         pipe(&secret.to_string(), &["apply"]).expect("writing the grant Secret");
     }
 

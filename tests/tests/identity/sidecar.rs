@@ -1,40 +1,22 @@
 //! The sidecar as a process and the identity server: with a pod's tokens and the rights of the chart, in two namespaces.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
 use agent_creds_sidecar::args::{Cli, Command};
 use agent_creds_tests::cluster::{self, command, kubectl, pipe};
-use agent_creds_tests::sidecar::{Secrets, Setup};
-use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use agent_creds_tests::sidecar::{Secrets, Setup, one};
+use agent_creds_tests::standin::Standin;
 use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::world::{RELEASE, World, timing};
 
-const SECRET: &str = "s3cr+t-of-the-client";
-
 /// A grant in the credential account's namespace, and its provider.
 async fn grant(world: &World, secrets: &Secrets) -> Standin {
-    let client = Client::generic("one", Some(SECRET), ClientAuth::Basic, &["read"]);
-    let config = Config { clients: vec![client], ..Config::default() };
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let standin = Standin::start(listen, config).await.expect("starting the stand-in");
-    let login = standin.seed(Provider::Generic, "one");
-    secrets.guard(&login);
-    let secret = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "one", "namespace": world.vault, "labels": {"agent-creds/provider": "oauth2"}},
-        "stringData": {
-            "client_id": "one",
-            "client_secret": SECRET,
-            "refresh_token": login,
-            "grant.yaml": format!("token_url: {}\nallow_private: true\n", standin.token_url(Provider::Generic)),
-        },
-    });
+    let standin = one::provider(None).await;
+    let secret = one::grant_secret(&standin, &world.vault, secrets);
     pipe(&secret.to_string(), &["replace"]).expect("the grant Secret");
     standin
 }

@@ -1,27 +1,28 @@
 //! The chart in the cluster with its defaults, admission at the address of its Service, and managers as processes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_creds_tests::api::Api;
-use agent_creds_tests::cluster::{SYSTEM, directory, eventually, get, helm, kubectl, pipe, root};
+use agent_creds_tests::cluster::{SYSTEM, directory, get, helm, kubectl, pipe, root};
 use agent_creds_webhook::roles::admit::{self, Timing};
 use agent_creds_webhook::roles::{Cli, Role};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser as _;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
+use super::process::{Process, ask};
+
 const MOMENT: Duration = Duration::from_secs(60);
+/// The API server, as processes beside it reach it.
+pub(crate) const API_SERVER: &str = "https://localhost:6443";
 /// Ten minutes are three seconds.
 const SCALE: &str = "--time-scale=0.005";
 
@@ -150,12 +151,39 @@ impl Scene {
     }
 
     /// A manager with nothing but a token of its ServiceAccount.
-    pub(crate) fn manager(&mut self, name: &str) -> Manager {
-        let token =
-            kubectl(&["create", "token", "agent-creds-manage", "--namespace", SYSTEM]).expect("a token");
+    pub(crate) fn manager(&self, name: &str) -> Process {
+        let certificates = "--certificates=self-managed".to_owned();
+        let namespace = format!("--namespace={SYSTEM}");
+        self.process("manage", name, [namespace, certificates, format!("--pod={name}"), SCALE.to_owned()])
+    }
+
+    /// An identity server with the files that a kubelet would bring, and nothing but a token of its ServiceAccount.
+    pub(crate) fn identity_server(&self, name: &str, listen: &str) -> Process {
+        let file =
+            |option: &str, name: &str| format!("--{option}={}", self.folder.path().join(name).display());
+        let files = [
+            ("policy", "policy.yaml"),
+            ("seal-keys", "seal"),
+            ("tls-cert", "tls.crt"),
+            ("tls-key", "tls.key"),
+        ];
+        let files = files.map(|(option, name)| file(option, name));
+        self.process("identity", name, files.into_iter().chain([format!("--listen={listen}")]))
+    }
+
+    fn process(&self, role: &str, name: &str, more: impl IntoIterator<Item = String>) -> Process {
+        let account = format!("agent-creds-{role}");
+        let token = kubectl(&["create", "token", &account, "--namespace", SYSTEM]).expect("a token");
         let file = self.folder.path().join(format!("token-{name}"));
         std::fs::write(&file, token.trim()).expect("written");
-        Manager::start(name, &file)
+        let common = [
+            role.to_owned(),
+            format!("--api-server={API_SERVER}"),
+            format!("--api-ca={}", directory().join("ca.crt").display()),
+            format!("--token-file={}", file.display()),
+            "--probe-listen=127.0.0.1:0".to_owned(),
+        ];
+        Process::start(name, common.into_iter().chain(more))
     }
 
     pub(crate) fn create(&self, object: &Value) {
@@ -220,90 +248,4 @@ async fn kubelet(folder: Arc<TempDir>, mut stopping: watch::Receiver<u8>) {
             }
         }
     }
-}
-
-/// `manage` as a process, which ends with this value.
-pub(crate) struct Manager {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    probes: Option<SocketAddr>,
-}
-
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let beside = test.ancestors().nth(2).expect("target/PROFILE/deps").join("agent-creds-webhook");
-    assert!(beside.exists(), "{} is missing: cargo build -p agent-creds-webhook", beside.display());
-    beside
-}
-
-impl Manager {
-    #[expect(clippy::print_stdout, reason = "its log is shown where a test fails")]
-    fn start(name: &str, token: &Path) -> Self {
-        let mut child = Command::new(binary())
-            .args(["manage", "--namespace", SYSTEM, "--certificates=self-managed", "--api-server"])
-            .arg("https://localhost:6443")
-            .arg(format!("--api-ca={}", directory().join("ca.crt").display()))
-            .arg(format!("--token-file={}", token.display()))
-            .args(["--probe-listen=127.0.0.1:0", "--pod", name, SCALE])
-            .env_clear()
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("started");
-        let (send, lines) = mpsc::channel();
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let name = name.to_owned();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                println!("{name}: {line}");
-                let _ = send.send(line);
-            }
-        });
-        Self { child, lines, probes: None }
-    }
-
-    /// Waits until its log has these words.
-    pub(crate) fn said(&mut self, words: &str) -> Value {
-        loop {
-            let line = self.lines.recv_timeout(MOMENT).unwrap_or_else(|_| panic!("it never said {words:?}"));
-            let line: Value = serde_json::from_str(&line).expect("a log of JSON lines");
-            if line["message"] == words {
-                return line;
-            }
-        }
-    }
-
-    pub(crate) fn metrics(&mut self) -> String {
-        let probes = match self.probes {
-            Some(probes) => probes,
-            None => {
-                let line = self.said("listening");
-                let address =
-                    line["probe_address"].as_str().expect("an address").parse().expect("an address");
-                *self.probes.insert(address)
-            }
-        };
-        ask(probes, "/metrics")
-    }
-
-    pub(crate) fn signal(&mut self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal to our own child");
-        eventually(MOMENT, || {
-            self.child.try_wait().expect("our own child").map(drop).ok_or("it runs".to_owned())
-        });
-    }
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn ask(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).expect("a page");
-    page
 }

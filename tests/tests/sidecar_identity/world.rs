@@ -1,22 +1,19 @@
 //! An agent, its credential account and its one grant, in a namespace that has no rights for them yet.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{self, command, get, kubectl, pipe};
 use agent_creds_tests::event::presentations;
-use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually};
-use agent_creds_tests::standin::{Client, ClientAuth, Config, Provider, Standin};
+use agent_creds_tests::sidecar::{LONG_AGO, Secrets, Setup, eventually, one};
+use agent_creds_tests::standin::Standin;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::server::IdentityServer;
-
-const SECRET: &str = "s3cr+t-of-the-client";
 
 pub(crate) struct World {
     pub(crate) namespace: &'static str,
@@ -29,10 +26,7 @@ pub(crate) struct World {
 impl World {
     /// Everything but the rights and the credential account.
     pub(crate) async fn bare(namespace: &'static str) -> Self {
-        let client = Client::generic("one", Some(SECRET), ClientAuth::Basic, &["read"]);
-        let config = Config { clients: vec![client], ..Config::default() };
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let standin = Standin::start(listen, config).await.expect("starting the stand-in");
+        let standin = one::provider(None).await;
         let authority = Authority::new();
         let server = IdentityServer::start(namespace, &authority).await;
         let identity = tempfile::tempdir().expect("a temporary folder");
@@ -49,7 +43,8 @@ impl World {
             "kubectl create secret generic one-state -n {namespace} && \
              kubectl label secret one-state -n {namespace} agent-creds/state-of=one"
         ));
-        world.log_in();
+        let login = one::grant_secret(&world.standin, namespace, &world.secrets);
+        pipe(&login.to_string(), &["apply"]).expect("writing the grant Secret");
         for (file, more) in [("api-token", ""), ("identity-token", "--audience=agent-creds")] {
             let arguments = ["create", "token", "agent", "-n", namespace, more];
             let arguments: Vec<_> = arguments.into_iter().filter(|argument| !argument.is_empty()).collect();
@@ -98,20 +93,6 @@ impl World {
             "data": {CA_KEY: authority.ca_pem()},
         });
         pipe(&map.to_string(), &["apply"]).expect("the ConfigMap");
-    }
-
-    fn log_in(&self) {
-        let file = format!("token_url: {}\nallow_private: true\n", self.standin.token_url(Provider::Generic));
-        let login = self.standin.seed(Provider::Generic, "one");
-        let secret = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "one", "namespace": self.namespace, "labels": {"agent-creds/provider": "oauth2"}},
-            "stringData": {"client_id": "one", "client_secret": SECRET, "refresh_token": &login, "grant.yaml": file},
-        });
-        self.guard(SECRET);
-        self.guard(&login);
-        pipe(&secret.to_string(), &["apply"]).expect("writing the grant Secret");
     }
 
     /// What is never to be found in anything that a sidecar lets out; nor is the part of it that proves anything.
