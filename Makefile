@@ -39,7 +39,7 @@ hostile: ## What a compromised agent can try, and how each attempt is stopped; p
 	@tests/hostile/run
 
 .PHONY: mutants
-mutants: ## Takes ten defences out, one at a time: the hostile suite has to notice; an hour. NAMES=…
+mutants: ## Takes ten defences out, one at a time: the hostile suite has to notice; half an hour. NAMES=…
 	@tests/mutants/run $(NAMES)
 
 .PHONY: fuzz
