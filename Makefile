@@ -38,6 +38,10 @@ chaos: ## Twenty sidecars on one grant while everything goes wrong, MINUTES=… 
 hostile: ## What a compromised agent can try, and how each attempt is stopped; prints the table
 	@tests/hostile/run
 
+.PHONY: mutants
+mutants: ## Takes ten defences out, one at a time: the hostile suite has to notice; half an hour. NAMES=…
+	@tests/mutants/run $(NAMES)
+
 .PHONY: fuzz
 fuzz: ## Fuzzes replies of providers and state documents, SECONDS=… each; needs a nightly compiler
 	@fuzz/run "$(or $(SECONDS),60)"

@@ -45,7 +45,7 @@ attempts! {
     /// A program started in the sidecar's container with `exec`, by `edit` and by the administrator
     exec_into_the_sidecar {
         let words = "nobody runs a program in container agent-creds or attaches to it";
-        let exec = |container: &'static str| ["exec", "agent", container, "--", "/agent-creds-sidecar", "audit"];
+        let exec = |container: &'static str| ["exec", "agent", container, "--", "/agent-creds-sidecar", "probe", "liveness"];
         control(as_account("editor", &["exec", "agent", "--container=agent", "--", "true"]));
         all(vec![
             stopped(as_account("editor", &exec("--container=agent-creds")), words),

@@ -54,11 +54,13 @@ fn grant() -> Value {
 /// Waits until the grant is in this state, for this reason.
 #[track_caller]
 fn becomes(state: &str, reason: &str) -> Value {
-    eventually(Duration::from_secs(60), || {
-        let grant = grant();
-        let is = grant["state"] == state && (reason.is_empty() || grant["reason"] == reason);
-        if is { Ok(grant) } else { Err(grant.to_string()) }
-    })
+    eventually(Duration::from_secs(60), || is(state, reason))
+}
+
+fn is(state: &str, reason: &str) -> Result<Value, String> {
+    let grant = grant();
+    let is = grant["state"] == state && (reason.is_empty() || grant["reason"] == reason);
+    if is { Ok(grant) } else { Err(grant.to_string()) }
 }
 
 /// Somebody else's server on the network of the node; a connection to it is all that it wants to see.
@@ -81,6 +83,15 @@ impl Attacker {
     fn was_reached(&self) -> bool {
         self.0.accept().is_ok()
     }
+
+    /// Waits until the grant is refused for this reason; until then nobody may have come here.
+    #[track_caller]
+    fn waits_in_vain(&self, reason: &str) {
+        eventually(Duration::from_secs(60), || {
+            assert!(!self.was_reached(), "it succeeded: the attacker's server was asked");
+            is("misconfigured", reason)
+        });
+    }
 }
 
 attempts! {
@@ -93,7 +104,7 @@ attempts! {
         let tries = [attacker.grant_yaml(), "hosts: [evil.example.com]\n".to_owned(), "client_auth: basic\n".to_owned()];
         for file in tries {
             rewrite(&person, "pagerduty", &json!({"grant.yaml": file}));
-            becomes("misconfigured", "grant_invalid");
+            attacker.waits_in_vain("grant_invalid");
             rewrite(&person, "pagerduty", &json!({"grant.yaml": "scopes: [incidents.read]\n"}));
             becomes("ready", "");
         }
@@ -105,9 +116,9 @@ attempts! {
         let person = begin();
         let attacker = Attacker::listens();
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml()}));
-        becomes("misconfigured", "binding_changed");
+        attacker.waits_in_vain("binding_changed");
         rewrite(&person, "pagerduty", &json!({"grant.yaml": "scopes: [incidents.read]\n", "client_id": "another"}));
-        becomes("misconfigured", "binding_changed");
+        attacker.waits_in_vain("binding_changed");
         assert!(!attacker.was_reached(), "something was sent");
         // With a login of its own the server is the grant's, and is asked.
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
