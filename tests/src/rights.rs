@@ -145,23 +145,36 @@ pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
     rights
 }
 
-/// What the API server's audit log says that our accounts asked for since it started, allowed or not.
+/// What the API server's audit log says that our accounts asked for since it started.
+#[derive(Default)]
+pub struct Requests {
+    /// All, also what was refused.
+    pub made: BTreeSet<Right>,
+    /// Those of them that were allowed.
+    pub allowed: BTreeSet<Right>,
+}
+
+/// Reads the audit log.
 ///
 /// # Panics
 /// Where there is no log, or one that is of another form.
 #[must_use]
-pub fn used() -> BTreeSet<Right> {
+pub fn used() -> Requests {
     let log = File::open(directory().join("audit.log")).expect("the audit log");
-    let mut rights = BTreeSet::new();
+    let mut requests = Requests::default();
     for line in BufReader::new(log).lines() {
         let line = line.expect("reading the audit log");
         // Nobody else's lines are worth parsing.
         if line.contains(r#""username":"system:serviceaccount:"#) {
             let line: Value = serde_json::from_str(&line).expect("a line of the audit log");
-            rights.extend(of_line(&line).into_iter().flatten());
+            let rights = of_line(&line);
+            if line["annotations"]["authorization.k8s.io/decision"] == "allow" {
+                requests.allowed.extend(rights.iter().flatten().cloned());
+            }
+            requests.made.extend(rights.into_iter().flatten());
         }
     }
-    rights
+    requests
 }
 
 /// The right that a request needed, and the one that it asked about.
