@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
+use agent_creds_tests::event::{fingerprint, presentations};
 use agent_creds_tests::platform::GRANT;
 use agent_creds_tests::standin::Provider;
 use base64::Engine as _;
@@ -18,18 +19,32 @@ use crate::people::Person;
 /// An agent with a grant that may be broken, after a login of its own.
 fn begin() -> Person {
     let person = Person::editor();
+    kubectl(&["delete", "pod", "steered", "--namespace", NAMESPACE, "--ignore-not-found", "--now"])
+        .expect("deleted");
+    let login = login();
     let mut secret = get(&["secret", GRANT, "--namespace", NAMESPACE]);
     secret["metadata"] =
         json!({"name": STEERED, "namespace": NAMESPACE, "labels": secret["metadata"]["labels"]});
-    secret["data"]["refresh_token"] = json!(STANDARD.encode(login()));
+    secret["data"]["refresh_token"] = json!(STANDARD.encode(&login));
     pipe(&secret.to_string(), &["apply", "--server-side", "--force-conflicts"]).expect("logging in");
-    kubectl(&["delete", "pod", "steered", "--namespace", NAMESPACE, "--ignore-not-found", "--now"])
-        .expect("deleted");
     let mut pod = agent_pod("steered", NAMESPACE);
     pod["metadata"]["annotations"]["agent-creds/grants"] = json!("steered");
     pipe(&pod.to_string(), &["create"]).expect("making the pod");
     await_ready("steered", NAMESPACE);
+    await_first_use(&login);
+    becomes("ready", "");
     person
+}
+
+/// Waits until the provider has seen a login. Before that it belongs to nobody yet, and a pod may be ready with a token
+/// of the login before it. A claim that the last pod took with it is waited for.
+fn await_first_use(login: &str) {
+    let login = fingerprint(login);
+    eventually(Duration::from_secs(120), || {
+        let log = PLATFORM.standin.log();
+        let used = presentations(&log).any(|seen| seen.token_sha256.as_ref() == Some(&login));
+        used.then_some(()).ok_or_else(|| format!("{:?}", grant()))
+    });
 }
 
 /// A refresh token of the provider.
@@ -44,11 +59,11 @@ fn rewrite(person: &Person, label: &str, data: &Value) {
 }
 
 /// What the sidecar says about the grant.
-fn grant() -> Value {
+fn grant() -> Result<Value, String> {
     let script = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/grants";
-    let said = control(in_pod("steered", "agent", script));
-    let all: Value = serde_json::from_str(&said).expect("JSON");
-    all["grants"][0].clone()
+    let said = in_pod("steered", "agent", script)?;
+    let all: Value = serde_json::from_str(&said).map_err(|error| format!("{error}: {said}"))?;
+    Ok(all["grants"][0].clone())
 }
 
 /// Waits until the grant is in this state, for this reason.
@@ -58,7 +73,7 @@ fn becomes(state: &str, reason: &str) -> Value {
 }
 
 fn is(state: &str, reason: &str) -> Result<Value, String> {
-    let grant = grant();
+    let grant = grant()?;
     let is = grant["state"] == state && (reason.is_empty() || grant["reason"] == reason);
     if is { Ok(grant) } else { Err(grant.to_string()) }
 }
@@ -122,7 +137,7 @@ attempts! {
         assert!(!attacker.was_reached(), "something was sent");
         // With a login of its own the server is the grant's, and is asked.
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
-        eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| grant().to_string()));
+        eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| format!("{:?}", grant())));
         Outcome::Stopped("binding_changed: a refresh token is presented only where its login was; nothing was sent".to_owned())
     }
     /// The state Secret of another cluster put in the place of this one's, to have its refresh token spent twice
@@ -147,7 +162,7 @@ attempts! {
             document["home"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
         });
         let grant = eventually(Duration::from_secs(60), || {
-            let grant = grant();
+            let grant = grant()?;
             if grant["reason"] == "foreign_state" { Ok(grant) } else { Err(grant.to_string()) }
         });
         assert!(grant["state"] != "ready", "{grant}");
