@@ -12,7 +12,7 @@ use agent_creds_core::names::{LocalName, SecretName, is_label};
 use agent_creds_core::pod;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::store::ObjectName;
+use crate::object_name::ObjectName;
 
 /// Redeems grants, keeps what lasts, and serves short-lived tokens to the agent beside it.
 #[derive(Debug, Parser)]

@@ -32,6 +32,7 @@ use crate::grant::spread::drawn;
 use crate::identity::wallet::{Standing, Wallet};
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
+use crate::object_name::ObjectName;
 use crate::outcome::{Cause, Outcome, Reason};
 use crate::present::connect::{Connection, Connector};
 use crate::present::request;
@@ -39,7 +40,7 @@ use crate::present::send::send;
 use crate::random::random;
 use crate::shelf::Shelf;
 use crate::spool::{Slot, Spool};
-use crate::store::{Object, ObjectName, STATE_KEY, Store, StoreError};
+use crate::store::{Object, STATE_KEY, Store, StoreError};
 
 /// What all keepers of a process share.
 #[derive(Clone)]

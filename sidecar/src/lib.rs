@@ -11,6 +11,7 @@ pub mod identity;
 pub mod keeper;
 pub mod lifecycle;
 pub mod metrics;
+pub mod object_name;
 pub mod outcome;
 pub mod present;
 pub mod process;

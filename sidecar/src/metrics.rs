@@ -14,9 +14,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
+use crate::object_name::ObjectName;
 use crate::outcome::{Outcome, Reason};
 use crate::shelf::Shelf;
-use crate::store::ObjectName;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use crate::grant::document::{Document, Token};
 use crate::grant::login::Login;
 use crate::grant::status::{Status, Trouble, is_served};
+use crate::object_name::ObjectName;
 use crate::outcome::State;
 use crate::refusals::Refusals;
-use crate::store::ObjectName;
 
 /// One grant.
 #[derive(Debug)]

@@ -14,28 +14,10 @@ use tokio::sync::watch;
 use crate::grant::news::News;
 use crate::grant::status::Trouble;
 use crate::identity::wallet::Wallet;
+use crate::object_name::ObjectName;
 
 /// Key of the state Secret that holds the document.
 pub const STATE_KEY: &str = "state";
-
-/// An object's place: a Secret's, as a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ObjectName {
-    /// Namespace; empty in a directory.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            f.write_str(&self.name)
-        } else {
-            write!(f, "{}/{}", self.namespace, self.name)
-        }
-    }
-}
 
 /// A Secret as it was read. Not `Debug`: it holds credentials.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod lease;
 mod mint;
 pub mod settled;
+pub mod step;
 pub mod succession;
 
 pub use certificate::{Certificate, Pair};

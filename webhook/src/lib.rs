@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod pod;
 pub mod policy;
+mod random;
 mod reasons;
 pub mod roles;
 pub mod serve;

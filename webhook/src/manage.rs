@@ -22,7 +22,6 @@ use crate::authority::lease::Tenancy;
 use crate::serve::probes::Readiness;
 use api::{Api, ApiError};
 pub use certificates::names;
-pub use keys::tag;
 pub use metrics::Metrics;
 
 /// Most steps of one kind between two looks at the Lease.

@@ -8,7 +8,7 @@ use agent_creds_core::pod;
 use clap::{Args, ValueEnum};
 use url::Url;
 
-use crate::store::ObjectName;
+use crate::object_name::ObjectName;
 
 /// Which account the Secrets are read as, and how it is come by.
 #[derive(Debug, Args)]

@@ -22,11 +22,12 @@ use super::renewal::{Moment, Renewal};
 use super::trouble::{Hitch, Parties, account_of};
 use super::wallet::Wallet;
 use crate::api_server::ApiServer;
+use crate::object_name::ObjectName;
 use crate::outcome::Reason;
 use crate::present::connect::{Connection, Connector};
 use crate::present::send::send;
 use crate::random::random;
-use crate::store::{ObjectName, StoreError};
+use crate::store::StoreError;
 
 /// Time for connecting, and again for the answer.
 const BUDGET: Duration = Duration::from_secs(10);

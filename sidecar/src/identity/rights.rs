@@ -4,7 +4,7 @@
 
 use agent_creds_core::identity::SERVER_ACCOUNT;
 
-use crate::store::ObjectName;
+use crate::object_name::ObjectName;
 
 /// For `agent` to get tokens of `credential`.
 pub fn assume(agent: &ObjectName, credential: &ObjectName) -> String {

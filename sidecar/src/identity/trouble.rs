@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::rights;
 use crate::grant::status::Trouble;
+use crate::object_name::ObjectName;
 use crate::outcome::Reason;
-use crate::store::ObjectName;
 
 /// Why there was no answer about the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

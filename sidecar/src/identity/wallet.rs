@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::trouble::{Hitch, Parties};
 use crate::grant::status::Trouble;
-use crate::store::ObjectName;
+use crate::object_name::ObjectName;
 
 /// A token is not used any more when it ends so soon: a request takes time to get there.
 const MARGIN: SignedDuration = SignedDuration::from_secs(2);

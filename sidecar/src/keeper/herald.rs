@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::grant::news::News;
-use crate::store::{ObjectName, Regarding, Store};
+use crate::object_name::ObjectName;
+use crate::store::{Regarding, Store};
 
 /// Events that may be on their way at once; more are dropped.
 const MOST: u32 = 16;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::store::ObjectName;
+use crate::object_name::ObjectName;
 
 /// Fingerprint of each grant's login.
 #[derive(Debug, Default)]

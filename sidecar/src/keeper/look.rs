@@ -10,8 +10,9 @@ use crate::grant::replica::{Found, Seen, Unusable};
 use crate::grant::seed::is_stale;
 use crate::grant::status::Trouble;
 use crate::identity::rights;
+use crate::object_name::ObjectName;
 use crate::outcome::Reason;
-use crate::store::{ObjectName, STATE_KEY, Store, StoreError};
+use crate::store::{STATE_KEY, Store, StoreError};
 
 impl<S: Store> Keeper<S> {
     /// Reads both Secrets, the state's last: a claim goes on top of it. The grant Secret is read only where there is a

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use agent_creds_sidecar::grant::news::News;
+use agent_creds_sidecar::object_name::ObjectName;
 use agent_creds_sidecar::store::kubernetes::{Kubernetes, Version};
-use agent_creds_sidecar::store::{Object, ObjectName, Regarding, Store, StoreError};
+use agent_creds_sidecar::store::{Object, Regarding, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 

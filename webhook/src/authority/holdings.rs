@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::succession::Step;
+use super::step::Step;
 use super::{Certificate, MintError, Pair, Timing, mint};
 
 /// Data of a Secret, decoded.

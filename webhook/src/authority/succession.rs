@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::holdings::Holdings;
+use super::step::Step;
 use super::{Certificate, Timing, mint, seconds};
 
 /// What a decision is made on.
@@ -27,23 +28,6 @@ pub struct View<'a> {
     pub asked: bool,
     /// How long all this has been seen as it is, on a monotonic clock of one process.
     pub settled: Duration,
-}
-
-/// The one thing to do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing.
-    Rest,
-    /// Have what the holdings trust trusted in the cluster.
-    Publish,
-    /// Make a CA that is trusted and does not sign yet.
-    Announce,
-    /// Let it sign, beginning with a new serving certificate.
-    Promote,
-    /// A new serving certificate by the CA that signs.
-    Renew,
-    /// Trust those that signed before no more.
-    Forget,
 }
 
 /// Decides.

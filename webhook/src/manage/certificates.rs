@@ -9,8 +9,10 @@ use super::places::Places;
 use super::{Look, Manager};
 use crate::authority::holdings::Holdings;
 use crate::authority::settled::Settled;
-use crate::authority::succession::{Step, View, next};
+use crate::authority::step::Step;
+use crate::authority::succession::{View, next};
 use crate::authority::{ASK, Certificate, DONE, Pair};
+use crate::random;
 
 /// How long things have been as they are.
 #[derive(Default)]
@@ -65,7 +67,7 @@ pub(super) async fn look(manager: &mut Manager) -> Result<Look, ApiError> {
     if step == Step::Rest {
         return Ok(Look::Done);
     }
-    let after = holdings.after(step, &names, &super::keys::tag(), now, &timing)?;
+    let after = holdings.after(step, &names, &random::tag(), now, &timing)?;
     manager.may_write()?;
     if step == Step::Publish {
         places.publish(manager, &bundle).await?;

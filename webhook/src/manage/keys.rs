@@ -1,12 +1,11 @@
 //! Looks at the key ring, and carries out the one step that is due.
 
-use aws_lc_rs::rand;
-
 use super::api::ApiError;
 use super::objects::{self, SEAL};
 use super::{Look, Manager};
 use crate::authority::keys::{Ring, Step};
 use crate::authority::settled::Settled;
+use crate::random;
 
 /// How long the Secret has been as it is.
 #[derive(Default)]
@@ -41,26 +40,11 @@ pub(super) async fn look(manager: &mut Manager) -> Result<Look, ApiError> {
         Step::Announce => ("SealKeyAnnounced", "a new key is known, as previous; it seals in two minutes"),
         Step::Swap => ("SealKeyRotated", "the new key seals; the one before it still verifies"),
     };
-    let after = ring.after(step, &random());
+    let after = ring.after(step, &random::bytes());
     secret.set_secret(&after.data);
     secret.annotate(&after.annotations);
     manager.may_write()?;
     manager.api.put(&path, &secret.0).await?;
     manager.tell(&secret, reason, note).await;
     Ok(Look::Again)
-}
-
-#[expect(
-    clippy::expect_used,
-    reason = "without the system's random numbers nothing here is safe: the process ends"
-)]
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("random numbers from the system");
-    bytes
-}
-
-/// A random name.
-pub fn tag() -> String {
-    random::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Duties;
 use super::api::{Answer, Api, ApiError};
 use crate::authority::holdings::Data;
+use crate::random;
 
 /// The Secret with CAs and the serving certificate.
 pub(super) const CERTIFICATES: &str = "agent-creds-certificates";
@@ -83,7 +84,7 @@ pub(super) async fn announce(
     reason: &str,
     note: &str,
 ) -> Result<(), ApiError> {
-    let tag = super::keys::tag();
+    let tag = random::tag();
     let event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",

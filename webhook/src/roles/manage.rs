@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::authority::Timing;
 use crate::manage::api::Api;
-use crate::manage::{Duties, Manager, Metrics, names, tag};
+use crate::manage::{Duties, Manager, Metrics, names};
+use crate::random;
 use crate::serve::probes::{self, Readiness};
 use crate::serve::tls::{self, Limits};
 
@@ -69,7 +70,7 @@ pub async fn main(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", config.probe_listen))?;
     let (probe_address, identity) =
-        (listener.local_addr().context("reading the address")?, format!("{}_{}", config.pod, tag()));
+        (listener.local_addr().context("reading the address")?, format!("{}_{}", config.pod, random::tag()));
     tracing::info!(%probe_address, identity, version = env!("CARGO_PKG_VERSION"), "listening");
 
     let metrics = Arc::new(Metrics::new());
