@@ -21,6 +21,7 @@ mod provider;
 mod refusal;
 mod request;
 mod serve;
+mod shared;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub use self::fault::{Cut, Fault, How};
 pub use self::provider::{DATADOG_SITES, Provider, Site};
 
 use self::endpoint::Endpoint;
-use self::serve::Shared;
+use self::shared::Shared;
 use crate::event::Event;
 use crate::https;
 

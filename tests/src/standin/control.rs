@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::serve::Shared;
+use super::shared::Shared;
 use super::{Fault, Provider};
 
 type Answer = (StatusCode, Json<Value>);

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,68 +18,18 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::Reply;
 use super::control;
-use super::endpoint::Endpoint;
 use super::request::Asked;
+use super::shared::Shared;
 
 /// More than any token request needs.
 const BODY_LIMIT: usize = 256 * 1024;
 /// A client that connects and says nothing does not keep its place for ever.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
-/// What all connections and the test share.
-pub(super) struct Shared {
-    endpoint: Mutex<Endpoint>,
-    /// Told after each line of the log.
-    written: watch::Sender<()>,
-    /// A permit for each answer that is held back and may go.
-    released: Semaphore,
-}
-
-impl Shared {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint: Mutex::new(endpoint), written: watch::Sender::new(()), released: Semaphore::new(0) }
-    }
-
-    pub(super) fn endpoint(&self) -> MutexGuard<'_, Endpoint> {
-        self.endpoint.lock().expect("no request ever panicked under the lock")
-    }
-
-    pub(super) fn written(&self) -> watch::Receiver<()> {
-        self.written.subscribe()
-    }
-
-    pub(super) fn release(&self) {
-        self.released.add_permits(1);
-    }
-
-    pub(super) fn is_active(&self, access_token: &str) -> bool {
-        let endpoint = self.endpoint();
-        endpoint.families.is_active(access_token, wall_ms() + endpoint.ahead_ms)
-    }
-
-    pub(super) fn revoke(&self, refresh_token: &str) -> bool {
-        let revoked = self.endpoint().revoke(refresh_token, wall_ms());
-        self.written.send_replace(());
-        revoked
-    }
-
-    fn answer(&self, asked: &Asked) -> Reply {
-        let reply = self.endpoint().answer(asked, wall_ms());
-        self.written.send_replace(());
-        reply
-    }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
-    u64::try_from(since.as_millis()).expect("milliseconds fit for some 500 million years")
-}
 
 /// Serves until it is dropped, and every connection with it.
 pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
@@ -144,10 +94,7 @@ async fn token_request(
     let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body, sni, peer };
     let reply = match shared.answer(&asked) {
         Reply::Held(reply) => {
-            // Who goes away before takes no permit with it.
-            if let Ok(permit) = shared.released.acquire().await {
-                permit.forget();
-            }
+            shared.released().await;
             *reply
         }
         reply => reply,
