@@ -27,7 +27,7 @@ bench: ## Figures beside a reference in the same run
 	@tests/bench/run
 
 .PHONY: model
-model: ## The refresh protocol explored further than in `make test`: every trace with two faults; hours
+model: ## The refresh protocol explored further than in `make test`: every trace with two faults; an hour or two
 	@cargo test --locked --profile model -p agent-creds-model -- --ignored --nocapture
 
 .PHONY: chaos
