@@ -26,6 +26,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// more hears of a state that was rolled back before anybody else claims on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Longest silence on a connection that something is expected on. A watch is not silent for longer: the API server sends
+/// a bookmark every minute. Its peer is gone, though nothing said so: a control plane without power, a forgotten NAT entry.
+const SILENCE: Duration = Duration::from_secs(75);
+
 /// The way to it as one ServiceAccount.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -65,6 +69,7 @@ impl ApiServer {
         let mut config = Config::new(server.parse().map_err(ClientError::Url)?);
         config.root_cert = Some(roots);
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(SILENCE);
         // A repeated PUT conflicts with itself; and what is repeated here is decided by the protocol alone.
         config.default_retry = false;
         let wallet = match account {
@@ -107,7 +112,7 @@ impl ApiServer {
         mut request: Request<Vec<u8>>,
     ) -> Option<impl Stream<Item = Option<WatchEvent<T>>> + use<T>> {
         let number = self.sign(&mut request).await.ok()?;
-        match self.client.request_events(request).await {
+        match tokio::time::timeout(TIMEOUT, self.client.request_events(request)).await.ok()? {
             Ok(events) => Some(events.map(Result::ok)),
             Err(kube::Error::Api(status)) if status.code == StatusCode::UNAUTHORIZED => {
                 self.unauthorized(number, "watch");
@@ -162,5 +167,40 @@ impl ApiServer {
             Some(wallet) => StoreError::NoIdentity(wallet.reject(number)),
             None => StoreError::Forbidden { verb },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use k8s_openapi::api::core::v1::Secret;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_whose_peer_is_gone_without_a_word_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let wallet = Account::File(Path::new("/dev/null"));
+        let api = ApiServer::connect(&server, Vec::new(), wallet, Clock::system()).unwrap();
+        let request = Request::get("/api/v1/secrets?watch=true").body(Vec::new()).unwrap();
+        let watched = tokio::spawn(async move { api.watch::<Secret>(request).await.expect("opened") });
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        assert!(peer.read(&mut head).await.unwrap() > 0);
+        let event =
+            r#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"}}}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{event}\n");
+        peer.write_all(answer.as_bytes()).await.unwrap();
+        let mut events = pin!(watched.await.unwrap());
+        assert!(matches!(events.next().await, Some(Some(WatchEvent::Added(_)))));
+        // It is there, and silent, as one whose machine has lost its power.
+        tokio::time::pause();
+        let end = tokio::time::timeout(SILENCE * 2, events.next()).await.expect("not for ever");
+        assert!(!matches!(end, Some(Some(_))));
+        drop(peer);
     }
 }

@@ -13,6 +13,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use offset::Offset;
 
+/// Longest sleep: a timer stands still while the machine does, and what is waited for may come all the same.
+pub const NAP: Duration = Duration::from_secs(30);
+
 /// All clocks of the machine at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
@@ -34,6 +37,18 @@ struct Inner {
 }
 
 impl Clock {
+    /// Waits for so long, the time included in which the machine sleeps and timers stand still.
+    pub async fn sleep(&self, wait: Duration) {
+        let until = self.read().boot.saturating_add(wait);
+        loop {
+            let left = until.saturating_sub(self.read().boot);
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(NAP)).await;
+        }
+    }
+
     /// The system's clocks.
     pub fn system() -> Self {
         Self::new(|| Reading {
@@ -87,5 +102,29 @@ fn of(clock: ClockId) -> Duration {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_late_by_a_nap_at_most_when_the_machine_has_slept() {
+        static BOOT: AtomicU64 = AtomicU64::new(0);
+        let clock = Clock::new(|| {
+            let boot = Duration::from_secs(BOOT.load(Ordering::Relaxed));
+            Reading { wall: Timestamp::UNIX_EPOCH, monotonic: boot, boot }
+        });
+        let mut waits = std::pin::pin!(clock.sleep(Duration::from_secs(600)));
+        assert!((&mut waits).now_or_never().is_none());
+        // The machine slept through all of it, and the timer did not notice.
+        BOOT.store(600, Ordering::Relaxed);
+        tokio::time::advance(NAP).await;
+        assert!((&mut waits).now_or_never().is_some());
     }
 }

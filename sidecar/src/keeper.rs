@@ -145,7 +145,7 @@ impl<S: Store> Keeper<S> {
         };
         let mut phase = self.tools.phase.clone();
         let mut identity = self.tools.store.wallet().map(Wallet::news);
-        let shelf = self.shelf.clone();
+        let (shelf, clock) = (self.shelf.clone(), self.tools.clock.clone());
         let work = async {
             let mut event = Event::Woke;
             loop {
@@ -168,7 +168,7 @@ impl<S: Store> Keeper<S> {
                         }
                         let wait = self.at_most(wait.min(self.ask_again()));
                         tokio::select! {
-                            () = tokio::time::sleep(wait) => Event::Woke,
+                            () = clock.sleep(wait) => Event::Woke,
                             _ = grant_news.changed() => Event::Woke,
                             () = overtaken(&mut state_news, self.state.as_ref()) => {
                                 self.whole = false;

@@ -5,13 +5,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// Of a token of which nothing comes, the keeper is not told again for so long: each time it reads both Secrets.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// The requests of one grant that wait. There are at most as many as connections.
 #[derive(Debug)]
 pub struct Refusals {
     patience: Duration,
-    waiting: Mutex<Vec<Refusal>>,
+    waiting: Mutex<Waiting>,
     news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    refusals: Vec<Refusal>,
+    /// The last one of which nothing came, and when.
+    in_vain: Option<(String, Instant)>,
 }
 
 #[derive(Debug)]
@@ -37,7 +48,15 @@ impl Refusals {
     /// Tells the keeper that this access token was refused, and waits for what it makes of that.
     pub async fn settled(&self, access_fp: &str) {
         let (answer, answered) = oneshot::channel();
-        self.waiting().push(Refusal { access_fp: access_fp.to_owned(), told: false, answer });
+        {
+            let mut waiting = self.waiting();
+            let in_vain = |(fp, at): &(String, Instant)| fp == access_fp && at.elapsed() < QUIET;
+            if waiting.in_vain.as_ref().is_some_and(in_vain) {
+                return;
+            }
+            waiting.refusals.retain(|refusal| !refusal.answer.is_closed());
+            waiting.refusals.push(Refusal { access_fp: access_fp.to_owned(), told: false, answer });
+        }
         self.news.notify_one();
         // Answered, given up by the keeper, or too late: the shelf tells which.
         let _ = tokio::time::timeout(self.patience, answered).await;
@@ -51,7 +70,7 @@ impl Refusals {
     /// For the keeper: whether this access token, which it serves, was refused since it last asked.
     pub fn told_of(&self, access_fp: &str) -> bool {
         let mut refused = false;
-        for refusal in self.waiting().iter_mut().filter(|refusal| !refusal.told) {
+        for refusal in self.waiting().refusals.iter_mut().filter(|refusal| !refusal.told) {
             refusal.told = true;
             refused |= refusal.access_fp == access_fp;
         }
@@ -61,12 +80,17 @@ impl Refusals {
     /// From the keeper: answers who waits for another token than `access_fp`, and, where nothing is to be expected
     /// for now, whoever it was told of.
     pub fn settle(&self, access_fp: &str, nothing_comes: bool) {
-        self.waiting().retain(|refusal| {
-            refusal.access_fp == access_fp && !(refusal.told && nothing_comes) && !refusal.answer.is_closed()
+        let mut waiting = self.waiting();
+        let in_vain = |refusal: &Refusal| nothing_comes && refusal.told && refusal.access_fp == access_fp;
+        if waiting.refusals.iter().any(in_vain) {
+            waiting.in_vain = Some((access_fp.to_owned(), Instant::now()));
+        }
+        waiting.refusals.retain(|refusal| {
+            refusal.access_fp == access_fp && !in_vain(refusal) && !refusal.answer.is_closed()
         });
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Refusal>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,6 +131,23 @@ mod tests {
         let refusals = Refusals::new(Duration::from_secs(15));
         refusals.settled("a").await;
         refusals.settle("a", false);
-        assert!(refusals.waiting().is_empty());
+        assert!(refusals.waiting().refusals.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_in_a_loop_makes_the_keeper_look_once_a_second() {
+        let refusals = Refusals::new(Duration::from_secs(15));
+        let ask = |fp: &'static str| refusals.settled(fp).now_or_never().is_some();
+        assert!(!ask("a"), "it waits for the keeper");
+        assert!(refusals.told_of("a"));
+        refusals.settle("a", true);
+        for _ in 0..1000 {
+            assert!(ask("a"), "answered as a moment ago");
+        }
+        assert!(!refusals.told_of("a"));
+        assert!(!ask("b"), "another token is another question");
+        tokio::time::advance(QUIET).await;
+        assert!(!ask("a"));
+        assert!(refusals.told_of("a"));
     }
 }

@@ -88,6 +88,7 @@ async fn run_with<S: Store>(
     };
     servers.spawn(probe.serve(probe_socket));
 
+    let herald = Herald::default();
     let tools = Tools {
         store,
         cluster,
@@ -97,7 +98,7 @@ async fn run_with<S: Store>(
         logins: Arc::new(Logins::default()),
         timing: wiring::timing(&args.grants),
         once: None,
-        herald: Herald::default(),
+        herald: herald.clone(),
         phase: phases,
         metrics,
     };
@@ -110,6 +111,7 @@ async fn run_with<S: Store>(
     advance(&phase, Phase::Stopping);
     // An answer that is on its way, or not stored yet, is waited for: the kubelet decides how long.
     while keepers.join_next().await.is_some() {}
+    herald.finish().await;
     tracing::info!("stopped");
     Ok(())
 }

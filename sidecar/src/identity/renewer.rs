@@ -22,6 +22,7 @@ use super::renewal::{Moment, Renewal};
 use super::trouble::{Hitch, Parties, account_of};
 use super::wallet::Wallet;
 use crate::api_server::ApiServer;
+use crate::clock::NAP;
 use crate::object_name::ObjectName;
 use crate::outcome::Reason;
 use crate::present::connect::{Connection, Connector};
@@ -31,8 +32,6 @@ use crate::store::StoreError;
 
 /// Time for connecting, and again for the answer.
 const BUDGET: Duration = Duration::from_secs(10);
-/// Longest sleep: a timer stands still while the machine does, and the token ends all the same.
-const NAP: Duration = Duration::from_secs(30);
 
 /// Whom to ask, and how to know that it is them.
 pub struct Server {

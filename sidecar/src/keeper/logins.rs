@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::object_name::ObjectName;
 
-/// Fingerprint of each grant's login.
+/// Fingerprint of each grant's login. None is forgotten when its Secret goes: that may come back in a moment, and whoever
+/// presented the copy meanwhile would end the login that it comes back with.
 #[derive(Debug, Default)]
 pub struct Logins(Mutex<BTreeMap<String, String>>);
 

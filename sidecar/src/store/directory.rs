@@ -63,7 +63,7 @@ impl Directory {
             // As the API server: line breaks within are no mistake.
             let compact: String = value.split_ascii_whitespace().collect();
             let decoded = STANDARD.decode(compact);
-            let value = decoded.map_err(|_| StoreError::Malformed(format!("key {key}: not base64")))?;
+            let value = decoded.map_err(|_| StoreError::Malformed(format!("{}: not base64", named(&key))))?;
             data.insert(key, value);
         }
         // As in the API server, `stringData` wins.
@@ -174,7 +174,13 @@ fn parse(bytes: &[u8]) -> Result<Value, StoreError> {
     }
 }
 
-/// A mapping of texts. The key is named; the value never.
+/// A key as errors name it: where a space is missing after a colon, the value is a part of it.
+fn named(key: &str) -> String {
+    let known = ["client_id", "client_secret", "refresh_token", "grant.yaml", STATE_KEY];
+    if known.contains(&key) { format!("key {key}") } else { "a key that is not ours".to_owned() }
+}
+
+/// A mapping of texts. A key of ours is named; the value never.
 fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, StoreError> {
     match value {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
@@ -182,7 +188,7 @@ fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, StoreError
             .iter()
             .map(|(key, value)| match value.as_str() {
                 Some(text) => Ok((key.clone(), text.to_owned())),
-                None => Err(StoreError::Malformed(format!("key {key}: not text"))),
+                None => Err(StoreError::Malformed(format!("{}: not text", named(key)))),
             })
             .collect(),
         Some(_) => Err(malformed("labels, data or stringData: not a mapping of text, so not text")),

@@ -79,6 +79,8 @@ async fn what_is_no_secret_is_refused_without_being_shown() {
         ("kind: Secret\ndata: {x: '*hush*'}", "base64"),
         ("kind: Secret\ndata: {x: [hush]}", "not text"),
         ("kind: Secret\nstringData: hush", "not text"),
+        ("kind: Secret\nstringData: {client_id: 1}", "client_id"),
+        ("kind: Secret\nstringData:\n  refresh_token:hush:", "not text"),
     ] {
         std::fs::write(dir.path().join("a-state.yaml"), text).unwrap();
         let error = store.read(&name).await.err().unwrap().to_string();
