@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::{AccountName, LocalName, MAX_GRANTS, NameError, SecretName, is_label};
+use crate::names::{AccountName, LocalName, MAX_CONTAINERS, MAX_GRANTS, NameError, SecretName, is_label};
 use crate::pod::{DEFAULT_METRICS_PORT, DEFAULT_PORT};
 
 /// Prefix of every annotation of ours.
@@ -109,10 +109,14 @@ pub enum AnnotationError {
         found: String,
     },
     /// More grants than a pod may have.
-    #[error("annotation agent-creds/grants: found {found} grants; a pod may have at most {MAX_GRANTS}")]
+    #[error("annotation {key}: found {found} names; a pod may have at most {most}")]
     TooMany {
+        /// The annotation.
+        key: &'static str,
         /// How many there are.
         found: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// No grant was named and the platform has no default.
     #[error(
@@ -196,7 +200,7 @@ fn selected(entries: &[&str], service_account: &str) -> Result<Vec<SelectedGrant
         return Err(AnnotationError::NoGrants);
     }
     if entries.len() > MAX_GRANTS {
-        return Err(AnnotationError::TooMany { found: entries.len() });
+        return Err(AnnotationError::TooMany { key: GRANTS, found: entries.len(), most: MAX_GRANTS });
     }
     let mut grants: Vec<SelectedGrant> = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -232,6 +236,9 @@ fn account(value: &str) -> Result<AccountName, AnnotationError> {
 fn containers(value: &str) -> Result<Vec<String>, AnnotationError> {
     let allowed = "the names of one or more of the pod's containers, separated by commas";
     let names = entries(value);
+    if names.len() > MAX_CONTAINERS {
+        return Err(AnnotationError::TooMany { key: CONTAINERS, found: names.len(), most: MAX_CONTAINERS });
+    }
     if names.is_empty() || !names.iter().all(|name| is_label(name)) {
         return Err(AnnotationError::Value { key: CONTAINERS, found: shorten(value), allowed });
     }

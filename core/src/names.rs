@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Most grants that one pod may have.
 pub const MAX_GRANTS: usize = 16;
+/// Most containers that a pod may name for access.
+pub const MAX_CONTAINERS: usize = 256;
 /// Longest name of a grant Secret, so that `<name>-state` and names derived from it stay valid everywhere.
 pub const MAX_SECRET_NAME: usize = 57;
 /// Suffix of a state Secret's name. A grant Secret's name may not end in it.

@@ -4,8 +4,7 @@
 /// The injected native sidecar container.
 pub const CONTAINER: &str = "agent-creds";
 
-/// Memory volume with what the agent may read: caller key, socket, certificates, token files. Read-only in
-/// the agent's containers.
+/// Memory volume with what the agent may read: the caller key and the socket. Read-only in the agent's containers.
 pub const SHARED_VOLUME: &str = "agent-creds-shared";
 /// Memory volume of the sidecar alone: answers that are not stored yet, and the probe socket.
 pub const SPOOL_VOLUME: &str = "agent-creds-spool";

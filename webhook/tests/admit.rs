@@ -199,8 +199,8 @@ async fn a_missing_or_broken_file_fails_at_the_start() {
     for file in ["policy.yaml", "ca.crt", "tls.crt", "tls.key"] {
         let folder = Authority::new().folder();
         fs::write(folder.path().join(file), "nonsense: true").expect("written");
-        let error = client::prepare(folder.path()).await.expect_err(file);
-        assert!(!format!("{error:#}").is_empty());
+        let error = format!("{:#}", client::prepare(folder.path()).await.expect_err(file));
+        assert!(error.contains(file), "{error}");
         fs::remove_file(folder.path().join(file)).expect("removed");
         let error = format!("{:#}", client::prepare(folder.path()).await.expect_err(file));
         assert!(error.contains(file), "{error}");

@@ -49,7 +49,7 @@ fn a_grant_is_named_once() {
     assert!(refused(&[(GRANTS, "a=x,b=x")]).contains("\"x\" is given twice"));
     assert!(refused(&[(GRANTS, "a,b=devops-agent-a")]).contains("given twice"));
     let many: Vec<String> = (0..17).map(|i| format!("g{i}")).collect();
-    assert!(refused(&[(GRANTS, &many.join(","))]).contains("found 17 grants"));
+    assert!(refused(&[(GRANTS, &many.join(","))]).contains("found 17 names"));
     assert!(parse(&[(GRANTS, &many[..16].join(","))]).is_ok());
 }
 
@@ -99,6 +99,8 @@ fn containers_and_switches_are_checked() {
         assert!(refused(&[(GRANTS, "a"), (CONTAINERS, bad)]).contains(CONTAINERS), "{bad:?}");
     }
     assert!(refused(&[(GRANTS, "a"), (CONTAINERS, "m,m")]).contains("twice"));
+    let many: Vec<_> = (0..=MAX_CONTAINERS).map(|i| format!("c{i}")).collect();
+    assert!(refused(&[(GRANTS, "a"), (CONTAINERS, &many.join(","))]).contains("at most 256"));
     assert!(refused(&[(GRANTS, "a"), (STRICT_START, "yes")]).contains("\"true\" or \"false\""));
 }
 

@@ -133,12 +133,17 @@ fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusa
     let dirs = [SHARED_DIR, SPOOL_DIR, IDENTITY_DIR].map(Directory::parse);
     for (list, key) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
         for (i, mount) in view::items(container.value, list).iter().enumerate() {
-            let Some(path) = view::text(mount, key).and_then(Directory::parse) else { continue };
-            let hit = dirs.iter().flatten().any(|dir| path.is_within(dir));
+            let Some(text) = view::text(mount, key) else { continue };
+            // What is not written out may lead there.
+            let path = Directory::parse(text);
+            let hit = path.as_ref().is_none_or(|path| dirs.iter().flatten().any(|dir| path.is_within(dir)));
             if hit && !(ours && own.is_mount(mount)) {
                 let at = format!("{}.{list}[{i}].{key}", container.path());
-                let found = quoted(view::text(mount, key).unwrap_or_default());
-                let sentence = format_args!("{found} is the sidecar's; choose a path outside {SHARED_DIR}*");
+                let found = quoted(text);
+                let sentence = match path {
+                    Some(_) => format!("{found} is the sidecar's; choose a path outside {SHARED_DIR}*"),
+                    None => format!("{found} may lead to the sidecar's; write an absolute path without '..'"),
+                };
                 refusals.push(Refusal::new(Reason::MountPath, &at, sentence));
             }
         }

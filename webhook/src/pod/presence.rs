@@ -143,11 +143,15 @@ fn same_container(live: Container<'_>, ours: &Value, tolerated: &[Tolerated]) ->
     Err(Refusal::new(Reason::SidecarStripped, &path, sentence))
 }
 
-/// LimitRanger fills in requests and limits. Devices (`claims`) are no quantities.
+/// LimitRanger fills in requests and limits. Devices are none of these, whether as `claims` or as resources of a vendor:
+/// a device plugin gives mounts and variables.
 fn only_quantities(resources: &Value) -> bool {
     let quantities = |value: &Value| {
         value.is_null()
-            || value.as_object().is_some_and(|map| map.values().all(|quantity| !quantity.is_object()))
+            || value.as_object().is_some_and(|map| {
+                let of_the_node = |name: &str| ["cpu", "memory", "ephemeral-storage"].contains(&name);
+                map.iter().all(|(name, quantity)| of_the_node(name) && !quantity.is_object())
+            })
     };
     resources.is_null()
         || resources.as_object().is_some_and(|map| {

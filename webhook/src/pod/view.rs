@@ -74,7 +74,10 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(LONGEST).chain(['…']).collect::<String>())
 }
 
-/// Refuses what every other function may take for granted: lists are lists, containers are named objects.
+/// Most entries of a list of the pod's spec. A real pod has some; what takes time grows with them.
+const MOST: usize = 1000;
+
+/// Refuses what every other function may take for granted: lists are lists, and not endless; containers are named objects.
 pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
     let wrong =
         |path: &str, wanted: &str| Err(Refusal::new(Reason::PodInvalid, path, format_args!("not {wanted}")));
@@ -87,6 +90,9 @@ pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
     for list in LISTS.into_iter().chain(["volumes"]) {
         if field(&pod["spec"], list).is_some_and(|found| !found.is_array()) {
             return wrong(&format!("spec.{list}"), "a list; write one");
+        }
+        if items(&pod["spec"], list).len() > MOST {
+            return wrong(&format!("spec.{list}"), &format!("a list of at most {MOST}; leave some out"));
         }
     }
     if items(&pod["spec"], "containers").is_empty() {

@@ -108,7 +108,13 @@ pub async fn run(prepared: Prepared, timing: Timing, stopping: watch::Receiver<u
     let Prepared { policy, keys, metrics, ports } = prepared;
     let Timing { limits, body, reload, linger } = timing;
     let (own_keys, own_metrics) = (Arc::clone(&keys), Arc::clone(&metrics));
-    let context = review::Context { policy, keys: own_keys, metrics: own_metrics, body_timeout: body };
+    let context = review::Context {
+        policy,
+        keys: own_keys,
+        metrics: own_metrics,
+        body_timeout: body,
+        large: review::LargeBodies::default(),
+    };
     let router = review::router(Arc::new(context));
     serving::serve(ports, router, keys, metrics, Pace { limits, reload, linger }, stopping).await;
 }

@@ -96,7 +96,7 @@ pub async fn main(config: Config) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = Manager::new(api, duties, metrics).run(readiness, stopping) => {}
-        () = tls::serve(listener, None, pages, Limits::default(), going_on) => {}
+        () = tls::serve(listener, None, pages, Limits::plain(), going_on) => {}
         () = signals => {}
     }
     Ok(())

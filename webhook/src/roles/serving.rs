@@ -37,8 +37,9 @@ impl Ports {
         probe_listen: SocketAddr,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let (certificates, reload) =
-            Certificates::load(files, metrics).await.context("loading the serving certificate")?;
+        let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
+        let loading = || format!("loading the serving certificate {certificate} and its key {key}");
+        let (certificates, reload) = Certificates::load(files, metrics).await.with_context(loading)?;
         let bind = async |address| {
             TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
         };
@@ -69,7 +70,9 @@ pub(super) async fn policy(policy: &Path, api_ca: &Path) -> anyhow::Result<(Poli
         tokio::fs::read_to_string(path).await.with_context(|| format!("reading {}", path.display()))
     };
     let (text, ca) = (read(policy).await?, read(api_ca).await?);
-    let policy = Policy::parse(&text, ca.as_bytes()).with_context(|| format!("in {}", policy.display()))?;
+    let policy = Policy::parse(&text, ca.as_bytes()).with_context(|| {
+        format!("in {}, with the API server's CA in {}", policy.display(), api_ca.display())
+    })?;
     Ok((policy, ca))
 }
 
@@ -136,7 +139,7 @@ pub(super) async fn serve(
     // Probes are answered, and the certificate is renewed, until the last request is through.
     tokio::select! {
         _ = async { tokio::join!(orderly, endpoint) } => {}
-        () = tls::serve(probe_listener, None, pages, pace.limits, going_on) => {}
+        () = tls::serve(probe_listener, None, pages, Limits::plain(), going_on) => {}
         () = reload.run(pace.reload) => {}
         () = keys.run(pace.reload) => {}
         () = asked(&mut again, 2) => tracing::warn!("stopped at once"),

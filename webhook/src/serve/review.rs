@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::metrics::{Metrics, Operation};
 use crate::outcome::{Reason, Refusal};
@@ -26,6 +27,10 @@ use wire::{API_VERSION, KIND, Reply, Request, Review};
 
 /// Largest review. API servers send an object of 3 MiB at most, an update twice that.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+/// Larger reviews are received one after the other, within [`LARGE_AT_ONCE`].
+const LARGE: u32 = 256 * 1024;
+/// Bytes of large reviews that are received at once.
+const LARGE_AT_ONCE: usize = 32 * 1024 * 1024;
 const JSON: &str = "application/json";
 /// Most refusals that one answer names. Who has that many will ask again.
 const MOST_REFUSALS: usize = 10;
@@ -41,6 +46,31 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Bytes of large bodies that may be received now.
+    pub large: LargeBodies,
+}
+
+/// A budget of bytes.
+#[derive(Debug)]
+pub struct LargeBodies(Semaphore);
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self(Semaphore::new(LARGE_AT_ONCE))
+    }
+}
+
+impl LargeBodies {
+    /// Waits until a body of these headers may be received; small ones may at once.
+    async fn room(&self, headers: &HeaderMap) -> Option<SemaphorePermit<'_>> {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length: u32 = length.unwrap_or(u32::MAX);
+        if length <= LARGE {
+            return None;
+        }
+        // Never closed.
+        self.0.acquire_many(length.min(MAX_BODY as u32)).await.ok()
+    }
 }
 
 /// The admission endpoint.
@@ -65,7 +95,7 @@ async fn review(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let bytes = match received(&headers, body, context.body_timeout).await {
+    let bytes = match received(&headers, body, &context.large, context.body_timeout).await {
         Ok(bytes) => bytes,
         Err((status, text)) => {
             context.metrics.admitted(Operation::Unknown, Reason::BodyRefused, Duration::ZERO);
@@ -88,6 +118,7 @@ async fn review(
 async fn received(
     headers: &HeaderMap,
     body: Body,
+    large: &LargeBodies,
     limit: Duration,
 ) -> Result<Bytes, (StatusCode, &'static str)> {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -95,7 +126,11 @@ async fn received(
     if !media_type.eq_ignore_ascii_case(JSON) {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json\n"));
     }
-    match tokio::time::timeout(limit, Limited::new(body, MAX_BODY).collect()).await {
+    let collected = async {
+        let _room = large.room(headers).await;
+        Limited::new(body, MAX_BODY).collect().await
+    };
+    match tokio::time::timeout(limit, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or was cut off\n")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n")),

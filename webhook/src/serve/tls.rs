@@ -48,9 +48,17 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             connections: 512,
-            per_source: 512,
+            // An API server has a connection for each question that is open; behind a proxy, some share an address.
+            per_source: 128,
             drain: Duration::from_secs(15),
         }
+    }
+}
+
+impl Limits {
+    /// For the plain port: the kubelet and Prometheus have a connection each, and nobody else has business there.
+    pub fn plain() -> Self {
+        Self { head: Duration::from_secs(5), per_source: 16, ..Self::default() }
     }
 }
 

@@ -184,6 +184,8 @@ fn what_is_no_pod_is_refused_by_path() {
         ("/spec/initContainers", json!("x"), "spec.initContainers: "),
         ("/spec/volumes", json!({}), "spec.volumes: "),
         ("/metadata/labels", json!([]), "metadata.labels: "),
+        ("/spec/volumes", json!(vec![json!({}); 1001]), "spec.volumes: "),
+        ("/spec/containers", json!(vec![json!({"name": "a"}); 1001]), "spec.containers: "),
     ] {
         let (reason, message) = refused(&with(pod(), pointer, value));
         assert_eq!(reason, Reason::PodInvalid);

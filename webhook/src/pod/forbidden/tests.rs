@@ -55,6 +55,16 @@ fn paths_in_messages_lead_to_the_field() {
 }
 
 #[test]
+fn a_mount_path_that_is_not_written_out_may_lead_anywhere() {
+    for path in ["/run/x/../agent-creds", "run/agent-creds", "..", ""] {
+        let mounts = json!([{"name": "data", "mountPath": path}]);
+        let (reason, message) = refused(&with(pod(), "/spec/containers/0/volumeMounts", mounts));
+        assert_eq!(reason, Reason::MountPath, "{message}");
+        assert!(message.contains("write an absolute path"), "{message}");
+    }
+}
+
+#[test]
 fn an_agents_mount_of_the_shared_volume_is_ours_only_as_we_make_it() {
     let after = injected(&pod());
     for (pointer, value) in [

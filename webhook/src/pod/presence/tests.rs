@@ -85,6 +85,7 @@ fn nothing_may_be_added_to_ours() {
         ("/spec/initContainers/0/lifecycle/postStart", json!({"exec": {"command": ["x"]}})),
         ("/spec/initContainers/0/securityContext/capabilities/add", json!(["CHOWN"])),
         ("/spec/initContainers/0/resources/claims", json!([{"name": "device"}])),
+        ("/spec/initContainers/0/resources/limits", json!({"example.com/device": 1})),
         (
             "/spec/initContainers/0/resizePolicy",
             json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]),

@@ -169,7 +169,9 @@ async fn only_json_of_a_sane_size_is_read() {
     let read = async |media_type: &str, body: Body| {
         let request = HttpRequest::builder().header(CONTENT_TYPE, media_type).body(body).expect("a request");
         let (parts, body) = request.into_parts();
-        received(&parts.headers, body, Duration::from_secs(5)).await.map_err(|(status, _)| status.as_u16())
+        received(&parts.headers, body, &LargeBodies::default(), Duration::from_secs(5))
+            .await
+            .map_err(|(status, _)| status.as_u16())
     };
     assert_eq!(read("application/json", Body::from("{}")).await, Ok(Bytes::from("{}")));
     assert_eq!(read("Application/JSON; charset=utf-8", Body::from("{}")).await, Ok(Bytes::from("{}")));
@@ -180,10 +182,37 @@ async fn only_json_of_a_sane_size_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
+    let large = LargeBodies::default();
+    let headers = |length: Option<usize>| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/json".parse().expect("a value"));
+        headers.extend(length.map(|length| (CONTENT_LENGTH, length.into())));
+        headers
+    };
+    let received = async |length, body, seconds| {
+        let limit = Duration::from_secs(seconds);
+        received(&headers(length), body, &large, limit).await.map_err(|(status, _)| status.as_u16())
+    };
+    let slow = || received(Some(MAX_BODY), Body::new(Endless), 10);
+    let (unsized_one, small, another) = (
+        received(None, Body::new(Endless), 10),
+        received(Some(2), Body::from("{}"), 10),
+        received(Some(LARGE as usize + 1), Body::from("{}"), 5),
+    );
+    let ended = tokio::join!(slow(), slow(), slow(), unsized_one, small, another);
+    assert_eq!((ended.0, ended.3), (Err(408), Err(408)));
+    assert_eq!(ended.4, Ok(Bytes::from("{}")), "small");
+    assert_eq!(ended.5, Err(408), "there was no room for it");
+    assert!(received(Some(LARGE as usize + 1), Body::from("{}"), 5).await.is_ok(), "now there is");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, "application/json".parse().expect("a value"));
-    let refused = received(&headers, Body::new(Endless), Duration::from_secs(10)).await;
+    let refused =
+        received(&headers, Body::new(Endless), &LargeBodies::default(), Duration::from_secs(10)).await;
     assert_eq!(refused.map_err(|(status, _)| status.as_u16()), Err(408));
 }
 
