@@ -68,6 +68,20 @@ pub fn said(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text) } else { Err(text) }
 }
 
+/// Whether a user may do this, by the API server's word. `what` as kubectl takes it: `secrets/a`, or
+/// `serviceaccounts --subresource=token`.
+pub fn may(user: &str, verb: &str, what: &str, namespace: &str) -> bool {
+    let mut arguments = vec!["auth", "can-i", verb];
+    arguments.extend(what.split(' '));
+    arguments.extend(["--namespace", namespace, "--as", user]);
+    let answer = command(OsStr::new("kubectl"), &arguments, "");
+    match String::from_utf8_lossy(&answer.stdout).trim() {
+        "yes" => true,
+        "no" => false,
+        other => panic!("{other:?} {}", String::from_utf8_lossy(&answer.stderr)),
+    }
+}
+
 /// kubectl with objects on its standard input.
 pub fn pipe(objects: &str, arguments: &[&str]) -> Result<String, String> {
     result(command(OsStr::new("kubectl"), &[arguments, &["-f", "-"]].concat(), objects))

@@ -7,11 +7,9 @@ mod cluster;
 #[path = "chart/policies_checked.rs"]
 mod policies_checked;
 
-use std::ffi::OsStr;
-
 use serde_json::{Value, json};
 
-use agent_creds_tests::cluster::{SYSTEM, command, get, helm, kubectl, manifest, pipe};
+use agent_creds_tests::cluster::{self as api, SYSTEM, get, helm, kubectl, manifest, pipe};
 use cluster::{Cluster, FIRST, SECOND};
 
 /// Writes as the sidecar does: an update of the object that is there.
@@ -196,13 +194,7 @@ fn the_credential_account_may_use_its_own_secrets_the_agent_and_admission_none()
     FIRST.helm("install", &["a"], &[]).expect("installing");
     let may = |account: &str, verb: &str, what: &str, namespace: &str| {
         let account = format!("system:serviceaccount:{account}");
-        let arguments = ["auth", "can-i", verb, what, "--namespace", namespace, "--as", &account];
-        let answer = command(OsStr::new("kubectl"), &arguments, "");
-        match String::from_utf8_lossy(&answer.stdout).trim() {
-            "yes" => true,
-            "no" => false,
-            other => panic!("{other:?}"),
-        }
+        api::may(&account, verb, what, namespace)
     };
     for (verb, what, expected) in [
         ("get", "secrets/a", true),

@@ -75,7 +75,6 @@ pub(crate) fn await_ready(pod: &str, namespace: &str) {
 
 /// A shell command in the agent's container, with its environment and token. `k` is kubectl as the agent's account.
 pub(crate) fn inside(script: &str) -> Met {
-    LazyLock::force(&PLATFORM);
     in_pod(POD, "agent", script)
 }
 
@@ -99,7 +98,6 @@ pub(crate) fn in_pod_of(namespace: &str, pod: &str, container: &str, script: &st
 
 /// kubectl as an account of the namespace, by a token of its own.
 pub(crate) fn as_account(account: &str, arguments: &[&str]) -> Met {
-    LazyLock::force(&PLATFORM);
     let token = kubectl(&["create", "token", account, "--namespace", NAMESPACE])?;
     let token = format!("--token={}", token.trim());
     kubectl(&[&[token.as_str(), "--namespace", NAMESPACE], arguments].concat())
@@ -107,6 +105,5 @@ pub(crate) fn as_account(account: &str, arguments: &[&str]) -> Met {
 
 /// kubectl as the administrator, in the namespace: for controls.
 pub(crate) fn as_administrator(arguments: &[&str]) -> Met {
-    LazyLock::force(&PLATFORM);
     kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
 }

@@ -76,6 +76,7 @@ macro_rules! attempts {
         #[test]
         #[ignore = "needs the node: make test starts it"]
         fn $name() {
+            std::sync::LazyLock::force(&$crate::agent::PLATFORM);
             let outcome: $crate::attempt::Outcome = $body;
             $crate::attempt::record(module_path!(), stringify!($name), concat!($($tried),+), &outcome);
         }

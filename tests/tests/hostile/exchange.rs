@@ -2,7 +2,6 @@
 //! server says to who shows them, outside and in its log.
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use agent_creds_tests::cluster::{SYSTEM, directory, eventually, get, kubectl};
@@ -15,7 +14,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, PLATFORM};
+use crate::agent::NAMESPACE;
 use crate::attempt::{Met, Outcome};
 use crate::tunnel::{request, said};
 
@@ -90,7 +89,6 @@ fn last(log: &str) -> String {
 
 /// The token that the kubelet mounted in a pod's own volume of ours, or in one like it: read on the node.
 pub(crate) fn mounted(namespace: &str, pod: &str, volume: &str) -> String {
-    LazyLock::force(&PLATFORM);
     let uid =
         get(&["pod", pod, "--namespace", namespace])["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let file = PathBuf::from(format!(
@@ -106,7 +104,6 @@ pub(crate) fn genuine() -> String {
 
 /// What a token says that the kubelet asks for, for the agent's pod.
 pub(crate) fn claims() -> Value {
-    LazyLock::force(&PLATFORM);
     let uid =
         |kind: &str, name: &str| get(&[kind, name, "--namespace", NAMESPACE])["metadata"]["uid"].clone();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();

@@ -101,7 +101,7 @@ attempts! {
     events {
         let secrets = and_the_token();
         let said = control(inside("k get events -o json; k get events.events.k8s.io -o json"));
-        assert!(said.contains(CARELESS) || said.contains("devops-agent"), "the control: there are some about the grants: {said}");
+        assert!(said.contains("devops-agent"), "the control: there are some about the grants: {said}");
         clean(&said, &secrets);
         Outcome::Stopped("Events name the Secret and the reason".to_owned())
     }

@@ -1,11 +1,9 @@
 //! People and programs near the agent, by their rights in the cluster, and the pods that they make.
 
-use std::sync::LazyLock;
-
 use agent_creds_tests::cluster::{get, kubectl, pipe};
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, PLATFORM};
+use crate::agent::NAMESPACE;
 use crate::apart::APART;
 use crate::attempt::Met;
 
@@ -19,7 +17,6 @@ pub(crate) struct Person {
 impl Person {
     /// An account of a namespace, by a token of its own.
     pub(crate) fn named(namespace: &'static str, account: &str) -> Self {
-        LazyLock::force(&PLATFORM);
         let token = kubectl(&["create", "token", account, "--namespace", namespace]).expect("a token");
         Self { namespace, token: Some(format!("--token={}", token.trim())) }
     }
@@ -36,7 +33,6 @@ impl Person {
 
     /// Who may do everything.
     pub(crate) fn administrator(namespace: &'static str) -> Self {
-        LazyLock::force(&PLATFORM);
         Self { namespace, token: None }
     }
 
@@ -63,7 +59,6 @@ impl Person {
 
 /// The agent's pod as a manifest that makes it again, with all that was injected.
 pub(crate) fn copied() -> Value {
-    LazyLock::force(&PLATFORM);
     let mut pod = get(&["pod", "agent", "--namespace", NAMESPACE]);
     let metadata = &mut pod["metadata"];
     let (annotations, labels) = (metadata["annotations"].clone(), metadata["labels"].clone());

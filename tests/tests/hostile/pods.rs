@@ -51,13 +51,11 @@ pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
 
 /// What the API server says to a pod, without making it.
 pub(crate) fn would_start(pod: &Value) -> Met {
-    LazyLock::force(&PLATFORM);
     pipe(&pod.to_string(), &["create", "--dry-run=server"])
 }
 
 /// Makes a pod, and waits until it is ready.
 pub(crate) fn started<'a>(pod: &Value, name: &'a str) -> &'a str {
-    LazyLock::force(&PLATFORM);
     let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
     pipe(&pod.to_string(), &["apply"]).unwrap_or_else(|error| panic!("making {name}: {error}"));
     await_ready(name, namespace);

@@ -69,8 +69,9 @@ attempts! {
         let answer = control(in_pod("crashed", "agent", good));
         assert!(answer.contains("impostor"), "the control: the impostor answers the agent, which it can only deceive itself with: {answer}");
         // And nobody but the agent itself ever asked the impostor.
+        assert!(control(in_pod("crashed", "agent", "cat /tmp/heard")).contains("127.0.0.1"), "the control: who asks is written down");
         let heard = control(in_pod("crashed", "agent", "grep -v 127.0.0.1 /tmp/heard || true"));
-        assert!(!heard.contains("url:"), "{heard}");
+        assert!(!heard.contains("response:"), "{heard}");
         gone("crashed", NAMESPACE);
         stopped(Err(format!("{log}has taken it")), "has taken it")
     }

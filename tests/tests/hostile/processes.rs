@@ -40,14 +40,14 @@ attempts! {
     }
     /// Signals to every process that the agent and root in its container can name
     signals {
-        let before = crate::pods::sidecar_status("rooted", NAMESPACE);
+        let before = crate::pods::sidecar_status(&ROOTED, NAMESPACE);
         let sidecar = Process::sidecar(&ROOTED, NAMESPACE).pid();
         let own = "sleep 99 & kill -9 $!; wait $! 2>/dev/null; echo ended $?";
         assert!(control(in_pod(&ROOTED, "agent", own)).contains("ended 137"), "the control: its own processes end");
         let met = in_pod(&ROOTED, "agent", &format!("kill -9 {sidecar}"));
         let outcome = stopped(met, "No such process");
         control(in_pod(&ROOTED, "agent", "for p in $(seq 2 400); do [ $p = $$ ] || kill -TERM $p 2>/dev/null; done; true"));
-        let after = crate::pods::sidecar_status("rooted", NAMESPACE);
+        let after = crate::pods::sidecar_status(&ROOTED, NAMESPACE);
         assert_eq!((&before["containerID"], &before["restartCount"]), (&after["containerID"], &after["restartCount"]));
         outcome
     }

@@ -95,8 +95,7 @@ attempts! {
         control(capable(&format!(
             "{}\nip addr add 10.96.0.10/32 dev lo\nwire dns 10.96.0.10:53 10.99.0.1:53 pagerduty 100.64.9.9 >/tmp/dns 2>&1 &", relay("100.64.9.9")
         )));
-        let found = eventually(START, || capable("nslookup identity.pagerduty.com").and_then(|said| if said.contains("100.64.9.9") { Ok(said) } else { Err(said) }));
-        assert!(found.contains("100.64.9.9"), "the control: {found}");
+        eventually(START, || capable("nslookup identity.pagerduty.com").and_then(|said| if said.contains("100.64.9.9") { Ok(said) } else { Err(said) }));
         let listed = becomes("\"reason\":\"tls\"");
         control(capable(&format!("ip addr del 10.96.0.10/32 dev lo; ip addr del 100.64.9.9/32 dev lo; {STOP}")));
         assert_eq!(reached(&IMPOSTOR.standin.log()), 0, "a refresh token reached it");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{NAMESPACE, PLATFORM, agent_pod, await_ready, in_pod};
 use crate::apart::STEERED;
-use crate::attempt::{Outcome, all, attempts, control};
+use crate::attempt::{Outcome, attempts, control};
 use crate::people::Person;
 
 /// An agent with a grant that may be broken, after a login of its own.
@@ -132,9 +132,15 @@ attempts! {
         let attacker = Attacker::listens();
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml()}));
         attacker.waits_in_vain("binding_changed");
-        rewrite(&person, "pagerduty", &json!({"grant.yaml": "scopes: [incidents.read]\n", "client_id": "another"}));
+        let sound = json!({"grant.yaml": "scopes: [incidents.read]\n"});
+        rewrite(&person, "pagerduty", &sound);
+        becomes("ready", "");
+        rewrite(&person, "pagerduty", &json!({"client_id": "another"}));
         attacker.waits_in_vain("binding_changed");
         assert!(!attacker.was_reached(), "something was sent");
+        let log = PLATFORM.standin.log();
+        let another = presentations(&log).any(|seen| seen.client_id.as_deref() == Some("another"));
+        assert!(!another, "it succeeded: presented as another client");
         // With a login of its own the server is the grant's, and is asked.
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
         eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| format!("{:?}", grant())));
@@ -176,21 +182,20 @@ attempts! {
         let person = begin();
         let name = format!("{STEERED}-state");
         let secret = ["secret", name.as_str()];
-        let outcome = |reason: &str| Outcome::Stopped(format!("{reason}: it is not overwritten"));
         control(person.run(&[&["label"], &secret[..], &["agent-creds/state-of-", "--overwrite"]].concat()));
         becomes("misconfigured", "state_invalid");
         let before = control(person.run(&[&["get"], &secret[..], &["--output=jsonpath={.metadata.resourceVersion}"]].concat()));
         // Until the last token has ended: by then it would have been written.
         let token = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/token/steered";
         eventually(Duration::from_secs(60), || match in_pod("steered", "agent", token) {
-            Ok(_) => Err("a token is served".to_owned()),
-            Err(_) => Ok(()),
+            Err(said) if said.contains(" 503 ") => Ok(()),
+            met => Err(format!("{met:?}")),
         });
         let label = format!("agent-creds/state-of={STEERED}");
         let after = control(person.run(&[&["get"], &secret[..], &["--output=jsonpath={.metadata.resourceVersion}"]].concat()));
         assert_eq!(before, after);
         control(person.run(&[&["label"], &secret[..], &[label.as_str()]].concat()));
         becomes("ready", "");
-        all(vec![outcome("state_invalid")])
+        Outcome::Stopped("state_invalid: it is not overwritten".to_owned())
     }
 }

@@ -12,8 +12,6 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::agent::PLATFORM;
-
 /// `nc`, as a socket.
 struct Tunnel(Child);
 
@@ -52,7 +50,6 @@ pub(crate) fn request(host: &str, path: &str, connection: &str, body: &str) -> V
 
 /// What a server of the release answers, until it closes the connection, to bytes from the agent of a namespace.
 pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
-    LazyLock::force(&PLATFORM);
     let nc =
         ["exec", "--stdin", "agent", "--container=agent", "--namespace", namespace, "--", "nc", host, "443"];
     let child = Command::new("kubectl").args(nc).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -61,7 +58,6 @@ pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
 
 /// The same from the node: more than `kubectl exec` would carry when nobody reads it.
 pub(crate) fn said_from_the_node(host: &str, bytes: &[u8]) -> String {
-    LazyLock::force(&PLATFORM);
     let stream = TcpStream::connect(format!("{host}.cluster.local:443")).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
     answer(stream, host, bytes)

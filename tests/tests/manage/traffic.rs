@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::scene::{Scene, admit, pod};
 
 /// How old what the client trusts may be; a new CA is announced three seconds before it signs.
-const STALE: Duration = Duration::from_secs(2);
+const STALE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,

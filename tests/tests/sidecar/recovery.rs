@@ -128,7 +128,7 @@ async fn a_login_that_dies_serves_its_token_to_the_end() {
 #[tokio::test]
 async fn trouble_with_a_valid_token_is_degraded_then_expired_then_ready() {
     let world = World::with(&["one"]).await;
-    world.standin.set_token_life(Some(4));
+    world.standin.set_token_life(Some(12));
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
     world.standin.fail_next(1, &Fault::status(429).with_header("retry-after", "600"));
