@@ -168,7 +168,7 @@ async fn asked(sidecar: &Sidecar, method: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-#[ignore = "needs promtool"]
+#[ignore = "needs promtool: make test runs it where it is installed"]
 async fn promtool_can_read_them() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;

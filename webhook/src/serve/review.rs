@@ -27,7 +27,7 @@ use wire::{API_VERSION, KIND, Reply, Request, Review};
 
 /// Largest review. API servers send an object of 3 MiB at most, an update twice that.
 const MAX_BODY: usize = 8 * 1024 * 1024;
-/// Larger reviews are received one after the other, within [`LARGE_AT_ONCE`].
+/// Larger reviews share [`LARGE_AT_ONCE`], and wait for room in it.
 const LARGE: u32 = 256 * 1024;
 /// Bytes of large reviews that are received at once.
 const LARGE_AT_ONCE: usize = 32 * 1024 * 1024;
