@@ -1,18 +1,19 @@
 //! What holds for every reply of a token endpoint and for every state document, whoever wrote it. The fuzz targets and
-//! the properties of `sidecar/tests/properties.rs` share this file.
+//! the properties of `refresh/tests/properties.rs` share this file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_creds_core::grant::{Grant, MAX_TOKEN};
-use agent_creds_sidecar::grant::answer::{Answer, Reply};
-use agent_creds_sidecar::grant::commit::{Presentation, record};
-use agent_creds_sidecar::grant::document::{Claim, Document, DocumentError, MAX_DOCUMENT, Token};
-use agent_creds_sidecar::grant::fingerprint::of_token;
-use agent_creds_sidecar::grant::login::Login;
-use agent_creds_sidecar::grant::replica::{Effect, Event, Found, Moment, Replica, Seen, Settings};
-use agent_creds_sidecar::grant::rules::{Rules, Timing};
-use agent_creds_sidecar::grant::status::Status;
+use agent_creds_refresh::answer::{Answer, Reply};
+use agent_creds_refresh::commit::{Presentation, record};
+use agent_creds_refresh::document::{Claim, Document, DocumentError, MAX_DOCUMENT, Token};
+use agent_creds_refresh::fingerprint::of_token;
+use agent_creds_refresh::login::Login;
+use agent_creds_refresh::replica::{Effect, Found, Input, Moment, Replica, Seen, Settings};
+use agent_creds_refresh::safeguards::Safeguards;
+use agent_creds_refresh::status::Status;
+use agent_creds_refresh::timing::Timing;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -68,8 +69,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
     let parent = Token::from("r1".to_owned());
     let claim =
         Claim { id: "c".to_owned(), parent_fp: of_token(&parent), claimed_at: at(0), ..Claim::default() };
-    let adopted =
-        agent_creds_sidecar::grant::seed::adopt(&Document::default(), login, at(0), &Rules::PRODUCTION);
+    let adopted = agent_creds_refresh::seed::adopt(&Document::default(), login, at(0), Safeguards::ON);
     let claimed = Document { claim: Some(claim.clone()), ..adopted.clone() };
     // The claim still stands, or somebody else has ended it.
     for document in [claimed, adopted] {
@@ -81,7 +81,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
             now: at(2),
             random: 0.5,
             timing: Timing::PRODUCTION,
-            rules: Rules::PRODUCTION,
+            safeguards: Safeguards::ON,
         };
         let Some(next) = record(&document, &presentation).0 else {
             assert!(child.is_none(), "a received refresh token was left out");
@@ -181,41 +181,41 @@ fn follow(document: &Document) {
         pod: "p".to_owned(),
         process: "x".to_owned(),
         spread: u16::MAX / 3,
-        rarely: document.r#gen % 2 == 1,
+        keep_alive: document.r#gen % 2 == 1,
         timing: Timing::PRODUCTION,
-        rules: Rules::PRODUCTION,
+        safeguards: Safeguards::ON,
     };
     let mut replica = Replica::new(settings, None);
-    let (mut stored, mut passed, mut sent, mut event) = (document.clone(), 0_u32, false, Event::Woke);
+    let (mut stored, mut passed, mut sent, mut event) = (document.clone(), 0_u32, false, Input::Woke);
     for step in 0..STEPS {
         let since = Duration::from_secs(passed.into());
         let now = at(0) + SignedDuration::from_secs(passed.into());
         let random = u128::MAX / u128::from(step + 1);
         let moment = Moment { now, monotonic: since, boot: since, wall: now, random, draining: false };
         let effect = replica.step(event, &moment);
-        let _ = Status::of(replica.known(), replica.login(), replica.trouble(), now);
+        let _ = Status::of(replica.known(), replica.login(), replica.condition(), now);
         event = match effect {
             // The reply comes while it is waited for.
-            Effect::Wait(_) if std::mem::take(&mut sent) => Event::Replied(answer(step)),
+            Effect::Wait(_) if std::mem::take(&mut sent) => Input::Replied(answer(step)),
             Effect::Wait(_) => {
                 passed += 1 << (step / 4).min(14);
-                Event::Woke
+                Input::Woke
             }
             Effect::Read => {
                 let version = format!("{:?}", stored.progress());
                 let found = Found { document: Ok(stored.clone()), version, home: None };
-                Event::Read(Box::new(Seen { login: Ok(login.clone()), state: Ok(found) }))
+                Input::Read(Box::new(Seen { login: Ok(login.clone()), state: Ok(found) }))
             }
-            Effect::Connect(_) => Event::Connected(Ok(())),
+            Effect::Connect(_) => Input::Connected(Ok(())),
             Effect::Write(document) => {
                 assert!(Document::parse(Some(&document.to_json())).is_ok(), "wrote what it cannot read");
                 stored = *document;
-                Event::Written(Ok(()))
+                Input::Written(Ok(()))
             }
-            Effect::Spool(_) => Event::Spooled(true),
+            Effect::Spool(_) => Input::Spooled(true),
             Effect::Send(..) => {
                 sent = true;
-                Event::Sent
+                Input::Sent
             }
         };
     }

@@ -3,8 +3,10 @@
 //! the webhook, the sidecar and the command line cannot disagree about one.
 
 pub mod annotations;
+pub mod exchange_api;
 pub mod grant;
-pub mod identity;
 pub mod names;
 pub mod pod;
 pub mod provider;
+pub mod sidecar_args;
+pub mod words;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Most grants that one pod may have.
 pub const MAX_GRANTS: usize = 16;
 /// Most containers that a pod may name for access.
@@ -31,6 +33,16 @@ pub struct AccountName {
     /// Its namespace, where one is named.
     pub namespace: Option<String>,
     /// Its name: an RFC 1123 subdomain.
+    pub name: String,
+}
+
+/// The name of an object in the API. As JSON, `{"namespace","name"}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectName {
+    /// Namespace; empty for a file of the directory store.
+    pub namespace: String,
+    /// Name.
     pub name: String,
 }
 
@@ -98,8 +110,32 @@ impl AccountName {
             Some((namespace, name)) => (Some(namespace), name),
             None => (None, text),
         };
-        let valid = namespace.is_none_or(is_label) && name.len() <= 253 && name.split('.').all(is_label);
+        let valid = namespace.is_none_or(is_label) && is_subdomain(name);
         valid.then(|| Self { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    }
+}
+
+impl ObjectName {
+    /// Parses `NAMESPACE/NAME`: an RFC 1123 label and an RFC 1123 subdomain. `Err` is the sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (namespace, name) = text.split_once('/').ok_or("write NAMESPACE/NAME")?;
+        if !is_label(namespace) {
+            return Err("the namespace before '/' is no valid name");
+        }
+        if !is_subdomain(name) {
+            return Err("what follows '/' is no valid name");
+        }
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 
@@ -115,7 +151,12 @@ impl fmt::Display for SecretName {
     }
 }
 
-/// Whether `name` is an RFC 1123 label, which names of namespaces and containers are too.
+/// Whether `name` is an RFC 1123 subdomain, as names of most objects are.
+pub fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// Whether `name` is an RFC 1123 label, as names of namespaces and containers are.
 pub fn is_label(name: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= 63

@@ -1,6 +1,6 @@
-//! The time, passed in wherever it is needed, so that a test decides what time it is. What is written into the
-//! document and what is served is timed by the API server's clock, carried on by the machine's boot-time clock: a
-//! node whose wall is wrong neither serves an expired token nor holds others up.
+//! The clock, passed in wherever the time is needed, so that a test sets it. Times in the document and of served tokens are those of
+//! the API server, continued by the machine's boot-time clock: a node with a wrong wall clock neither serves an expired token nor
+//! delays other replicas.
 
 mod offset;
 
@@ -13,21 +13,21 @@ use rustix::time::{ClockId, clock_gettime};
 
 use offset::Offset;
 
-/// Longest sleep: a timer stands still while the machine does, and what is waited for may come all the same.
+/// Longest sleep of a timer. Timers stop while the machine is suspended, the time that is waited for does not.
 pub const NAP: Duration = Duration::from_secs(30);
 
-/// All clocks of the machine at one moment.
+/// All clocks of the machine, read at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// The wall.
+    /// The wall clock.
     pub wall: Timestamp,
-    /// Monotonic; stands still while the machine sleeps.
+    /// Monotonic; stops while the machine is suspended.
     pub monotonic: Duration,
-    /// Monotonic; runs on.
+    /// Monotonic; continues while the machine is suspended.
     pub boot: Duration,
 }
 
-/// A source of the time. Cloning shares it.
+/// A clock. Cloning shares it.
 #[derive(Clone)]
 pub struct Clock(Arc<Inner>);
 
@@ -37,7 +37,7 @@ struct Inner {
 }
 
 impl Clock {
-    /// Waits for so long, the time included in which the machine sleeps and timers stand still.
+    /// Waits for `wait`, including time in which the machine is suspended.
     pub async fn sleep(&self, wait: Duration) {
         let until = self.read().boot.saturating_add(wait);
         loop {
@@ -58,30 +58,30 @@ impl Clock {
         })
     }
 
-    /// Clocks of one's own.
+    /// A clock that reads the given clocks.
     pub fn new(read: impl Fn() -> Reading + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner { read: Box::new(read), server: Mutex::default() }))
     }
 
-    /// All clocks.
+    /// Reads all clocks.
     pub fn read(&self) -> Reading {
         (self.0.read)()
     }
 
-    /// The store's time; the wall where the store has no clock of its own.
+    /// Returns the API server's time; the wall clock where the store has no clock.
     pub fn now(&self) -> Timestamp {
         let reading = self.read();
         self.server().as_ref().map_or(reading.wall, |offset| offset.at(reading.boot))
     }
 
-    /// An answer of the store says `date` (RFC 9110 §6.6.1). It was asked for at the boot time `asked`.
+    /// Observes the `Date` of an answer of the store (RFC 9110 §6.6.1). The request was sent at the boot time `asked`.
     pub fn observe(&self, date: Timestamp, asked: Duration) {
         let answered = self.read().boot;
         let mut server = self.server();
         *server = Some(Offset::observed(server.as_ref(), date, asked, answered));
     }
 
-    /// How far the wall is behind the store's time, in seconds; none where the store has no clock.
+    /// Returns how far the wall clock is behind the store's time, in seconds; `None` where the store has no clock.
     pub fn offset(&self) -> Option<f64> {
         let reading = self.read();
         let at = self.server().as_ref().map(|offset| offset.at(reading.boot))?;
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_is_late_by_a_nap_at_most_when_the_machine_has_slept() {
+    async fn a_wait_ends_at_most_one_nap_late_after_a_suspension() {
         static BOOT: AtomicU64 = AtomicU64::new(0);
         let clock = Clock::new(|| {
             let boot = Duration::from_secs(BOOT.load(Ordering::Relaxed));
@@ -122,7 +122,7 @@ mod tests {
         });
         let mut waits = std::pin::pin!(clock.sleep(Duration::from_secs(600)));
         assert!((&mut waits).now_or_never().is_none());
-        // The machine slept through all of it, and the timer did not notice.
+        // The machine was suspended all the time, which the timer did not notice.
         BOOT.store(600, Ordering::Relaxed);
         tokio::time::advance(NAP).await;
         assert!((&mut waits).now_or_never().is_some());

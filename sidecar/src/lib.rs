@@ -1,26 +1,21 @@
-//! The sidecar: redeems a grant, keeps what lasts, and serves short-lived tokens to the agent beside it.
+//! The sidecar: refreshes grants, keeps their refresh tokens, and serves short-lived tokens to the agent in the same pod.
 //!
-//! [`grant`] is the refresh protocol, pure: Secrets, answers and the time in, steps and documents out. [`keeper`]
-//! acts on it through [`store`], [`spool`] and [`present`]; [`identity`] is who it is there; [`shelf`] is what there is to serve; [`serve`] faces the agent.
+//! [`refresher`] carries out the refresh protocol (crate `agent_creds_refresh`) through [`store`], [`spool`], [`oauth_request`]
+//! and [`http_client`]; [`identity`] obtains and renews the sidecar's API token; [`token_cache`] holds what may be served;
+//! [`serve`] faces the agent; [`commands`] are the subcommands.
 
-pub mod api_server;
-pub mod args;
+pub mod api_client;
+pub mod cli;
 pub mod clock;
-pub mod grant;
+pub mod commands;
+pub mod http_client;
 pub mod identity;
-pub mod keeper;
 pub mod lifecycle;
 pub mod metrics;
-pub mod object_name;
-pub mod outcome;
-pub mod present;
-pub mod process;
-pub mod random;
-pub mod refresh;
-pub mod refusals;
-pub mod run;
+pub mod oauth_request;
+pub mod refresher;
+pub mod rejected_tokens;
 pub mod serve;
-pub mod shelf;
 pub mod spool;
 pub mod store;
-pub mod wiring;
+pub mod token_cache;

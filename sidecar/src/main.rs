@@ -1,28 +1,30 @@
-//! The `agent-creds-sidecar` binary: the entry point and nothing else.
+//! The `agent-creds-sidecar` binary.
 
 use std::process::ExitCode;
 
 use agent_creds_core::pod::PROBE_SOCKET;
-use agent_creds_sidecar::args::{Cli, Command, ProbeKind};
+use agent_creds_runtime::process;
+use agent_creds_sidecar::cli::{Cli, Command, ProbeKind};
+use agent_creds_sidecar::commands::{refresh, serve};
 use agent_creds_sidecar::serve::probe::{Question, ask};
-use agent_creds_sidecar::{process, refresh, run};
 use clap::Parser;
 
-#[expect(clippy::print_stderr, reason = "exit message for a person or the kubelet; there is no log yet")]
+#[expect(clippy::print_stderr, reason = "the exit message for a person or the kubelet; there is no log yet")]
 fn main() -> ExitCode {
-    let outcome = process::protect().and_then(|()| act(Cli::parse().command));
+    let protected = process::protect_memory().and_then(|()| process::install_tls());
+    let outcome = protected.and_then(|()| run(Cli::parse().command));
     outcome.unwrap_or_else(|error| {
         eprintln!("agent-creds-sidecar: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-fn act(command: Command) -> anyhow::Result<ExitCode> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (dir, question) = match command {
         Command::Serve(args) => {
             process::log();
-            return runtime.block_on(run::run(*args)).map(|()| ExitCode::SUCCESS);
+            return runtime.block_on(serve::run(*args)).map(|()| ExitCode::SUCCESS);
         }
         Command::Refresh(args) => {
             process::log();

@@ -1,9 +1,10 @@
-//! What on-call sees. The one object name among the labels is the grant's, `namespace/secret`; there are no labels
-//! for pods or namespaces of our own. What can be derived is derived when it is scraped, so that nothing drifts.
+//! Metrics of the sidecar. The only object name among the labels is the grant, `namespace/secret`. Values that can be derived are
+//! derived when they are scraped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_creds_runtime::metrics::PREFIX;
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -14,22 +15,24 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
-use crate::object_name::ObjectName;
-use crate::outcome::{Outcome, Reason};
-use crate::shelf::Shelf;
+use crate::token_cache::TokenCache;
+use agent_creds_core::names::ObjectName;
+use agent_creds_core::words::Word as _;
+use agent_creds_refresh::commit::Outcome;
+use agent_creds_refresh::reason::Reason;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     grant: String,
     provider: String,
-    outcome: Outcome,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
     grant: String,
     provider: String,
-    reason: Reason,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,36 +71,36 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry with these metrics and those that are derived from `shelves`.
-    pub fn registry(&self, shelves: &[Arc<Shelf>], clock: &Clock) -> Registry {
-        let mut registry = Registry::with_prefix("agent_creds");
+    /// Returns a registry with these metrics and those that are derived from `caches`.
+    pub fn registry(&self, caches: &[Arc<TokenCache>], clock: &Clock) -> Registry {
+        let mut registry = Registry::with_prefix(PREFIX);
         registry.register(
             "refresh",
-            "Refreshes by outcome, counted by the replica that made them",
+            "Refreshes by outcome, counted by the replica that held the claim",
             self.refresh.clone(),
         );
         registry.register("refresh_failures", "Refreshes that failed, by reason", self.failures.clone());
         registry.register(
             "refresh_duration_seconds",
-            "From connecting to the stored answer",
+            "Time from connecting to the stored answer",
             self.duration.clone(),
         );
         registry.register("token_requests", "Token requests of the agent by outcome", self.requests.clone());
         registry.register(
             "forced_refresh_suppressed",
-            "Access tokens that a provider's API refused and that were not replaced",
+            "Access tokens that a provider's API rejected and that were not replaced",
             self.suppressed.clone(),
         );
         registry.register(
             "unpersisted_refresh_token",
-            "1 while a received refresh token could not be stored yet",
+            "1 while a received refresh token is not stored yet",
             self.unpersisted.clone(),
         );
-        registry.register_collector(Box::new(Shelves { shelves: shelves.to_vec(), clock: clock.clone() }));
+        registry.register_collector(Box::new(Caches { caches: caches.to_vec(), clock: clock.clone() }));
         registry
     }
 
-    /// One refresh is over.
+    /// Counts a refresh.
     pub fn refreshed(
         &self,
         grant: &ObjectName,
@@ -108,37 +111,38 @@ impl Metrics {
     ) {
         let (grant, provider) = (grant.to_string(), provider.to_owned());
         if let Some(reason) = reason {
-            let labels = FailureLabels { grant: grant.clone(), provider: provider.clone(), reason };
+            let labels =
+                FailureLabels { grant: grant.clone(), provider: provider.clone(), reason: reason.word };
             self.failures.get_or_create(&labels).inc();
         }
-        self.refresh.get_or_create(&RefreshLabels { grant, provider, outcome }).inc();
+        self.refresh.get_or_create(&RefreshLabels { grant, provider, outcome: outcome.as_str() }).inc();
         self.duration.observe(took.as_secs_f64());
     }
 
-    /// Whether a received refresh token waits to be stored.
+    /// Sets whether a received refresh token is not stored yet.
     pub fn unpersisted(&self, grant: &ObjectName, waiting: bool) {
         self.unpersisted.get_or_create(&GrantLabel { grant: grant.to_string() }).set(waiting.into());
     }
 
-    /// The counter of one grant's token requests with one outcome, to be kept by who counts often.
+    /// Returns the counter of token requests of one grant with one outcome.
     pub fn token_requests(&self, grant: &ObjectName, outcome: &'static str) -> Counter {
         let labels = RequestLabels { grant: grant.to_string(), outcome };
         self.requests.get_or_create(&labels).clone()
     }
 
-    /// The counter of one grant's refused access tokens that were not replaced.
+    /// Returns the counter of rejected access tokens of one grant that were not replaced.
     pub fn forced_refresh_suppressed(&self, grant: &ObjectName) -> Counter {
         self.suppressed.get_or_create(&GrantLabel { grant: grant.to_string() }).clone()
     }
 }
 
 #[derive(Debug)]
-struct Shelves {
-    shelves: Vec<Arc<Shelf>>,
+struct Caches {
+    caches: Vec<Arc<TokenCache>>,
     clock: Clock,
 }
 
-impl Collector for Shelves {
+impl Collector for Caches {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let now = self.clock.now();
         let one = |value: i64| ConstGauge::new(value);
@@ -148,35 +152,35 @@ impl Collector for Shelves {
             None,
             one(0).metric_type(),
         )?;
-        for shelf in &self.shelves {
-            let (current, entered) = shelf.states(now);
-            let (grant, provider) = (shelf.secret.to_string(), shelf.provider().unwrap_or_default());
+        for cache in &self.caches {
+            let (current, entered) = cache.states(now);
+            let (grant, provider) = (cache.secret.to_string(), cache.provider().unwrap_or_default());
             for state in entered {
                 let labels = [("grant", grant.as_str()), ("provider", provider), ("state", state)];
                 one((state == current.as_str()).into()).encode(states.encode_family(&labels)?)?;
             }
         }
-        let mut gauge = |name, help, of: &dyn Fn(&Shelf) -> Option<Timestamp>| {
+        let mut gauge = |name, help, of: &dyn Fn(&TokenCache) -> Option<Timestamp>| {
             let mut metric = encoder.encode_descriptor(name, help, None, one(0).metric_type())?;
-            for shelf in &self.shelves {
-                if let Some(at) = of(shelf) {
-                    let labels = [("grant", shelf.secret.to_string())];
+            for cache in &self.caches {
+                if let Some(at) = of(cache) {
+                    let labels = [("grant", cache.secret.to_string())];
                     one(at.as_second()).encode(metric.encode_family(&labels)?)?;
                 }
             }
             Ok::<_, std::fmt::Error>(())
         };
-        gauge("token_expiry_timestamp_seconds", "End of the access token", &|shelf| {
-            shelf.status(now).expires_at
+        gauge("token_expiry_timestamp_seconds", "End of the access token", &|cache| {
+            cache.status(now).expires_at
         })?;
         gauge(
             "reauth_timestamp_seconds",
             "When a person has to log in again, as far as is known",
-            &|shelf| shelf.status(now).reauth_at,
+            &|cache| cache.status(now).reauth_at,
         )?;
         if let Some(seconds) = self.clock.offset() {
             let gauge = ConstGauge::new(seconds);
-            let help = "How far the wall clock is behind the API server's";
+            let help = "Seconds that the wall clock is behind the API server's clock";
             let metric =
                 encoder.encode_descriptor("clock_offset_seconds", help, None, gauge.metric_type())?;
             gauge.encode(metric)?;

@@ -1,5 +1,5 @@
-//! The spool: what must outlive the process but not the pod. A memory volume of the sidecar alone holds, for each
-//! grant, the presentation that is not yet recorded in the store, and the random name of this pod.
+//! The spool: data that has to outlive the process but not the pod, in a memory volume that only the sidecar mounts. For each grant
+//! it holds the presentation that is not recorded in the store yet; besides, the random name of this pod.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -8,16 +8,15 @@ use std::path::{Path, PathBuf};
 
 use agent_creds_core::names::LocalName;
 
-use crate::grant::fingerprint::hex;
-use crate::grant::replica::Record;
-use crate::random::random;
+use agent_creds_refresh::replica::Record;
+use agent_creds_runtime::random;
 
 /// File with the pod's name.
 const POD_FILE: &str = "pod";
-/// Largest file: a token answer and a little more, in bytes.
+/// Largest file in bytes: a token answer and a little more.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// The spool of one process. It is locked: two processes that shared a name would take each other's claims back.
+/// The spool of one process. It is locked: two processes with the same pod name would withdraw each other's claims.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
@@ -32,8 +31,11 @@ pub struct Slot {
 }
 
 impl Spool {
-    /// Opens the spool in `directory`. A new one, or one that cannot be read, makes this a new pod: nothing is concluded
-    /// from what an earlier one may have left out.
+    /// Opens the spool in `directory`. A new spool, or one that cannot be read, gets a new pod name, so that nothing is concluded from
+    /// entries that it lacks.
+    ///
+    /// # Errors
+    /// Where the directory cannot be used, or another sidecar uses it.
     pub fn open(directory: &Path, grants: &[LocalName]) -> std::io::Result<Self> {
         let file = directory.join(POD_FILE);
         let lock = private().create(true).truncate(false).open(&file)?;
@@ -48,8 +50,8 @@ impl Spool {
             for grant in grants {
                 spool.slot(grant).clear()?;
             }
-            spool.pod = hex(&random::<16>());
-            // In place: the lock is on this file.
+            spool.pod = random::hex::<16>();
+            // Written in place: the lock is on this file.
             let mut file = private().truncate(true).open(&file)?;
             file.write_all(spool.pod.as_bytes())?;
             file.sync_all()?;
@@ -57,25 +59,31 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The pod's name.
+    /// The random name of the pod.
     pub fn pod(&self) -> &str {
         &self.pod
     }
 
-    /// Where one grant's presentation goes.
+    /// The slot of one grant.
     pub fn slot(&self, grant: &LocalName) -> Slot {
-        Slot { file: self.directory.join(format!("owed-{grant}.json")) }
+        Slot { file: self.directory.join(format!("uncommitted-{grant}.json")) }
     }
 }
 
 impl Slot {
-    /// What an earlier process left.
+    /// Reads what an earlier process wrote.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
     pub fn load(&self) -> std::io::Result<Option<Record>> {
         let Some(bytes) = read(&self.file)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|_| ErrorKind::InvalidData.into())
     }
 
-    /// Writes it, all or nothing, and durable when it returns.
+    /// Replaces the content, all or nothing. It is durable when this returns.
+    ///
+    /// # Errors
+    /// Where the volume cannot be written.
     pub fn put(&self, record: &Record) -> std::io::Result<()> {
         let fresh = self.file.with_extension("new");
         let mut file = private().create(true).truncate(true).open(&fresh)?;
@@ -84,7 +92,7 @@ impl Slot {
         std::fs::rename(&fresh, &self.file)
     }
 
-    /// Empties it.
+    /// Empties the slot.
     fn clear(&self) -> std::io::Result<()> {
         match std::fs::remove_file(&self.file) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -112,18 +120,31 @@ fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::fixtures::{at, claim, login};
-    use crate::grant::replica::Owed;
+    use agent_creds_core::provider::{Replay, Unavailable};
+    use agent_creds_refresh::document::Claim;
+    use agent_creds_refresh::login::Asked;
+    use agent_creds_refresh::replica::Uncommitted;
+    use jiff::Timestamp;
 
     fn names() -> [LocalName; 1] {
         [LocalName::parse("a").unwrap()]
     }
 
-    fn owed() -> Record {
-        Record::Owed(Box::new(Owed {
-            claim: claim("p", 0),
-            asked: login("r1").asked(),
-            sent_at: at(0),
+    fn uncommitted() -> Record {
+        let asked = Asked {
+            binding: "b".to_owned(),
+            config_fp: "c".to_owned(),
+            scopes: vec!["read".to_owned()],
+            lifetime_s: 3600,
+            replay: Replay::Unknown,
+            unavailable: Unavailable::InDoubt,
+            idle_days: None,
+            hard_days: Some(90),
+        };
+        Record::Uncommitted(Box::new(Uncommitted {
+            claim: Claim { id: "c1".to_owned(), parent_fp: "p".to_owned(), ..Claim::default() },
+            asked,
+            sent_at: Timestamp::UNIX_EPOCH,
             answer: None,
             without_access: false,
             stored: false,
@@ -131,27 +152,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_and_the_pods_name_survive_the_process() {
+    fn entries_and_the_name_of_the_pod_survive_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let first = Spool::open(folder.path(), &names()).unwrap();
         let pod = first.pod().to_owned();
-        first.slot(&names()[0]).put(&owed()).unwrap();
+        first.slot(&names()[0]).put(&uncommitted()).unwrap();
         assert!(Spool::open(folder.path(), &names()).is_err(), "in use");
         drop(first);
         let second = Spool::open(folder.path(), &names()).unwrap();
         assert_eq!(second.pod(), pod);
-        assert_eq!(second.slot(&names()[0]).load().unwrap(), Some(owed()));
+        assert_eq!(second.slot(&names()[0]).load().unwrap(), Some(uncommitted()));
         second.slot(&names()[0]).clear().unwrap();
         assert_eq!(second.slot(&names()[0]).load().unwrap(), None);
     }
 
     #[test]
-    fn a_spool_that_cannot_be_read_makes_a_new_pod() {
+    fn a_spool_that_cannot_be_read_gets_a_new_pod_name() {
         let folder = tempfile::tempdir().unwrap();
         let pod = Spool::open(folder.path(), &names()).unwrap().pod().to_owned();
-        std::fs::write(folder.path().join("owed-a.json"), "{").unwrap();
+        std::fs::write(folder.path().join("uncommitted-a.json"), "{").unwrap();
         let spool = Spool::open(folder.path(), &names()).unwrap();
-        assert_ne!(spool.pod(), pod, "a claim of the old one was perhaps sent");
+        assert_ne!(spool.pod(), pod, "under a claim of the old name something was perhaps sent");
         assert_eq!(spool.slot(&names()[0]).load().unwrap(), None);
     }
 }

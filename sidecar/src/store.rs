@@ -1,8 +1,9 @@
-//! Where the two Secrets of a grant live. One trait, two real implementations: the Kubernetes API, and a directory
-//! of Secret manifests. Both write by compare-and-swap alone, and only what carries the label of a state Secret.
+//! Stores of the two Secrets of a grant: one trait with two implementations, the Kubernetes API and a directory of Secret
+//! manifests. Both write with optimistic concurrency (compare-and-swap) alone.
 
 pub mod directory;
 pub mod kubernetes;
+pub mod reason;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +12,10 @@ use std::future::Future;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::grant::news::News;
-use crate::grant::status::Trouble;
-use crate::identity::wallet::Wallet;
-use crate::object_name::ObjectName;
+use crate::identity::token_source::TokenSource;
+use agent_creds_core::names::ObjectName;
+use agent_creds_refresh::condition::Condition;
+use agent_creds_refresh::event::Event;
 
 /// Key of the state Secret that holds the document.
 pub const STATE_KEY: &str = "state";
@@ -22,11 +23,11 @@ pub const STATE_KEY: &str = "state";
 /// A Secret as it was read. Not `Debug`: it holds credentials.
 #[derive(Clone)]
 pub struct Object<V> {
-    /// What a write has to match.
+    /// The version that a write has to match.
     pub version: V,
-    /// Its uid, where the store has such a thing.
+    /// Its uid, where the store has uids.
     pub uid: Option<String>,
-    /// When it was made, where that is known.
+    /// Its creation time, where that is known.
     pub created_at: Option<Timestamp>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -36,13 +37,13 @@ pub struct Object<V> {
     pub data: BTreeMap<String, Vec<u8>>,
 }
 
-/// Why a Secret could not be read or written. Texts name the operation, never the content.
+/// Why a Secret could not be read or written. The text names the operation, never the content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The object changed since it was read, or is gone.
     #[error("changed since it was read")]
     Conflict,
-    /// It was there when it was read.
+    /// The object does not exist, although it was read before.
     #[error("not found")]
     NotFound,
     /// A right is missing.
@@ -51,48 +52,48 @@ pub enum StoreError {
         /// The verb that is missing.
         verb: &'static str,
     },
-    /// Exists, but is no Secret that we can read.
+    /// The object exists, but cannot be read as a Secret.
     #[error("unreadable: {0}")]
     Malformed(String),
-    /// A write that will not be taken: too large, or its content is refused.
+    /// The write is too large, or its content is refused.
     #[error("not accepted: too large, or refused by a policy")]
     Unacceptable,
-    /// No answer, or an answer that says nothing about the object. A write may have taken place.
+    /// No answer, or one that says nothing about the object. A write may have taken place.
     #[error("no answer from the store ({0})")]
     Unavailable(&'static str),
-    /// Nothing was asked: there is no valid token to ask with.
+    /// Nothing was sent: there is no valid API token.
     #[error("{}", .0.message)]
-    NoIdentity(Trouble),
+    NoIdentity(Condition),
 }
 
-/// What news is about, and from whom.
+/// What an Event is about, and which replica writes it.
 #[derive(Clone, Debug)]
 pub struct Regarding {
     /// The grant Secret.
     pub name: ObjectName,
-    /// Its uid, where the store has such a thing.
+    /// Its uid, where the store has uids.
     pub uid: Option<String>,
-    /// Who made the change.
+    /// The replica, as holder of claims.
     pub by: String,
 }
 
-/// A place for Secrets.
+/// A store of Secrets.
 pub trait Store: Clone + Send + Sync + 'static {
-    /// What identifies the content of an object for compare-and-swap. An opaque value: it has no order.
+    /// Identifies the content of an object for compare-and-swap. An opaque value without an order.
     type Version: Clone + PartialEq + fmt::Display + Send + Sync;
 
-    /// Where the tokens come from that it is asked with, if they end and are replaced by our doing.
-    fn wallet(&self) -> Option<&Wallet> {
+    /// The source of API tokens, where the sidecar renews them itself.
+    fn token_source(&self) -> Option<&TokenSource> {
         None
     }
 
-    /// Reads a Secret as it is now, not from a cache. `None`: it does not exist.
+    /// Reads a Secret as it is stored now, not from a cache. `None`: it does not exist.
     fn read(
         &self,
         name: &ObjectName,
     ) -> impl Future<Output = Result<Option<Object<Self::Version>>, StoreError>> + Send;
 
-    /// Replaces the document in a state Secret if it is still at `version`; everything else in it stays.
+    /// Replaces the document in a state Secret if the Secret is still at `version`; everything else in it stays.
     fn write(
         &self,
         name: &ObjectName,
@@ -100,19 +101,19 @@ pub trait Store: Clone + Send + Sync + 'static {
         document: Vec<u8>,
     ) -> impl Future<Output = Result<Object<Self::Version>, StoreError>> + Send;
 
-    /// Follows a Secret for ever and tells which version it is at, `None` where it does not exist or that cannot be
-    /// told. Late or repeated news is harmless: who listens reads again.
+    /// Watches a Secret for ever and reports its version; `None` where it does not exist or its version is not known. A late or
+    /// repeated report is harmless: the receiver reads the Secret again.
     fn follow(
         &self,
         name: &ObjectName,
         seen: watch::Sender<Option<Self::Version>>,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Tells people who look at a grant Secret what has changed, where the store has a place for that.
-    fn announce(
+    /// Records an Event about a grant Secret, where the store has Events.
+    fn record(
         &self,
         _regarding: &Regarding,
-        _news: &News,
+        _event: &Event,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         std::future::ready(Ok(()))
     }

@@ -4,10 +4,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 cargo build --quiet --locked -p agent-creds-sidecar
-cargo test --quiet --locked -p agent-creds-tests --test scale --no-run
+cargo test --quiet --locked -p agent-creds-tests --test api --no-run
 begin scale env BENCH_SCALE="$scale" BENCH_SCALE_SIMULATED="$simulated" SCALE_SIDECAR="$sidecar" SCALE_ROWS="$work/scale.rows" \
     "$root/tests/cluster/with" api \
-    cargo test --quiet --locked --offline -p agent-creds-tests --test scale -- --ignored --nocapture
+    cargo test --quiet --locked --offline -p agent-creds-tests --test api scale:: -- --ignored --nocapture
 scale_pid=$pid scale_status=0
 wait "$scale_pid" || scale_status=$?
 unset "running[$scale_pid]"

@@ -1,4 +1,4 @@
-//! Who may do what in the API: as the README lists it, as the chart grants it, as the API server saw it used.
+//! Who may do what in the API: as documented, as the chart grants it, as the API server saw it used.
 //!
 //! All three are the same closed set, and two tests hold them together: `tests/tests/chart/rights.rs` what is granted,
 //! `tests/tests/rights.rs` what is used.
@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::{SYSTEM, directory, root};
@@ -15,7 +16,7 @@ const AGENT: &str = "the agent's ServiceAccount";
 const EVERYONE: &str = "every ServiceAccount";
 const ANY: &str = "any";
 
-/// One verb on one resource, in the words of the README's table.
+/// One verb on one resource, in the words of `tests/data/rights.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The role, or the kind of account.
@@ -72,37 +73,44 @@ fn qualified(resource: &str, group: Option<&str>) -> String {
     }
 }
 
-/// The README's table: `| who | may | on | named | why |`. Words in backticks are meant literally, and each counts.
-///
-/// # Panics
-/// Where the table is not there.
-#[must_use]
-pub fn listed() -> BTreeSet<Right> {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let rows = readme.lines().skip_while(|line| *line != "| who | may | on | named | why |").skip(2);
-    let mut rights = BTreeSet::new();
-    for row in rows.take_while(|line| line.starts_with('|')) {
-        let cells: Vec<Vec<String>> = row.split('|').map(words).collect();
-        for verb in cells[2].iter().filter(|verb| *verb != "nothing") {
-            for (resource, name) in cells[3].iter().flat_map(|on| cells[4].iter().map(move |name| (on, name)))
-            {
-                rights.insert(Right {
-                    who: cells[1][0].clone(),
-                    verb: verb.clone(),
-                    resource: resource.clone(),
-                    name: name.clone(),
-                });
-            }
-        }
-    }
-    assert!(!rights.is_empty(), "the README lists who may do what");
-    rights
+/// One entry of `tests/data/rights.yaml`: every verb on every resource with every name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The role, or the kind of account.
+    pub who: String,
+    /// None where the role has no rights at all.
+    pub verbs: Vec<String>,
+    /// As in [`Right`].
+    pub resources: Vec<String>,
+    /// As in [`Right`].
+    pub names: Vec<String>,
+    /// What the rights are needed for.
+    pub why: String,
 }
 
-/// The literal words of a cell, or the cell.
-fn words(cell: &str) -> Vec<String> {
-    let literal: Vec<_> = cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    if literal.is_empty() { vec![cell.trim().to_owned()] } else { literal }
+/// The rights that the documentation lists.
+///
+/// # Panics
+/// Where `tests/data/rights.yaml` is missing or wrong.
+#[must_use]
+pub fn listed() -> BTreeSet<Right> {
+    let text = std::fs::read_to_string(root().join("tests/data/rights.yaml")).expect("rights.yaml");
+    let entries: Vec<Entry> = serde_yaml::from_str(&text).expect("rights.yaml");
+    let mut rights = BTreeSet::new();
+    for Entry { who, verbs, resources, names, .. } in &entries {
+        for (verb, resource, name) in verbs.iter().flat_map(|verb| {
+            resources.iter().flat_map(move |resource| names.iter().map(move |name| (verb, resource, name)))
+        }) {
+            rights.insert(Right {
+                who: who.clone(),
+                verb: verb.clone(),
+                resource: resource.clone(),
+                name: name.clone(),
+            });
+        }
+    }
+    rights
 }
 
 /// What these objects grant, by Roles and ClusterRoles and what binds them.

@@ -1,13 +1,11 @@
 //! Admission as a real API server does it: defaults, its own plugins, other webhooks, and a webhook that is down.
 //! Each test has a namespace and a registration of its own, and `admit` runs in this process.
 
-#[path = "admission/cluster.rs"]
 mod cluster;
-#[path = "admission/other.rs"]
 mod other;
 
 use agent_creds_webhook::pod::decide::{Decision, decide};
-use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::pod::seal_keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use cluster::{Cluster, SEAL_KEY};
 use serde_json::{Value, json};

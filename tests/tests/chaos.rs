@@ -2,23 +2,14 @@
 //! a seed replays. In the end the provider's log tells whether a token was ever presented that should not have been, or
 //! a login was lost that could have been saved. `make chaos` runs it for longer, and keeps what was seen.
 
-#[path = "chaos/agent.rs"]
 mod agent;
-#[path = "chaos/fleet.rs"]
 mod fleet;
-#[path = "chaos/gateway.rs"]
 mod gateway;
-#[path = "chaos/ledger.rs"]
 mod ledger;
-#[path = "chaos/plane.rs"]
 mod plane;
-#[path = "chaos/report.rs"]
 mod report;
-#[path = "chaos/setting.rs"]
 mod setting;
-#[path = "chaos/wire.rs"]
 mod wire;
-#[path = "chaos/world.rs"]
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,19 +2,12 @@
 //! more rights than it needs, no value is ignored, and what is documented is what is there.
 //! What helm does to a cluster is in `chart_lifecycle.rs`.
 
-#[path = "chart/identity.rs"]
 mod identity;
-#[path = "chart/keep_alive.rs"]
 mod keep_alive;
-#[path = "chart/manage.rs"]
 mod manage;
-#[path = "chart/manifests.rs"]
 mod manifests;
-#[path = "chart/policies.rs"]
 mod policies;
-#[path = "chart/rights.rs"]
 mod rights;
-#[path = "chart/values.rs"]
 mod values;
 
 use std::collections::BTreeSet;

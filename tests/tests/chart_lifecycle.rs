@@ -2,9 +2,7 @@
 //! refresh token exists nowhere else), and what the API server makes of the rest.
 //! There are no nodes, so the webhook never answers here: whatever asks it is refused, which is a rule too.
 
-#[path = "chart/cluster.rs"]
 mod cluster;
-#[path = "chart/policies_checked.rs"]
 mod policies_checked;
 
 use serde_json::{Value, json};

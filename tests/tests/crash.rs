@@ -5,17 +5,11 @@
 //! The rows go to `target/results/crash.json`. `CRASH_ROWS="Freeze at Sent"` plays those alone whose name has this in
 //! it, and writes nothing.
 
-#[path = "crash/case.rs"]
 mod case;
-#[path = "crash/gate.rs"]
 mod gate;
-#[path = "crash/judge.rs"]
 mod judge;
-#[path = "crash/play.rs"]
 mod play;
-#[path = "crash/stage.rs"]
 mod stage;
-#[path = "crash/stop.rs"]
 mod stop;
 
 use std::collections::BTreeMap;

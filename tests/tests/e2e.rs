@@ -1,25 +1,15 @@
 //! From an annotated pod to a served token, with no stand-in for Kubernetes: the chart is installed with helm, the API
 //! server calls the webhook through its Service, the kubelet runs the pods, and a program in the agent container asks.
 
-#[path = "e2e/agent.rs"]
 mod agent;
-#[path = "e2e/forced.rs"]
 mod forced;
-#[path = "e2e/keep_alive.rs"]
 mod keep_alive;
-#[path = "e2e/leaving.rs"]
 mod leaving;
-#[path = "e2e/platform.rs"]
 mod platform;
-#[path = "e2e/policies.rs"]
 mod policies;
-#[path = "e2e/policies_access.rs"]
 mod policies_access;
-#[path = "e2e/scene.rs"]
 mod scene;
-#[path = "e2e/upgrade.rs"]
 mod upgrade;
-#[path = "e2e/versions.rs"]
 mod versions;
 
 use std::collections::BTreeMap;

@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use agent_creds_core::words::Word as _;
 use agent_creds_webhook::outcome::{Outcome, Reason};
 use agent_creds_webhook::pod::decide::{Decision, confirm, decide};
-use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::pod::seal_keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strum::VariantArray as _;
 
 const NAMESPACE: &str = "ops";
 
@@ -182,7 +184,7 @@ fn every_case_ends_as_it_says() {
 fn every_reason_has_a_case() {
     // Decided from the request alone, before there is a pod to look at; or about the final pod.
     let about_requests = [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified];
-    let expected: BTreeSet<_> = Reason::ALL
+    let expected: BTreeSet<_> = Reason::VARIANTS
         .iter()
         .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))
         .map(|reason| reason.as_str().to_owned())

@@ -1,9 +1,7 @@
 //! The identity server beside a real API server, with the rights that the chart gives it and nothing else: a proven pod
 //! gets a token that reads its grants alone, and each other is refused with its reason, which reads the same outside.
 
-#[path = "identity/sidecar.rs"]
 mod sidecar;
-#[path = "identity/world.rs"]
 mod world;
 
 use agent_creds_tests::cluster::{self, get, kubectl};

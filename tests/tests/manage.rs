@@ -1,13 +1,9 @@
 //! The role `manage` beside a real API server, as a process with the rights of its own ServiceAccount and no others.
 //! The API server calls admission through its Service and by nothing but what `manage` told it to trust.
 
-#[path = "manage/exchange.rs"]
 mod exchange;
-#[path = "manage/process.rs"]
 mod process;
-#[path = "manage/scene.rs"]
 mod scene;
-#[path = "manage/traffic.rs"]
 mod traffic;
 
 use std::collections::BTreeSet;

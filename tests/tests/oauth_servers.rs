@@ -1,22 +1,13 @@
 //! The two OAuth servers of the tests, tested themselves: a server that forgives would let every other test pass.
 
-#[path = "oauth_servers/agreement.rs"]
 mod agreement;
-#[path = "oauth_servers/datadog.rs"]
 mod datadog;
-#[path = "oauth_servers/families.rs"]
 mod families;
-#[path = "oauth_servers/faults.rs"]
 mod faults;
-#[path = "oauth_servers/generic.rs"]
 mod generic;
-#[path = "oauth_servers/hosts.rs"]
 mod hosts;
-#[path = "oauth_servers/independent.rs"]
 mod independent;
-#[path = "oauth_servers/pagerduty.rs"]
 mod pagerduty;
-#[path = "oauth_servers/program.rs"]
 mod program;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -3,19 +3,12 @@
 //! process. Both are counted where they arrive: in the provider's log, and in the API server's audit log. `make bench`
 //! runs it (`tests/bench/scale.sh`) and keeps the rows.
 
-#[path = "scale/audit.rs"]
 mod audit;
-#[path = "scale/group.rs"]
 mod group;
-#[path = "scale/replicas.rs"]
 mod replicas;
-#[path = "scale/rows.rs"]
 mod rows;
-#[path = "scale/setting.rs"]
 mod setting;
-#[path = "scale/shared.rs"]
 mod shared;
-#[path = "scale/swarm.rs"]
 mod swarm;
 
 use agent_creds_tests::api::Api;

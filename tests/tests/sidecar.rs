@@ -1,35 +1,20 @@
 //! The real sidecar process, from its Secrets in a directory to what the agent gets, against the stand-in and an
 //! independent OAuth server. What no test here has to say of itself: nothing that lasts got out of the process.
 
-#[path = "sidecar/alone.rs"]
 mod alone;
-#[path = "sidecar/api.rs"]
 mod api;
-#[path = "sidecar/bad_input.rs"]
 mod bad_input;
-#[path = "sidecar/bad_state.rs"]
 mod bad_state;
-#[path = "sidecar/front.rs"]
 mod front;
-#[path = "sidecar/happy.rs"]
 mod happy;
-#[path = "sidecar/logins.rs"]
 mod logins;
-#[path = "sidecar/metrics.rs"]
 mod metrics;
-#[path = "sidecar/once.rs"]
 mod once;
-#[path = "sidecar/process.rs"]
 mod process;
-#[path = "sidecar/provider_answers.rs"]
 mod provider_answers;
-#[path = "sidecar/recovery.rs"]
 mod recovery;
-#[path = "sidecar/refused.rs"]
 mod refused;
-#[path = "sidecar/request.rs"]
 mod request;
-#[path = "sidecar/sharing.rs"]
 mod sharing;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,9 +1,7 @@
 //! Identity mode `exchange`: the real sidecar beside a real API server, with real tokens from an identity server that the test
 //! can take away, replace and lie with.
 
-#[path = "sidecar_identity/server.rs"]
 mod server;
-#[path = "sidecar_identity/world.rs"]
 mod world;
 
 use std::time::Duration;

@@ -1,20 +1,18 @@
-//! Admission of agent-creds: adds the credential sidecar to annotated pods, or refuses them with a sentence
-//! that says what to change.
+//! Admission of agent-creds: adds the credential sidecar to annotated pods, or refuses them with a sentence that says what to
+//! change; gives the sidecars of injected pods their API tokens; and keeps the certificates for both.
 //!
-//! `pod` decides and does no I/O; `serve` speaks HTTP and TLS and decides nothing; `roles` wires the two, one
-//! file per subcommand. Admission never sees a provider's credential, calls nothing over the network and has
-//! no rights in the Kubernetes API. `authority` decides, without I/O as well, who signs certificates and what seals pods;
-//! `manage` looks and writes.
+//! [`pod`] decides about pods, [`token_exchange`] about requests for tokens, [`rotation`] and [`leader_election`] about
+//! certificates, seal keys and which manager acts: all without I/O. [`serve`] speaks HTTP, [`manage`] reads and writes objects,
+//! and [`roles`] are the subcommands. Admission never sees a provider's credential, calls nothing over the network and has no
+//! rights in the Kubernetes API.
 
-pub mod authority;
-pub mod cluster;
-pub mod identity;
+pub mod leader_election;
 pub mod manage;
 pub mod metrics;
 pub mod outcome;
 pub mod pod;
 pub mod policy;
-mod random;
-mod reasons;
 pub mod roles;
+pub mod rotation;
 pub mod serve;
+pub mod token_exchange;

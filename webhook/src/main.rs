@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use agent_creds_runtime::process;
 use agent_creds_webhook::roles::{Cli, Role, admit, identity, inject, manage};
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where even this cannot be written, the exit code has to do.
+            // Where this cannot be written either, there is the exit code.
             let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
@@ -25,9 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().json().flatten_event(true).with_writer(io::stdout).init();
-    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    anyhow::ensure!(installed.is_ok(), "another TLS implementation is installed in this process");
+    process::log();
+    process::install_tls()?;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().context("starting the runtime")?.block_on(role)
 }

@@ -1,42 +1,41 @@
-//! Role `manage` at its edges: it looks at a handful of objects by name, has `authority` decide, and writes what came of it,
-//! each time with the version that was decided on. It acts only while it holds the Lease.
+//! The manager: reads a few objects by name, lets [`crate::rotation`] decide, and writes one object with the version that was
+//! decided on. It acts only while it is the leader.
 
 pub mod api;
+mod ca_bundle_targets;
 mod certificates;
-mod keys;
-mod lease;
+mod leader_election;
 mod metrics;
 mod objects;
-mod places;
+mod seal_keys;
 mod uninjected;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::authority::Timing;
-use crate::authority::lease::Tenancy;
-use crate::serve::probes::Readiness;
+use crate::leader_election::LeaderElector;
+use crate::rotation::Timing;
+use agent_creds_runtime::probes::Readiness;
 use api::{Api, ApiError};
 pub use certificates::names;
 pub use metrics::Metrics;
 
-/// Most steps of one kind between two looks at the Lease.
+/// Most steps of one kind between two reads of the Lease.
 const STEPS: usize = 16;
 
-/// What there is to keep.
+/// Settings of the manager.
 #[derive(Clone, Debug)]
 pub struct Duties {
     /// The release's namespace.
     pub namespace: String,
-    /// DNS names of our servers, where their certificates are ours to make.
+    /// DNS names of our servers; `None` where another party issues their certificates.
     pub names: Option<BTreeSet<String>>,
-    /// Who this is, in the Lease and in Events.
+    /// Identity of this process, in the Lease and in Events.
     pub identity: String,
-    /// When.
+    /// Times.
     pub timing: Timing,
 }
 
@@ -44,47 +43,47 @@ pub struct Duties {
 pub struct Manager {
     api: Api,
     duties: Duties,
-    metrics: Arc<Metrics>,
-    tenancy: Tenancy,
+    metrics: Metrics,
+    elector: LeaderElector,
     certificates: certificates::Memory,
-    keys: keys::Memory,
+    keys: seal_keys::Memory,
     started: Instant,
 }
 
-/// How a look ended.
+/// Result of a reconciliation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum Reconciled {
     /// There is nothing to do.
     Done,
-    /// Something was written: look again.
+    /// Something was written: reconcile again.
     Again,
 }
 
 impl Manager {
-    /// Does nothing yet.
-    pub fn new(api: Api, duties: Duties, metrics: Arc<Metrics>) -> Self {
-        let tenancy = Tenancy::new(duties.identity.clone());
+    /// A manager that does nothing yet.
+    pub fn new(api: Api, duties: Duties, metrics: Metrics) -> Self {
+        let elector = LeaderElector::new(duties.identity.clone());
         Self {
             api,
             duties,
             metrics,
-            tenancy,
+            elector,
             certificates: certificates::Memory::default(),
-            keys: keys::Memory::default(),
+            keys: seal_keys::Memory::default(),
             started: Instant::now(),
         }
     }
 
-    /// Keeps what there is to keep until `stop` turns true, and then gives the Lease back.
+    /// Reconciles until `stop` turns true, then releases the Lease.
     pub async fn run(mut self, readiness: Readiness, mut stop: watch::Receiver<bool>) {
-        let acting = AtomicBool::new(false);
-        let (api, metrics) = (self.api.clone(), Arc::clone(&self.metrics));
+        let leading = AtomicBool::new(false);
+        let (api, metrics) = (self.api.clone(), self.metrics.clone());
         let timing = self.duties.timing;
-        let counting = uninjected::run(&api, &metrics, &acting, timing.count);
+        let counting = uninjected::run(&api, &metrics, &leading, timing.count);
         let keeping = async {
             loop {
-                let acts = self.look(&readiness).await;
-                acting.store(acts, Ordering::Release);
+                let leads = self.reconcile(&readiness).await;
+                leading.store(leads, Ordering::Release);
                 tokio::select! {
                     () = tokio::time::sleep(timing.look) => {}
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -95,8 +94,8 @@ impl Manager {
             () = keeping => {}
             () = counting => {}
         }
-        if self.acts() {
-            lease::release(&self).await;
+        if self.is_leader() {
+            leader_election::release(&self).await;
         }
     }
 
@@ -105,56 +104,56 @@ impl Manager {
         self.started.elapsed()
     }
 
-    /// Whether this process holds the Lease.
-    fn acts(&self) -> bool {
-        self.tenancy.acts(self.now(), &self.duties.timing)
+    /// Whether this process is the leader.
+    fn is_leader(&self) -> bool {
+        self.elector.is_leader(self.now(), &self.duties.timing)
     }
 
-    /// Looks at everything once. Whether this process holds the Lease.
-    async fn look(&mut self, readiness: &Readiness) -> bool {
-        match lease::turn(self).await {
+    /// Reconciles everything once. Returns whether this process is the leader.
+    async fn reconcile(&mut self, readiness: &Readiness) -> bool {
+        match leader_election::turn(self).await {
             Ok(()) => readiness.set(true),
-            Err(error) => tracing::warn!(%error, "the Lease could not be kept"),
+            Err(error) => tracing::warn!(%error, "the Lease was not renewed"),
         }
-        if !self.acts() {
-            // Somebody else may act now, so nothing that was seen is known to have stayed.
+        if !self.is_leader() {
+            // Another process may be the leader now and change what was observed.
             self.certificates.forget();
             self.keys.forget();
             return false;
         }
         for _ in 0..STEPS {
-            match certificates::look(self).await {
-                Ok(Look::Again) if self.acts() => {}
+            match certificates::reconcile(self).await {
+                Ok(Reconciled::Again) if self.is_leader() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "certificates could not be kept");
+                    tracing::warn!(%error, "reconciling certificates failed");
                     break;
                 }
             }
         }
         for _ in 0..STEPS {
-            match keys::look(self).await {
-                Ok(Look::Again) if self.acts() => {}
+            match seal_keys::reconcile(self).await {
+                Ok(Reconciled::Again) if self.is_leader() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "the seal keys could not be kept");
+                    tracing::warn!(%error, "reconciling seal keys failed");
                     break;
                 }
             }
         }
-        self.acts()
+        self.is_leader()
     }
 
-    /// A write is about to be made: whether it still may.
+    /// Checks before a write that this process is still the leader.
     fn may_write(&self) -> Result<(), ApiError> {
-        if self.acts() { Ok(()) } else { Err(ApiError::NotOurs) }
+        if self.is_leader() { Ok(()) } else { Err(ApiError::NotLeader) }
     }
 
-    /// Tells people. That it could not be told changes nothing.
-    async fn tell(&self, secret: &objects::Object, reason: &str, note: &str) {
-        tracing::info!(reason, secret = secret.name(), note, "done");
-        if let Err(error) = objects::announce(&self.api, &self.duties, secret, reason, note).await {
-            tracing::warn!(%error, reason, "the Event could not be written");
+    /// Logs a change and writes an Event for it. A failure to write the Event changes nothing.
+    async fn record(&self, secret: &objects::Object, reason: &str, note: &str) {
+        tracing::info!(reason, secret = secret.name(), note, "rotated");
+        if let Err(error) = objects::record(&self.api, &self.duties, secret, reason, note).await {
+            tracing::warn!(%error, reason, "writing the Event failed");
         }
     }
 }

@@ -1,21 +1,24 @@
-//! Metrics of the webhook's roles. No label names an object; all label values are closed sets.
+//! Metrics of the roles `admit` and `identity`. No label names an object; all label values are closed sets.
 
-use std::fmt;
-use std::sync::atomic::AtomicI64;
+use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use agent_creds_core::words::Word as _;
+use agent_creds_runtime::certificates::{Certificates, Expiry};
+use agent_creds_runtime::metrics::PREFIX;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-use crate::identity::outcome as identity;
-use crate::outcome::{Outcome, Reason};
+use crate::outcome::Reason;
+use crate::token_exchange::outcome as exchange;
 
 /// The operation that a review is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
+#[strum(serialize_all = "snake_case")]
 pub enum Operation {
     /// `CREATE`, the only one that is ever changed.
     Create,
@@ -30,152 +33,86 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Reads the word that API servers use.
+    /// Parses the word that API servers send.
     pub fn parse(word: &str) -> Self {
-        match word {
-            "CREATE" => Self::Create,
-            "UPDATE" => Self::Update,
-            "DELETE" => Self::Delete,
-            "CONNECT" => Self::Connect,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// The label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Connect => "connect",
-            Self::Unknown => "unknown",
-        }
+        let known = Self::VARIANTS.iter().find(|known| known.as_str().to_ascii_uppercase() == word);
+        known.copied().unwrap_or(Self::Unknown)
     }
 }
 
-/// All metrics; each role has some of them.
-#[derive(Debug)]
+/// The counters of the roles `admit` and `identity`. Cloning shares them.
+#[derive(Clone, Debug)]
 pub struct Metrics {
-    registry: Registry,
     admission: Family<Labels, Counter>,
     duration: Histogram,
-    certificate_expiry: Gauge<i64, AtomicI64>,
     identity: Family<IdentityLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    operation: Operation,
-    outcome: Outcome,
-    reason: Reason,
+    operation: &'static str,
+    outcome: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct IdentityLabels {
-    outcome: identity::Outcome,
-    reason: identity::Reason,
+    outcome: &'static str,
+    reason: &'static str,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new()
+        let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0];
+        Self { admission: Family::default(), duration: Histogram::new(buckets), identity: Family::default() }
     }
 }
 
 impl Metrics {
-    /// New metrics in a registry of their own.
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("agent_creds");
-        let admission = Family::default();
-        let buckets = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0];
-        let duration = Histogram::new(buckets);
-        let certificate_expiry = Gauge::default();
-        registry.register("admission", "Admission requests by outcome", admission.clone());
+    /// Returns a registry with these counters and the end of the serving certificate.
+    pub fn registry(&self, certificates: Arc<Certificates>) -> Registry {
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register("admission", "Admission requests by outcome", self.admission.clone());
         registry.register(
             "admission_duration_seconds",
             "Time to answer an admission request",
-            duration.clone(),
+            self.duration.clone(),
         );
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "Unix time at which the serving certificate ends",
-            certificate_expiry.clone(),
-        );
-        let identity = Family::default();
-        registry.register("identity", "Requests for an identity by outcome", identity.clone());
-        Self { registry, admission, duration, certificate_expiry, identity }
+        registry.register("identity", "Requests for an API token by outcome", self.identity.clone());
+        registry.register_collector(Box::new(Expiry(certificates)));
+        registry
     }
 
     /// Counts one request.
     pub fn admitted(&self, operation: Operation, reason: Reason, took: Duration) {
-        let labels = Labels { operation, outcome: reason.outcome(), reason };
+        let (operation, outcome) = (operation.as_str(), reason.outcome().as_str());
+        let labels = Labels { operation, outcome, reason: reason.as_str() };
         self.admission.get_or_create(&labels).inc();
         self.duration.observe(took.as_secs_f64());
     }
 
     /// Counts one request for an identity.
-    pub fn identified(&self, reason: identity::Reason) {
-        self.identity.get_or_create(&IdentityLabels { outcome: reason.outcome(), reason }).inc();
-    }
-
-    /// Says when the serving certificate ends, in Unix seconds.
-    pub fn certificate_ends(&self, at: i64) {
-        self.certificate_expiry.set(at);
-    }
-
-    /// The page that Prometheus reads.
-    pub fn render(&self) -> Result<String, fmt::Error> {
-        let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
-        Ok(page)
-    }
-}
-
-impl EncodeLabelValue for Operation {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for identity::Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
-    }
-}
-
-impl EncodeLabelValue for identity::Reason {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        EncodeLabelValue::encode(&self.as_str(), encoder)
+    pub fn identified(&self, reason: exchange::Reason) {
+        let labels = IdentityLabels { outcome: reason.outcome().as_str(), reason: reason.as_str() };
+        self.identity.get_or_create(&labels).inc();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use agent_creds_runtime::metrics::render;
+
     use super::*;
 
     #[test]
     fn the_page_has_the_documented_names() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         metrics.admitted(Operation::Create, Reason::HostPath, Duration::from_micros(300));
-        metrics.certificate_ends(1_800_000_000);
-        metrics.identified(identity::Reason::AssumeMissing);
-        let page = metrics.render().unwrap();
+        metrics.identified(exchange::Reason::AssumeMissing);
+        let page = render(&metrics.registry(Certificates::pending())).unwrap();
         for line in [
             "agent_creds_admission_total{operation=\"create\",outcome=\"refused\",reason=\"host_path\"} 1",
             "agent_creds_admission_duration_seconds_bucket{le=\"0.0005\"} 1",
-            "agent_creds_certificate_expiry_timestamp_seconds 1800000000",
             "agent_creds_identity_total{outcome=\"refused\",reason=\"assume_missing\"} 1",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");

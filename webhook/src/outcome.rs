@@ -1,12 +1,13 @@
-//! Every outcome of an admission request and every reason for it: the label values of
-//! `agent_creds_admission_total`, the words in the log, and the table that users read. Both sets are closed.
+//! Every outcome of an admission request and every reason for it: label values of `agent_creds_admission_total`, fields of log lines,
+//! and the table in `docs/admission.md`.
 
 use std::fmt;
 
-use crate::reasons::reasons;
+use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Allowed, with a patch.
     Injected,
@@ -18,67 +19,178 @@ pub enum Outcome {
     Invalid,
 }
 
-impl Outcome {
-    /// The label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Injected => "injected",
-            Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
-            Self::Invalid => "invalid",
-        }
-    }
+/// Why a request ended as it did. The doc comment of each is its line in the generated table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
+pub enum Reason {
+    /// The sidecar was added.
+    #[strum(serialize = "new_pod")]
+    Injected,
+    /// A later call: what other webhooks' changes left missing was added.
+    #[strum(serialize = "completed")]
+    Completed,
+    /// The final pod is what was sealed, and nothing in it is forbidden.
+    #[strum(serialize = "verified")]
+    Verified,
+    /// A later call, and nothing is missing.
+    #[strum(serialize = "already_injected")]
+    AlreadyInjected,
+    /// Annotation agent-creds/inject is absent or "false".
+    #[strum(serialize = "not_asked")]
+    NotAsked,
+    /// Only the creation of a pod is changed.
+    #[strum(serialize = "not_create")]
+    NotCreate,
+    /// The request is about something other than a pod.
+    #[strum(serialize = "not_a_pod")]
+    NotPod,
+    /// The API's copy of a static pod: it cannot be changed, and gets no credential.
+    #[strum(serialize = "mirror_pod")]
+    MirrorPod,
+    /// An annotation has a value that it cannot have.
+    #[strum(serialize = "annotation_invalid")]
+    AnnotationInvalid,
+    /// There is no such agent-creds annotation.
+    #[strum(serialize = "annotation_unknown")]
+    AnnotationUnknown,
+    /// The annotation is not built in this version.
+    #[strum(serialize = "annotation_not_built")]
+    AnnotationNotBuilt,
+    /// The pod names no grant, and the cluster has no defaultGrants.
+    #[strum(serialize = "no_grants")]
+    NoGrants,
+    /// `agent-creds/containers` names a container that the pod lacks.
+    #[strum(serialize = "container_missing")]
+    ContainerMissing,
+    /// Something has one of our names and is not what we inject.
+    #[strum(serialize = "name_taken")]
+    NameTaken,
+    /// Another webhook removed fields from the injected sidecar.
+    #[strum(serialize = "sidecar_stripped")]
+    SidecarStripped,
+    /// What the webhook injects is there without its seal, as in a preview or an imitation.
+    #[strum(serialize = "seal_missing")]
+    SealMissing,
+    /// The seal is none, or was made for another pod.
+    #[strum(serialize = "seal_invalid")]
+    SealInvalid,
+    /// The seal was made with a key that was taken out.
+    #[strum(serialize = "seal_withdrawn")]
+    SealWithdrawn,
+    /// The pod runs as the credential account itself.
+    #[strum(serialize = "credential_account")]
+    CredentialAccount,
+    /// A container sets a variable that only we set.
+    #[strum(serialize = "environment")]
+    Environment,
+    /// Something refers to one of our volumes, our audience or our container.
+    #[strum(serialize = "reference")]
+    Reference,
+    /// A container mounts something over or into our directories.
+    #[strum(serialize = "mount_path")]
+    MountPath,
+    /// A container declares a port of the sidecar.
+    #[strum(serialize = "port_collision")]
+    PortCollision,
+    /// A container runs as the sidecar's user.
+    #[strum(serialize = "sidecar_uid")]
+    SidecarUid,
+    /// `shareProcessNamespace` would open the sidecar's memory and files.
+    #[strum(serialize = "process_namespace")]
+    ProcessNamespace,
+    /// `hostNetwork`, `hostPID` or `hostIPC`.
+    #[strum(serialize = "host_namespace")]
+    HostNamespace,
+    /// A hostPath volume outside the platform's list, or writable.
+    #[strum(serialize = "host_path")]
+    HostPath,
+    /// A container takes a port of the node.
+    #[strum(serialize = "host_port")]
+    HostPort,
+    /// A probe or lifecycle hook names a host.
+    #[strum(serialize = "host_probe")]
+    HostProbe,
+    /// A privileged container.
+    #[strum(serialize = "privileged")]
+    Privileged,
+    /// A capability outside the baseline and the platform's list.
+    #[strum(serialize = "capability")]
+    Capability,
+    /// AppArmor is turned off.
+    #[strum(serialize = "app_armor")]
+    AppArmor,
+    /// SELinux options outside the baseline.
+    #[strum(serialize = "selinux")]
+    SeLinux,
+    /// Seccomp is turned off.
+    #[strum(serialize = "seccomp")]
+    Seccomp,
+    /// An unmasked /proc.
+    #[strum(serialize = "proc_mount")]
+    ProcMount,
+    /// A sysctl outside the baseline.
+    #[strum(serialize = "sysctl")]
+    Sysctl,
+    /// A Windows pod: the sidecar runs on Linux.
+    #[strum(serialize = "windows")]
+    Windows,
+    /// There are no seal keys yet: the release is still being installed.
+    #[strum(serialize = "keys_missing")]
+    KeysMissing,
+    /// The object does not have the shape of a pod.
+    #[strum(serialize = "pod_invalid")]
+    PodInvalid,
+    /// The body is not an AdmissionReview of admission.k8s.io/v1.
+    #[strum(serialize = "review_invalid")]
+    ReviewInvalid,
+    /// The body is too large, too slow or of another media type.
+    #[strum(serialize = "body_refused")]
+    BodyRefused,
 }
 
-reasons! {
-    Injected {
-        Injected = "new_pod": "the sidecar was added",
-        Completed = "completed": "a later call: what other webhooks' changes left missing was added",
-    }
-    Unchanged {
-        Verified = "verified": "the final pod is what was sealed, and nothing in it is forbidden",
-        AlreadyInjected = "already_injected": "a later call, and nothing is missing",
-        NotAsked = "not_asked": "annotation agent-creds/inject is absent or \"false\"",
-        NotCreate = "not_create": "only the creation of a pod is changed",
-        NotPod = "not_a_pod": "the request is about something other than a pod",
-        MirrorPod = "mirror_pod": "the API's copy of a static pod: it cannot be changed, and gets no credential",
-    }
-    Refused {
-        AnnotationInvalid = "annotation_invalid": "an annotation has a value that it cannot have",
-        AnnotationUnknown = "annotation_unknown": "there is no such agent-creds annotation",
-        AnnotationNotBuilt = "annotation_not_built": "the annotation is not built in this version",
-        NoGrants = "no_grants": "the pod names no grant, and the cluster has no defaultGrants",
-        ContainerMissing = "container_missing": "agent-creds/containers names a container that the pod lacks",
-        NameTaken = "name_taken": "something has one of our names and is not what we inject",
-        SidecarStripped = "sidecar_stripped": "another webhook removed fields from the injected sidecar",
-        SealMissing = "seal_missing": "what the webhook injects is there without its seal, as in a preview or an imitation",
-        SealInvalid = "seal_invalid": "the seal is none, or was made for another pod",
-        SealWithdrawn = "seal_withdrawn": "the seal was made with a key that was taken out",
-        CredentialAccount = "credential_account": "the pod runs as the credential account itself",
-        Environment = "environment": "a container sets a variable that only we set",
-        Reference = "reference": "something refers to one of our volumes, our audience or our container",
-        MountPath = "mount_path": "a container mounts something over or into our directories",
-        PortCollision = "port_collision": "a container declares a port of the sidecar",
-        SidecarUid = "sidecar_uid": "a container runs as the sidecar's user",
-        ProcessNamespace = "process_namespace": "shareProcessNamespace would open the sidecar's memory and files",
-        HostNamespace = "host_namespace": "hostNetwork, hostPID or hostIPC",
-        HostPath = "host_path": "a hostPath volume outside the platform's list, or writable",
-        HostPort = "host_port": "a container takes a port of the node",
-        HostProbe = "host_probe": "a probe or lifecycle hook names a host",
-        Privileged = "privileged": "a privileged container",
-        Capability = "capability": "a capability outside the baseline and the platform's list",
-        AppArmor = "app_armor": "AppArmor is turned off",
-        SeLinux = "selinux": "SELinux options outside the baseline",
-        Seccomp = "seccomp": "seccomp is turned off",
-        ProcMount = "proc_mount": "an unmasked /proc",
-        Sysctl = "sysctl": "a sysctl outside the baseline",
-        Windows = "windows": "a Windows pod: the sidecar runs on Linux",
-        KeysMissing = "keys_missing": "there are no seal keys yet: the release is still being installed",
-        PodInvalid = "pod_invalid": "the object does not have the shape of a pod",
-    }
-    Invalid {
-        ReviewInvalid = "review_invalid": "the body is not an AdmissionReview of admission.k8s.io/v1",
-        BodyRefused = "body_refused": "the body is too large, too slow or of another media type",
+impl Reason {
+    /// The outcome that it belongs to.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Injected | Self::Completed => Outcome::Injected,
+            Self::Verified
+            | Self::AlreadyInjected
+            | Self::NotAsked
+            | Self::NotCreate
+            | Self::NotPod
+            | Self::MirrorPod => Outcome::Unchanged,
+            Self::AnnotationInvalid
+            | Self::AnnotationUnknown
+            | Self::AnnotationNotBuilt
+            | Self::NoGrants
+            | Self::ContainerMissing
+            | Self::NameTaken
+            | Self::SidecarStripped
+            | Self::SealMissing
+            | Self::SealInvalid
+            | Self::SealWithdrawn
+            | Self::CredentialAccount
+            | Self::Environment
+            | Self::Reference
+            | Self::MountPath
+            | Self::PortCollision
+            | Self::SidecarUid
+            | Self::ProcessNamespace
+            | Self::HostNamespace
+            | Self::HostPath
+            | Self::HostPort
+            | Self::HostProbe
+            | Self::Privileged
+            | Self::Capability
+            | Self::AppArmor
+            | Self::SeLinux
+            | Self::Seccomp
+            | Self::ProcMount
+            | Self::Sysctl
+            | Self::Windows
+            | Self::KeysMissing
+            | Self::PodInvalid => Outcome::Refused,
+            Self::ReviewInvalid | Self::BodyRefused => Outcome::Invalid,
+        }
     }
 }
 
@@ -103,21 +215,23 @@ impl Refusal {
 mod tests {
     use std::collections::BTreeSet;
 
+    use agent_creds_core::words::Word as _;
+
     use super::*;
 
     #[test]
     fn every_reason_has_its_own_label() {
-        let labels: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        assert_eq!(labels.len(), Reason::ALL.len());
+        let labels: BTreeSet<_> = Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(labels.len(), Reason::VARIANTS.len());
         let plain = |label: &str| label.chars().all(|c| c.is_ascii_lowercase() || c == '_');
         assert!(labels.iter().all(|label| plain(label)), "{labels:?}");
     }
 
     #[test]
     fn meanings_fit_a_table() {
-        for reason in Reason::ALL {
+        for reason in Reason::VARIANTS {
             let meaning = reason.meaning();
-            assert!(meaning.len() < 100 && !meaning.contains('|') && !meaning.ends_with('.'), "{meaning}");
+            assert!(!meaning.is_empty() && meaning.len() < 110 && !meaning.contains('|'), "{meaning}");
         }
     }
 }

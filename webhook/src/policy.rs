@@ -8,7 +8,7 @@ mod file;
 pub mod tolerate;
 
 use agent_creds_core::annotations::Selection;
-use agent_creds_core::names::is_label;
+use agent_creds_core::names::ObjectName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
@@ -75,8 +75,8 @@ pub enum Identity {
     Exchange {
         /// URL of the identity server.
         server: String,
-        /// ConfigMap with its CA, `namespace/name`.
-        ca_config_map: String,
+        /// ConfigMap with its CA.
+        ca_config_map: ObjectName,
     },
 }
 
@@ -172,11 +172,10 @@ fn checked_identity(file: IdentityFile) -> Result<Identity, PolicyError> {
     if mode == Mode::Pod {
         return Ok(Identity::Pod);
     }
-    let place = ca_config_map.split_once('/');
-    if !place.is_some_and(|(namespace, name)| is_label(namespace) && is_label(name)) {
+    let ca_config_map = ObjectName::parse(&ca_config_map).map_err(|_| {
         let problem = format!("found {ca_config_map:?}; write namespace/name of the ConfigMap with the CA");
-        return Err(PolicyError::new("identity.caConfigMap", problem));
-    }
+        PolicyError::new("identity.caConfigMap", problem)
+    })?;
     Ok(Identity::Exchange { server: https("identity.server", server)?, ca_config_map })
 }
 

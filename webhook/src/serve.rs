@@ -1,9 +1,5 @@
-//! HTTP and TLS, and nothing else: what a request means is decided in `pod` and `identity`.
+//! HTTP around the decisions of [`crate::pod`] and [`crate::token_exchange`].
 
-pub mod certificates;
-pub mod identity;
-pub mod probes;
+pub mod exchange;
 pub mod review;
 pub mod seal_keys;
-mod sources;
-pub mod tls;

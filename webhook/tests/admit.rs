@@ -1,4 +1,4 @@
-//! The role `admit` over real TLS: what an API server sees, and what everybody else who reaches the port sees.
+//! The role `admit` over real TLS: what an API server sees, and what any other client sees.
 
 #[path = "admit/client.rs"]
 mod client;
@@ -6,8 +6,8 @@ mod client;
 use std::fs;
 use std::time::Duration;
 
+use agent_creds_runtime::server::Limits;
 use agent_creds_webhook::roles::admit::Timing;
-use agent_creds_webhook::serve::tls::Limits;
 use client::{Authority, Running, review, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +16,16 @@ use tokio::net::TcpStream;
 /// Limits that a test can wait for, and others that it never meets.
 fn timing() -> Timing {
     let far = Duration::from_secs(60);
-    let limits = Limits { handshake: far, head: far, connections: 64, per_source: 64, drain: far };
+    let limits = Limits {
+        handshake: far,
+        first_head: far,
+        idle: far,
+        request: Some(far),
+        connections: 64,
+        per_source: 64,
+        drain: far,
+        ..Limits::default()
+    };
     Timing { limits, body: far, reload: far, linger: Duration::ZERO }
 }
 
@@ -70,12 +79,12 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
 }
 
 #[tokio::test]
-async fn silent_clients_lose_their_place() {
+async fn a_silent_client_is_disconnected() {
     // Long enough for an honest client on a busy machine.
     let limit = Duration::from_secs(1);
-    let limits = Limits { handshake: limit, head: limit, connections: 1, ..timing().limits };
+    let limits = Limits { handshake: limit, first_head: limit, connections: 1, ..timing().limits };
     let running = Running::start(Timing { limits, ..timing() }).await;
-    // No handshake at all: the one place is free again, or the second could never be answered.
+    // No handshake at all.
     let mut silent = TcpStream::connect(running.address).await.expect("a connection");
     assert_eq!(within(silent.read(&mut [0])).await.expect("closed"), 0);
     // Half a head.
@@ -90,22 +99,24 @@ async fn silent_clients_lose_their_place() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait_their_turn() {
+async fn a_new_connection_displaces_a_silent_one_and_waits_for_an_open_request() {
     let limits = Limits { connections: 1, ..timing().limits };
     let running = Running::start(Timing { limits, ..timing() }).await;
-    let first = running.connect().await;
+    let mut silent = running.connect().await;
+    let (mut open, rest) = open_request(&running).await;
+    assert_eq!(within(silent.read(&mut [0])).await.unwrap_or(0), 0, "it made room");
     {
         let second = running.post("application/json", review("u").to_string());
         tokio::pin!(second);
-        assert!(tokio::time::timeout(soon(), &mut second).await.is_err(), "there was no place for it");
-        drop(first);
+        assert!(tokio::time::timeout(soon(), &mut second).await.is_err(), "there is no room");
+        open.write_all(rest.as_bytes()).await.expect("sent");
         assert_eq!(second.await.expect("an answer").0, 200);
     }
     running.stop().await;
 }
 
 #[tokio::test]
-async fn bodies_are_bounded_in_time() {
+async fn bodies_are_limited_in_time() {
     let running = Running::start(Timing { body: soon(), ..timing() }).await;
     let mut slow = running.connect().await;
     let head =
@@ -118,12 +129,11 @@ async fn bodies_are_bounded_in_time() {
 }
 
 #[tokio::test]
-async fn bodies_are_bounded_in_size_and_kind() {
+async fn bodies_are_limited_in_size_and_kind() {
     let running = Running::start(timing()).await;
     let huge = " ".repeat(8 * 1024 * 1024 + 1);
-    if let Ok((status, _)) = running.post("application/json", huge).await {
-        assert_eq!(status, 413);
-    }
+    let (status, _) = running.post("application/json", huge).await.expect("the answer, not a reset");
+    assert_eq!(status, 413);
     let (status, _) = running.post("text/plain", review("u").to_string()).await.expect("an answer");
     assert_eq!(status, 415);
     let (_, page) = running.probe("/metrics").await;
@@ -133,16 +143,21 @@ async fn bodies_are_bounded_in_size_and_kind() {
     running.stop().await;
 }
 
-/// A request whose body is half sent.
+/// A request whose head the server has read and whose body is half sent.
 async fn open_request(running: &Running) -> (client::Stream, String) {
     let body = review("late").to_string();
     let mut stream = running.connect().await;
     let head = format!(
-        "POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /mutate HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     let (first, rest) = body.split_at(10);
-    stream.write_all(format!("{head}{first}").as_bytes()).await.expect("sent");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut go_on = [0; 25];
+    within(stream.read_exact(&mut go_on)).await.expect("the server asks for the body");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(first.as_bytes()).await.expect("sent");
     (stream, rest.to_owned())
 }
 
@@ -154,7 +169,7 @@ async fn open_requests_are_finished_before_the_end() {
     running.ask_to_stop();
     running.until_refused().await;
     assert_eq!(running.probe("/readyz").await.0, 503);
-    assert_eq!(within(idle.read(&mut [0])).await.expect("closed"), 0, "an idle connection holds nobody up");
+    assert_eq!(within(idle.read(&mut [0])).await.expect("closed"), 0, "an idle connection delays nothing");
     open.write_all(rest.as_bytes()).await.expect("sent");
     let mut answer = String::new();
     within(open.read_to_string(&mut answer)).await.expect("an answer, then the end");
@@ -182,7 +197,7 @@ async fn a_second_signal_or_the_deadline_ends_what_is_open() {
 }
 
 #[tokio::test]
-async fn requests_are_still_taken_while_endpoints_are_told() {
+async fn requests_are_accepted_while_endpoints_are_updated() {
     let linger = Duration::from_secs(60);
     let mut running = Running::start(Timing { linger, ..timing() }).await;
     running.until_ready().await;

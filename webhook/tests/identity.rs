@@ -63,7 +63,7 @@ async fn an_api_server_that_does_not_answer_is_not_the_pods_fault() {
 }
 
 #[tokio::test]
-async fn an_address_that_shows_tokens_in_vain_is_limited_and_no_other_is() {
+async fn an_address_whose_tokens_are_refused_is_limited_and_no_other_is() {
     let mut bounds = bounds();
     bounds.source.burst = 3;
     bounds.source.every = Duration::from_secs(3600);
@@ -85,10 +85,10 @@ async fn an_address_that_shows_tokens_in_vain_is_limited_and_no_other_is() {
 #[tokio::test]
 async fn no_address_can_take_all_connections() {
     let stage = Stage::start(Api::default(), bounds()).await;
-    let held = [stage.held(1).await, stage.held(1).await];
+    let busy = [stage.busy(1).await, stage.busy(1).await];
     assert!(stage.is_closed(1).await, "a third of the same address");
     assert_eq!(stage.show(2, &forged()).await.status, 200);
-    drop(held);
+    drop(busy);
 }
 
 #[tokio::test]

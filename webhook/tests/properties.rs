@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use agent_creds_webhook::outcome::Reason;
 use agent_creds_webhook::pod::decide::{Decision, confirm, decide};
-use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::pod::seal_keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

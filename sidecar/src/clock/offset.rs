@@ -1,14 +1,14 @@
-//! Another machine's clock, known from the `Date` of its answers: whole seconds, seen through a network. Each answer
-//! bounds the offset from both sides; together they bound it more closely than any of them.
+//! The offset of another machine's clock, estimated from the `Date` of its answers, which is in whole seconds and travels through a
+//! network. Each answer limits the offset from both sides; several limit it more closely than one.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Bounds older than this are forgotten: clocks drift.
+/// Age after which limits are dropped, since clocks drift.
 const MEMORY: Duration = Duration::from_mins(10);
 
-/// Bounds of the other clock's time when our boot-time clock showed zero.
+/// Limits of the other clock's time at boot time zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offset {
     low: Timestamp,
@@ -17,14 +17,14 @@ pub(super) struct Offset {
 }
 
 impl Offset {
-    /// What is known after an answer that says `date`, asked for and answered at these boot times.
+    /// Returns the offset after an answer with `date`, asked for and answered at these boot times.
     pub(super) fn observed(
         before: Option<&Self>,
         date: Timestamp,
         asked: Duration,
         answered: Duration,
     ) -> Self {
-        // The clock showed something from `date` up to a second more, at some moment between the two.
+        // At some moment between the two the clock showed `date`, or up to a second more.
         let low = back(date, answered);
         let high = back(date, asked) + SignedDuration::from_secs(1);
         let fresh = Self { low, high, since: answered };
@@ -32,11 +32,11 @@ impl Offset {
             return fresh;
         };
         let both = Self { low: before.low.max(low), high: before.high.min(high), since: before.since };
-        // Where they contradict each other the clock was set: the latest word counts.
+        // Where the limits contradict each other, the clock was set: the latest answer counts.
         if both.low <= both.high { both } else { fresh }
     }
 
-    /// The other clock's time when ours shows `boot`.
+    /// Returns the other clock's time at the boot time `boot`.
     pub(super) fn at(&self, boot: Duration) -> Timestamp {
         let middle = self.low + self.high.duration_since(self.low) / 2;
         middle.saturating_add(signed(boot)).unwrap_or(middle)

@@ -1,4 +1,4 @@
-//! When the identity server is asked. Pure: the boot-time clock, the API server's time and what came in; the next moment out.
+//! When the sidecar asks the identity server: a schedule of renewals and retries.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Longest time that a `Retry-After` is believed.
+/// Longest `Retry-After` that is honoured.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The clocks.
@@ -23,30 +23,30 @@ pub struct Moment {
 pub struct Renewal {
     /// Multiplies all pauses, for tests.
     scale: f64,
-    /// When the server is asked next, on the boot-time clock: the API server's time may still turn out to be another.
+    /// When the server is asked next, on the boot-time clock: the API server's time is not known at the start.
     due: Duration,
-    /// Tries that brought no token, since one came.
+    /// Failed requests since the last token.
     failures: u32,
-    /// Tokens that the API server did not take, since one lived until its renewal.
+    /// Tokens that the API server rejected, since one was accepted until its renewal.
     rejections: u32,
-    /// The same for the one at hand.
+    /// Whether the API server rejected the current token.
     rejected: bool,
 }
 
 impl Renewal {
-    /// A process that starts asks at once.
+    /// The schedule of a process that starts: it asks at once.
     pub fn starting(moment: Moment, scale: f64) -> Self {
         Self { scale, due: moment.boot, failures: 0, rejections: 0, rejected: false }
     }
 
-    /// How long it is until the server is asked.
+    /// Returns the time until the server is asked.
     pub fn wait(&self, moment: Moment) -> Duration {
         self.due.saturating_sub(moment.boot)
     }
 
-    /// A token came that was asked for at `asked`: the next is asked for at 80 % of its life at the latest, and at 75 % at
-    /// the earliest (`random` is 0 to 1), so that pods that started together do not come together. `false`: it has ended
-    /// already, which is a failure.
+    /// Records a token that was asked for at `asked`. The next request is after 75 to 80 % of its lifetime (`random` is 0 to 1),
+    /// so that pods that started together do not ask together. Returns `false` where the token has ended already, which is a
+    /// failure.
     pub fn granted(&mut self, asked: Moment, expires_at: Timestamp, random: f64) -> bool {
         let life = Duration::try_from(expires_at.duration_since(asked.now)).unwrap_or_default();
         if life.is_zero() {
@@ -60,19 +60,19 @@ impl Renewal {
         true
     }
 
-    /// No token came. Each failure doubles the pause, and a half of it is drawn; the server's `Retry-After` is kept to.
+    /// Records a failure. Each one doubles the pause, of which half is random; the server's `Retry-After` is honoured.
     pub fn failed(&mut self, moment: Moment, retry_after_s: Option<i64>, random: f64) {
         let pause = self.pause(self.failures, random);
         self.failures = self.failures.saturating_add(1);
         let said = Duration::from_secs(retry_after_s.and_then(|said| u64::try_from(said).ok()).unwrap_or(0));
         let said = said.min(MAX_RETRY_AFTER);
-        // Who was told the same time does not come in the same moment.
+        // Spread, since other pods may have got the same `Retry-After`.
         let said = said + said.mul_f64(0.1 * random);
         self.due = moment.boot.saturating_add(pause.max(said));
     }
 
-    /// The API server did not take the token at hand: its account was made anew, perhaps. Another is asked for soon; but
-    /// where those that come are not taken either, ever later.
+    /// Records that the API server rejected the current token; its account may have been created again. The next request is soon,
+    /// and later each time where the next tokens are rejected too.
     pub fn rejected(&mut self, moment: Moment, random: f64) {
         if self.rejected {
             return;

@@ -1,10 +1,10 @@
-//! Keeps a wallet filled: shows the pod's token to the identity server, over TLS that only the CA in the cluster's ConfigMap
-//! vouches for. What is right when is in [`super::renewal`]; here is what it takes to ask.
+//! Renews the token of a token source: sends the pod's token to the identity server over TLS, trusting only the CA in the
+//! cluster's ConfigMap. [`super::renewal`] decides when.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_creds_core::identity::{CA_KEY, MAX_REQUEST, PATH};
+use agent_creds_core::exchange_api::{CA_KEY, MAX_REQUEST, PATH};
 use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
@@ -17,43 +17,42 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use url::Url;
 
-use super::answer::Answer;
+use super::condition::{Failure, Parties, account_of};
 use super::renewal::{Moment, Renewal};
-use super::trouble::{Hitch, Parties, account_of};
-use super::wallet::Wallet;
-use crate::api_server::ApiServer;
+use super::response::Response;
+use super::token_source::TokenSource;
+use crate::api_client::ApiClient;
 use crate::clock::NAP;
-use crate::object_name::ObjectName;
-use crate::outcome::Reason;
-use crate::present::connect::{Connection, Connector};
-use crate::present::send::send;
-use crate::random::random;
+use crate::http_client::connect::{ConnectError, Connection, Connector};
+use crate::http_client::send::send;
 use crate::store::StoreError;
+use agent_creds_core::names::ObjectName;
+use agent_creds_runtime::random::fraction;
 
-/// Time for connecting, and again for the answer.
+/// Time limit for connecting, and again for the answer.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// Whom to ask, and how to know that it is them.
+/// The identity server, and how it is recognised.
 pub struct Server {
     /// `https://HOST`.
     pub url: Url,
     /// ConfigMap with its CA.
     pub ca: ObjectName,
-    /// The pod's token to show.
+    /// File with the pod's projected token.
     pub token_file: PathBuf,
 }
 
-/// Fills one wallet.
+/// Renews the token of one token source.
 pub struct Renewer {
-    wallet: Wallet,
-    /// The API server as the pod's own account, which may read the ConfigMap like every account.
-    api: ApiServer,
+    tokens: TokenSource,
+    /// The API server as the pod's own account. Every account may read the ConfigMap.
+    api: ApiClient,
     server: Server,
     renewal: Renewal,
-    /// The CA that the last connection was made under.
+    /// The CA of the last connection.
     trusted: Option<Trusted>,
     parties: Parties,
-    /// What was logged last.
+    /// The message that was logged last.
     said: String,
 }
 
@@ -64,19 +63,19 @@ struct Trusted {
 
 impl Renewer {
     /// `scale` multiplies all pauses.
-    pub fn new(wallet: Wallet, api: ApiServer, server: Server, scale: f64) -> Self {
+    pub fn new(tokens: TokenSource, api: ApiClient, server: Server, scale: f64) -> Self {
         let parties = Parties {
             agent: None,
-            credential: wallet.credential().clone(),
+            credential: tokens.credential().clone(),
             release: server.ca.namespace.clone(),
         };
         let renewal = Renewal::starting(moment(&api), scale);
-        Self { wallet, api, server, renewal, trusted: None, parties, said: String::new() }
+        Self { tokens, api, server, renewal, trusted: None, parties, said: String::new() }
     }
 
     /// Runs for ever.
     pub async fn run(mut self) {
-        let mut rejections = self.wallet.rejections();
+        let mut rejections = self.tokens.rejections();
         loop {
             let wait = self.renewal.wait(moment(&self.api));
             if wait.is_zero() {
@@ -86,8 +85,8 @@ impl Renewer {
             tokio::select! {
                 () = tokio::time::sleep(wait.min(NAP)) => {}
                 Ok(()) = rejections.changed() => {
-                    // It may have been replaced meanwhile.
-                    if self.wallet.holds(*rejections.borrow_and_update()) {
+                    // The token may have been replaced meanwhile.
+                    if self.tokens.holds(*rejections.borrow_and_update()) {
                         self.renewal.rejected(moment(&self.api), fraction());
                     }
                 }
@@ -98,42 +97,42 @@ impl Renewer {
     async fn renew(&mut self) {
         let (asked, answer) = self.ask().await;
         let missed = match answer {
-            Answer::Granted { bearer, expires_at } => {
+            Response::Granted { bearer, expires_at } => {
                 if self.renewal.granted(asked, expires_at, fraction()) {
-                    tracing::info!(credential = %self.parties.credential, %expires_at, "identity renewed");
+                    tracing::info!(credential = %self.parties.credential, %expires_at, "API token renewed");
                     self.said.clear();
-                    return self.wallet.put(bearer, expires_at);
+                    return self.tokens.put(bearer, expires_at);
                 }
-                (self.parties.hitch(&Hitch::Ended), None)
+                (self.parties.failed(&Failure::Ended), None)
             }
-            Answer::Refused(missing) => (self.parties.refused(missing), None),
-            Answer::Failed { hitch, retry_after_s } => (self.parties.hitch(&hitch), retry_after_s),
+            Response::Refused(missing) => (self.parties.refused(missing), None),
+            Response::Failed { failure, retry_after_s } => (self.parties.failed(&failure), retry_after_s),
         };
-        let (trouble, retry_after_s) = missed;
+        let (condition, retry_after_s) = missed;
         self.renewal.failed(moment(&self.api), retry_after_s, fraction());
-        if self.said != trouble.message {
-            let reason = trouble.reason.as_str();
-            tracing::warn!(credential = %self.parties.credential, reason, detail = trouble.message, "identity not renewed");
-            self.said.clone_from(&trouble.message);
+        if self.said != condition.message {
+            let reason = condition.reason.word;
+            tracing::warn!(credential = %self.parties.credential, reason, detail = condition.message, "API token not renewed");
+            self.said.clone_from(&condition.message);
         }
-        self.wallet.miss(trouble);
+        self.tokens.miss(condition);
     }
 
-    /// One exchange; and when it was asked for, by a clock that the API server has set.
-    async fn ask(&mut self) -> (Moment, Answer) {
-        let failed = |hitch| Answer::Failed { hitch, retry_after_s: None };
+    /// Makes one request. Returns its time, by a clock that the API server has set, and its answer.
+    async fn ask(&mut self) -> (Moment, Response) {
+        let failed = |failure| Response::Failed { failure, retry_after_s: None };
         let connection = self.connect().await;
         let asked = moment(&self.api);
         let answer = match connection.and_then(|connection| Ok((connection, self.request()?))) {
-            Ok((connection, request)) => Answer::of(send(connection, request, BUDGET).await),
-            Err(hitch) => failed(hitch),
+            Ok((connection, request)) => Response::of(send(connection, request, BUDGET).await),
+            Err(failure) => failed(failure),
         };
         (asked, answer)
     }
 
-    /// With the pod's token as it is now: the kubelet renews it.
-    fn request(&mut self) -> Result<Request<Full<Bytes>>, Hitch> {
-        let token = std::fs::read_to_string(&self.server.token_file).map_err(|_| Hitch::NoToken)?;
+    /// Builds the request with the current token of the pod, which the kubelet renews.
+    fn request(&mut self) -> Result<Request<Full<Bytes>>, Failure> {
+        let token = std::fs::read_to_string(&self.server.token_file).map_err(|_| Failure::NoToken)?;
         let token = token.trim();
         self.parties.agent = account_of(token);
         let body = json!({ "token": token }).to_string();
@@ -143,44 +142,44 @@ impl Renewer {
             (host, _) => host.unwrap_or_default().to_owned(),
         };
         if token.is_empty() || body.len() > MAX_REQUEST {
-            return Err(Hitch::NoToken);
+            return Err(Failure::NoToken);
         }
         Request::post(PATH)
             .header(HOST, host)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .body(Full::from(body))
-            .map_err(|_| Hitch::NoToken)
+            .map_err(|_| Failure::NoToken)
     }
 
-    /// Under the CA that was good last time; where that fails, under the one that is in the ConfigMap now.
-    async fn connect(&mut self) -> Result<Connection, Hitch> {
+    /// Connects with the CA that was right last time; where TLS fails, with the one that is in the ConfigMap now.
+    async fn connect(&mut self) -> Result<Connection, Failure> {
         let mut before = None;
         if let Some(trusted) = self.trusted.take() {
             match trusted.connector.connect(&self.server.url, true, BUDGET).await {
-                Err(Reason::Tls) => before = Some(trusted.pem),
+                Err(ConnectError::Tls) => before = Some(trusted.pem),
                 result => {
                     self.trusted = Some(trusted);
-                    return result.map_err(Hitch::Connecting);
+                    return result.map_err(Failure::Connecting);
                 }
             }
         }
         let pem = self.ca().await?;
         if before.as_ref() == Some(&pem) {
-            return Err(Hitch::Connecting(Reason::Tls));
+            return Err(Failure::Connecting(ConnectError::Tls));
         }
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let roots = roots.ok().filter(|roots| !roots.is_empty());
         let connector = roots.and_then(|roots| Connector::trusting_only(roots).ok());
         let connector = connector.ok_or_else(|| self.no_ca("no certificates in PEM"))?;
         let connection = connector.connect(&self.server.url, true, BUDGET).await;
-        if !matches!(connection, Err(Reason::Tls)) {
+        if !matches!(connection, Err(ConnectError::Tls)) {
             self.trusted = Some(Trusted { pem, connector });
         }
-        connection.map_err(Hitch::Connecting)
+        connection.map_err(Failure::Connecting)
     }
 
-    async fn ca(&self) -> Result<String, Hitch> {
+    async fn ca(&self) -> Result<String, Failure> {
         let ObjectName { namespace, name } = &self.server.ca;
         let request = kube::core::Request::new(ConfigMap::url_path(&(), Some(namespace)))
             .get(name, &GetParams::default())
@@ -193,16 +192,11 @@ impl Renewer {
         pem.filter(|pem| !pem.trim().is_empty()).ok_or_else(|| self.no_ca("nothing there yet"))
     }
 
-    fn no_ca(&self, why: &str) -> Hitch {
-        Hitch::NoCa(format!("ConfigMap {}: key {CA_KEY}: {why}", self.server.ca))
+    fn no_ca(&self, why: &str) -> Failure {
+        Failure::NoCa(format!("ConfigMap {}: key {CA_KEY}: {why}", self.server.ca))
     }
 }
 
-fn moment(api: &ApiServer) -> Moment {
+fn moment(api: &ApiClient) -> Moment {
     Moment { now: api.clock().now(), boot: api.clock().read().boot }
-}
-
-/// 0 to 1.
-fn fraction() -> f64 {
-    f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX)
 }

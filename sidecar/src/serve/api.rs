@@ -1,5 +1,5 @@
-//! The local API. On loopback a caller proves itself with the caller key and names a loopback host (a page that
-//! rebinds its DNS name can't); on the socket the mount is the proof.
+//! The local API. On loopback a caller has to send the caller key and to name a loopback host, which a web page that rebinds its DNS
+//! name cannot. On the Unix socket access to the volume is the proof.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -21,9 +21,9 @@ use tower_service::Service;
 use super::caller_key::CallerKey;
 use super::rejected::rejected;
 use crate::clock::Clock;
-use crate::grant::status::Status;
 use crate::metrics::Metrics;
-use crate::shelf::{Served, Shelf};
+use crate::token_cache::{Served, TokenCache};
+use agent_creds_refresh::status::Status;
 
 type Response = http::Response<Full<Bytes>>;
 type Answered = Result<Response, Infallible>;
@@ -31,47 +31,47 @@ type Answered = Result<Response, Infallible>;
 /// What the API serves.
 #[derive(Clone)]
 pub struct Api {
-    grants: Arc<[Offer]>,
+    grants: Arc<[Grant]>,
     clock: Clock,
 }
 
 /// A grant, and the counters of its requests.
-struct Offer {
-    shelf: Arc<Shelf>,
+struct Grant {
+    cache: Arc<TokenCache>,
     served: Counter,
     unavailable: Counter,
     suppressed: Counter,
 }
 
 impl Api {
-    /// Serves from `shelves`.
-    pub fn new(shelves: &[Arc<Shelf>], clock: Clock, metrics: &Metrics) -> Self {
-        let offer = |shelf: &Arc<Shelf>| Offer {
-            served: metrics.token_requests(&shelf.secret, "served"),
-            unavailable: metrics.token_requests(&shelf.secret, "unavailable"),
-            suppressed: metrics.forced_refresh_suppressed(&shelf.secret),
-            shelf: shelf.clone(),
+    /// Serves from `caches`.
+    pub fn new(caches: &[Arc<TokenCache>], clock: Clock, metrics: &Metrics) -> Self {
+        let grant = |cache: &Arc<TokenCache>| Grant {
+            served: metrics.token_requests(&cache.secret, "served"),
+            unavailable: metrics.token_requests(&cache.secret, "unavailable"),
+            suppressed: metrics.forced_refresh_suppressed(&cache.secret),
+            cache: cache.clone(),
         };
-        Self { grants: shelves.iter().map(offer).collect(), clock }
+        Self { grants: caches.iter().map(grant).collect(), clock }
     }
 
-    /// For the Unix socket.
+    /// The API on the Unix socket.
     pub fn on_socket(&self) -> Endpoint {
         Endpoint { api: self.clone(), key: None }
     }
 
-    /// For the loopback port.
+    /// The API on the loopback port.
     pub fn on_loopback(&self, key: CallerKey) -> Endpoint {
         Endpoint { api: self.clone(), key: Some(Arc::new(key)) }
     }
 }
 
-/// The API on one listener. Two paths that are answered without waiting for anything, but for a complaint about a token,
-/// need no router: it would take longer than the answer.
+/// The API on one listener. It has no router, which would take longer than the answer: there are two paths, and an answer waits only
+/// where a rejected token is reported.
 #[derive(Clone)]
 pub struct Endpoint {
     api: Api,
-    /// What callers prove themselves with, where reaching the listener is no proof.
+    /// The caller key that a request has to carry; `None` where access to the listener is the proof.
     key: Option<Arc<CallerKey>>,
 }
 
@@ -87,14 +87,14 @@ impl<B> Service<Request<B>> for Endpoint {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.answer(request.method(), request.uri(), request.headers()) {
             Ok(response) => Either::Left(ready(Ok(response))),
-            Err(complaint) => Either::Right(Box::pin(self.api.clone().replaced(complaint))),
+            Err(rejection) => Either::Right(Box::pin(self.api.clone().replaced(rejection))),
         }
     }
 }
 
 impl Endpoint {
-    /// The answer, where none has to be waited for.
-    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response, Complaint> {
+    /// Returns the answer, or the report of a rejected token whose answer has to wait.
+    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response, Rejection> {
         if let Some(refused) = self.key.as_deref().and_then(|key| guard(key, uri, headers)) {
             return Ok(refused);
         }
@@ -102,20 +102,20 @@ impl Endpoint {
             None => refusal(StatusCode::NOT_FOUND, "not_found", "no such path; see GET /v1/grants"),
             Some(_) if !matches!(*method, Method::GET | Method::HEAD) => only_get(),
             Some(Asked::Grants) => self.api.grants(),
-            Some(Asked::Token(grant)) => match (self.api.offer(grant), rejected(uri.query())) {
-                (None, _) => self.api.unknown(grant),
+            Some(Asked::Token(name)) => match (self.api.grant(name), rejected(uri.query())) {
+                (None, _) => self.api.unknown(name),
                 (Some(_), Err(sentence)) => refusal(StatusCode::BAD_REQUEST, "invalid_request", sentence),
-                (Some(offer), Ok(None)) => self.api.token(offer),
+                (Some(grant), Ok(None)) => self.api.token(grant),
                 (Some(_), Ok(Some(access_fp))) => {
-                    return Err(Complaint { grant: grant.to_owned(), access_fp });
+                    return Err(Rejection { grant: name.to_owned(), access_fp });
                 }
             },
         })
     }
 }
 
-/// A provider's API refused this access token of a grant.
-struct Complaint {
+/// The report that a provider's API rejected an access token.
+struct Rejection {
     grant: String,
     access_fp: String,
 }
@@ -124,7 +124,7 @@ struct Complaint {
 #[derive(Debug, PartialEq)]
 enum Asked<'a> {
     Grants,
-    /// Of the grant with this name, if it is one. No name needs percent-encoding, so none is decoded.
+    /// A token of the grant with this name. No name needs percent-encoding, so none is decoded.
     Token(&'a str),
 }
 
@@ -140,7 +140,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The refusal of who may not ask. Host first: a foreign page must not learn even whether its key was right.
+/// Returns the refusal of a request that is not allowed. The host is checked first: a web page must not learn whether a key is right.
 fn guard(key: &CallerKey, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     let mut hosts = headers.get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
@@ -174,14 +174,14 @@ impl Api {
         let grants: Vec<Value> = self
             .grants
             .iter()
-            .map(|offer| {
+            .map(|grant| {
                 let Status { state, reason, message, expires_at, scopes, reauth_at } =
-                    offer.shelf.status(now);
+                    grant.cache.status(now);
                 json!({
-                    "name": offer.shelf.name.as_str(),
-                    "provider": offer.shelf.provider(),
+                    "name": grant.cache.name.as_str(),
+                    "provider": grant.cache.provider(),
                     "state": state,
-                    "reason": reason,
+                    "reason": reason.word,
                     "message": message,
                     "expires_at": expires_at.map(jiff::Timestamp::as_second),
                     "scopes": scopes,
@@ -193,26 +193,26 @@ impl Api {
         answer(StatusCode::OK, &json!({ "grants": grants }))
     }
 
-    fn offer(&self, grant: &str) -> Option<&Offer> {
-        self.grants.iter().find(|offer| offer.shelf.name.as_str() == grant)
+    fn grant(&self, name: &str) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.cache.name.as_str() == name)
     }
 
-    /// Where the refused token is the one that is served, another is waited for.
-    async fn replaced(self, Complaint { grant, access_fp }: Complaint) -> Answered {
-        let Some(offer) = self.offer(&grant) else { return Ok(self.unknown(&grant)) };
-        let is_served = || offer.shelf.serves(&access_fp, self.clock.now());
+    /// Answers after a rejected token has been replaced, where it is the one that is served.
+    async fn replaced(self, Rejection { grant: name, access_fp }: Rejection) -> Answered {
+        let Some(grant) = self.grant(&name) else { return Ok(self.unknown(&name)) };
+        let is_served = || grant.cache.serves(&access_fp, self.clock.now());
         if is_served() {
-            offer.shelf.refusals.settled(&access_fp).await;
+            grant.cache.rejected_tokens.report(&access_fp).await;
             if is_served() {
-                offer.suppressed.inc();
+                grant.suppressed.inc();
             }
         }
-        Ok(self.token(offer))
+        Ok(self.token(grant))
     }
 
-    fn token(&self, offer: &Offer) -> Response {
+    fn token(&self, grant: &Grant) -> Response {
         let now = self.clock.now();
-        let served = offer.shelf.token(now, |Served { token, expires_at, scopes }| {
+        let served = grant.cache.token(now, |Served { token, expires_at, scopes }| {
             let token = TokenAnswer {
                 access_token: token.expose(),
                 expires_at: expires_at.as_second(),
@@ -224,19 +224,19 @@ impl Api {
         });
         match served {
             Some(response) => {
-                offer.served.inc();
+                grant.served.inc();
                 response
             }
             None => {
-                offer.unavailable.inc();
-                unavailable(offer, now)
+                grant.unavailable.inc();
+                unavailable(grant, now)
             }
         }
     }
 
-    /// Named only where it is a name: nothing of a caller's path comes back as it was.
+    /// The answer for an unknown grant. The path is shown only where it is a valid name.
     fn unknown(&self, grant: &str) -> Response {
-        let known: Vec<_> = self.grants.iter().map(|offer| offer.shelf.name.as_str()).collect();
+        let known: Vec<_> = self.grants.iter().map(|grant| grant.cache.name.as_str()).collect();
         let text = match LocalName::parse(grant) {
             Ok(name) => format!("this pod has no grant {name}; it has {}", known.join(", ")),
             Err(_) => format!("this pod has no such grant; it has {}", known.join(", ")),
@@ -262,12 +262,12 @@ fn only_get() -> Response {
     response
 }
 
-fn unavailable(offer: &Offer, now: jiff::Timestamp) -> Response {
-    let status = offer.shelf.status(now);
+fn unavailable(grant: &Grant, now: jiff::Timestamp) -> Response {
+    let status = grant.cache.status(now);
     let body = json!({
         "error": "temporarily_unavailable",
         "error_description": status.message,
-        "grant": offer.shelf.name.as_str(),
+        "grant": grant.cache.name.as_str(),
         "state": status.state,
     });
     let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &body);
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_paths_ask_for_something() {
+    fn only_whole_paths_are_answered() {
         assert_eq!(Asked::parse("/v1/grants"), Some(Asked::Grants));
         assert_eq!(Asked::parse("/v1/token/one"), Some(Asked::Token("one")));
         assert_eq!(Asked::parse("/v1/token/%6fne"), Some(Asked::Token("%6fne")));

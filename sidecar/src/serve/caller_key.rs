@@ -1,5 +1,5 @@
-//! The caller key: a random value in the pod's shared memory volume. Who can read it is a container of this pod
-//! that was given the volume; other processes on the node and pages in somebody's browser can't.
+//! The caller key: a random value in the shared memory volume of the pod. Only containers that mount the volume can read it; other
+//! processes on the node and web pages cannot.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -9,14 +9,16 @@ use std::path::Path;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::grant::fingerprint::hex;
-use crate::random::random;
+use agent_creds_runtime::random;
 
 /// 64 hex characters. Not `Debug`, so that it cannot be printed.
 pub struct CallerKey([u8; 64]);
 
 impl CallerKey {
-    /// The key in `path`, made if there is none yet: it outlives a restart of the sidecar, since agents read it once.
+    /// Reads the key in `path`, or creates it. It is kept over a restart of the sidecar, since agents read it once.
+    ///
+    /// # Errors
+    /// Where the volume cannot be used, or the file is damaged.
     pub fn load_or_create(path: &Path) -> std::io::Result<Self> {
         match OpenOptions::new().read(true).open(path) {
             Ok(file) => {
@@ -31,11 +33,11 @@ impl CallerKey {
         }
     }
 
-    /// Written beside and renamed: no reader sees a part of it.
+    /// Creates the file by rename, so that no reader sees a part of it.
     fn create(path: &Path) -> std::io::Result<Self> {
-        let text = hex(&random::<32>());
+        let text = random::hex::<32>();
         let fresh = path.with_extension("new");
-        // What a start left that was cut off here is read-only, and nobody's key yet.
+        // A start that was interrupted here left a read-only file, whose key nobody has read.
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -49,7 +51,7 @@ impl CallerKey {
         Ok(Self(key))
     }
 
-    /// Whether a request carries the key, once: `Authorization: Bearer <key>`. Compared in constant time.
+    /// Whether a request carries the key exactly once, as `Authorization: Bearer <key>`. Compared in constant time.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn is_made_once_and_kept() {
+    fn is_created_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("caller-key");
         let first = CallerKey::load_or_create(&path).unwrap();

@@ -1,5 +1,5 @@
-//! The kubelet's probes and the drain, over a socket in the sidecar's own volume: a port could be taken by another
-//! container of the pod, which would then answer in our place (invariant I10). One line in, one line out.
+//! The kubelet's probes and the drain, over a socket in the spool volume: another container could take a port and answer in the
+//! sidecar's place (invariant I10). One line in, one line out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,22 +11,23 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::lifecycle::{Phase, advance};
-use crate::outcome::State;
-use crate::shelf::Shelf;
+use crate::token_cache::TokenCache;
+use agent_creds_core::words::Word as _;
+use agent_creds_refresh::status::State;
 
-/// Longest time for one question, on either side.
+/// Time limit for one question, on either side.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest line.
 const MAX_LINE: u64 = 4096;
 
-/// What may be asked.
+/// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// May the main containers start?
     Startup,
     /// Is the process alive? Never depends on a provider or on the API server.
     Liveness,
-    /// The pod is going away.
+    /// The pod is being deleted: drain.
     Drain,
 }
 
@@ -40,27 +41,27 @@ impl Question {
     }
 }
 
-/// What the answers depend on.
+/// Answers probes.
 pub struct Probe {
     /// The grants.
-    pub shelves: Vec<Arc<Shelf>>,
+    pub caches: Vec<Arc<TokenCache>>,
     /// Whether the main containers wait until each is ready.
     pub strict_start: bool,
-    /// Where a drain is told.
+    /// Receives the request to drain.
     pub phase: watch::Sender<Phase>,
     /// The time.
     pub clock: Clock,
 }
 
 impl Probe {
-    /// Answers for ever.
+    /// Answers probes for ever.
     pub async fn serve(self, listener: UnixListener) {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            // One after the other: the kubelet asks one thing at a time, and nobody else has the volume.
+            // One after the other: the kubelet asks one question at a time, and no other container mounts the volume.
             let _ = tokio::time::timeout(TIMEOUT, self.answer(stream)).await;
         }
     }
@@ -84,21 +85,18 @@ impl Probe {
 
     fn startup(&self) -> String {
         let now = self.clock.now();
-        let waiting = self
-            .shelves
-            .iter()
-            .map(|shelf| (shelf, shelf.status(now)))
-            .find(|(_, s)| s.state != State::Ready);
+        let waiting =
+            self.caches.iter().map(|cache| (cache, cache.status(now))).find(|(_, s)| s.state != State::Ready);
         match waiting {
-            Some((shelf, status)) if self.strict_start => {
-                format!("grant {} is {}: {}", shelf.name, status.state.as_str(), status.message)
+            Some((cache, status)) if self.strict_start => {
+                format!("grant {} is {}: {}", cache.name, status.state.as_str(), status.message)
             }
             _ => "ok".to_owned(),
         }
     }
 }
 
-/// Asks the sidecar behind the socket at `path`. `Err` is the sentence why not.
+/// Asks the sidecar at the socket `path`. `Err` is the sentence that says why the answer is no.
 pub async fn ask(path: &Path, question: Question) -> Result<(), String> {
     let exchange = async {
         let mut stream = UnixStream::connect(path).await?;

@@ -1,10 +1,10 @@
-//! `?rejected=`: the agent names the access token that a provider's API refused, by its SHA-256.
+//! `?rejected=`: the agent names the access token that a provider's API rejected, by its SHA-256.
 
 /// What the query of a token request may be.
 const ALLOWED: &str =
-    "the one query parameter is rejected=<SHA-256 of the refused access token, in hex>, given once";
+    "the only query parameter is rejected=<SHA-256 of the rejected access token, in hex>, given once";
 
-/// The fingerprint that a query names; `None` where there is no query. `Err` is the sentence what to write.
+/// Returns the fingerprint that a query names; `None` where there is no query. `Err` is the sentence what to write.
 pub fn rejected(query: Option<&str>) -> Result<Option<String>, &'static str> {
     let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
     let fp = query.strip_prefix("rejected=").ok_or(ALLOWED)?;

@@ -1,6 +1,6 @@
-//! Secrets as manifests in a directory, for laptops, Compose and the demo: `DIR/<name>.yaml`. The same
-//! compare-and-swap as in the cluster: a lock on `DIR/.<name>.lock`, a hash of the bytes as version (people edit
-//! by hand), and a rename as the write, so that a reader never sees half a file.
+//! Secrets as manifests in a directory, for laptops, Compose and the demo: `DIR/<name>.yaml`. Compare-and-swap as in the cluster: a
+//! lock on `DIR/.<name>.lock`, a hash of the bytes as version (people edit by hand), and a write by rename, so that a reader
+//! never sees half a file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use super::{Object, ObjectName, STATE_KEY, Store, StoreError};
-use crate::grant::fingerprint::hex;
+use super::{Object, STATE_KEY, Store, StoreError};
+use agent_creds_core::names::ObjectName;
+use agent_creds_refresh::fingerprint::hex;
 
-/// How often a manifest is looked at.
+/// Interval at which a manifest is read.
 const POLL: Duration = Duration::from_millis(500);
 /// Largest manifest, in bytes: the API server's limit for a Secret, base64-encoded.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
@@ -60,13 +61,13 @@ impl Directory {
         let annotations = strings(manifest.pointer("/metadata/annotations"))?;
         let mut data = BTreeMap::new();
         for (key, value) in strings(manifest.get("data"))? {
-            // As the API server: line breaks within are no mistake.
+            // Line breaks are allowed, as in the API server.
             let compact: String = value.split_ascii_whitespace().collect();
             let decoded = STANDARD.decode(compact);
             let value = decoded.map_err(|_| StoreError::Malformed(format!("{}: not base64", named(&key))))?;
             data.insert(key, value);
         }
-        // As in the API server, `stringData` wins.
+        // `stringData` wins, as in the API server.
         data.extend(
             strings(manifest.get("stringData"))?.into_iter().map(|(key, value)| (key, value.into_bytes())),
         );
@@ -93,7 +94,7 @@ impl Directory {
             return Err(StoreError::Conflict);
         }
         set_document(&mut manifest, document)?;
-        // One line per value, so that a shell can read it too.
+        // One line per value, so that a shell can read it.
         let plain = serde_yaml::ser_options! { prefer_block_scalars: false };
         let text = serde_yaml::to_string_with_options(&manifest, plain).map_err(|_| malformed("manifest"))?;
         self.replace(name, text.as_bytes()).map_err(failure)?;
@@ -102,7 +103,7 @@ impl Directory {
         Ok(object)
     }
 
-    /// Durable when it returns: file, then name, then directory.
+    /// Replaces a manifest. It is durable when this returns: file, name and directory are synchronised.
     fn replace(&self, name: &ObjectName, text: &[u8]) -> std::io::Result<()> {
         let fresh = self.path.join(format!(".{}.new", name.name));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
@@ -174,13 +175,13 @@ fn parse(bytes: &[u8]) -> Result<Value, StoreError> {
     }
 }
 
-/// A key as errors name it: where a space is missing after a colon, the value is a part of it.
+/// Returns a key as errors name it. An unknown key is not shown: where the space after a colon is missing, it holds the value.
 fn named(key: &str) -> String {
     let known = ["client_id", "client_secret", "refresh_token", "grant.yaml", STATE_KEY];
     if known.contains(&key) { format!("key {key}") } else { "a key that is not ours".to_owned() }
 }
 
-/// A mapping of texts. A key of ours is named; the value never.
+/// Reads a mapping of texts. An error names known keys alone and never a value.
 fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, StoreError> {
     match value {
         None | Some(Value::Null) => Ok(BTreeMap::new()),

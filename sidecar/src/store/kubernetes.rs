@@ -1,5 +1,5 @@
-//! Secrets in the Kubernetes API, by name only: GET, a watch of one name, and PUT with uid and resourceVersion.
-//! Never a list: RBAC gives the sidecar no right to it, and cost must not grow with the namespace.
+//! Secrets in the Kubernetes API, by name alone: GET, a watch of one name, and PUT with uid and resourceVersion. Never a list: the
+//! sidecar has no right to it, and the cost must not grow with the namespace.
 
 use std::fmt;
 use std::path::Path;
@@ -14,33 +14,37 @@ use kube::Resource;
 use kube::api::{GetParams, PostParams, WatchEvent, WatchParams};
 use tokio::sync::watch;
 
-use super::{Object, ObjectName, Regarding, STATE_KEY, Store, StoreError};
-use crate::api_server::{Account, ApiServer, ClientError};
+use super::{Object, Regarding, STATE_KEY, Store, StoreError};
+use crate::api_client::{Account, ApiClient};
 use crate::clock::Clock;
-use crate::grant::fingerprint::hex;
-use crate::grant::news::News;
-use crate::grant::rules::Timing;
-use crate::identity::wallet::Wallet;
-use crate::random::random;
+use crate::identity::token_source::TokenSource;
+use agent_creds_core::names::ObjectName;
+use agent_creds_refresh::event::Event as Change;
+use agent_creds_refresh::timing::Timing;
+use agent_creds_runtime::api_server::ClientError;
+use agent_creds_runtime::random;
 
-/// A watch is asked to end after so many seconds, below every usual idle limit between us and the API server.
+/// Length of one watch in seconds: below every usual idle limit between the sidecar and the API server.
 const WATCH_SECONDS: u32 = 280;
 
 /// The Kubernetes API as one ServiceAccount sees it.
 #[derive(Clone)]
 pub struct Kubernetes {
-    api: ApiServer,
-    /// Longest pause after a watch that ended, so that an outage is not answered with a storm.
+    api: ApiClient,
+    /// Longest pause after a watch that ended, so that an outage does not cause a storm of requests.
     watch_pause: Duration,
 }
 
 impl Kubernetes {
-    /// The Secrets that `api` may see.
-    pub fn new(api: ApiServer, timing: &Timing) -> Self {
+    /// The Secrets that the account of `api` may read.
+    pub fn new(api: ApiClient, timing: &Timing) -> Self {
         Self { api, watch_pause: Duration::try_from(timing.settle).unwrap_or_default() / 3 }
     }
 
-    /// The same with the ServiceAccount token in `token_file` ([`ApiServer::connect`]).
+    /// The same with the ServiceAccount token in `token_file` ([`ApiClient::connect`]).
+    ///
+    /// # Errors
+    /// As [`ApiClient::connect`].
     pub fn connect(
         server: &str,
         roots: Vec<Vec<u8>>,
@@ -48,7 +52,7 @@ impl Kubernetes {
         clock: Clock,
         timing: &Timing,
     ) -> Result<Self, ClientError> {
-        Ok(Self::new(ApiServer::connect(server, roots, Account::File(token_file), clock)?, timing))
+        Ok(Self::new(ApiClient::connect(server, roots, Account::File(token_file), clock)?, timing))
     }
 
     fn request(namespace: &str) -> kube::core::Request {
@@ -56,12 +60,12 @@ impl Kubernetes {
     }
 }
 
-/// uid and resourceVersion: a Secret that was deleted and made again under the same name is another one.
+/// uid and resourceVersion: a Secret that was deleted and created again under the same name is another one.
 #[derive(Clone)]
 pub struct Version {
     uid: String,
     resource_version: String,
-    /// Kept whole, so that a write changes nothing but the document.
+    /// The whole Secret, so that a write changes nothing but the document.
     secret: Box<Secret>,
 }
 
@@ -82,8 +86,8 @@ impl fmt::Display for Version {
 impl Store for Kubernetes {
     type Version = Version;
 
-    fn wallet(&self) -> Option<&Wallet> {
-        self.api.wallet()
+    fn token_source(&self) -> Option<&TokenSource> {
+        self.api.token_source()
     }
 
     async fn read(&self, name: &ObjectName) -> Result<Option<Object<Version>>, StoreError> {
@@ -109,11 +113,11 @@ impl Store for Kubernetes {
         object(self.api.call(request.map_err(unasked)?, "update").await?)
     }
 
-    async fn announce(&self, regarding: &Regarding, news: &News) -> Result<(), StoreError> {
+    async fn record(&self, regarding: &Regarding, change: &Change) -> Result<(), StoreError> {
         let Regarding { name, uid, by } = regarding;
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{}", name.name, hex(&random::<8>()))),
+                name: Some(format!("{}.{}", name.name, random::hex::<8>())),
                 namespace: Some(name.namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -126,10 +130,10 @@ impl Store for Kubernetes {
                 ..ObjectReference::default()
             }),
             event_time: Some(MicroTime(self.api.clock().now())),
-            type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
-            reason: Some(news.reason.clone()),
-            action: Some(news.action.to_owned()),
-            note: Some(news.note.clone()),
+            type_: Some(if change.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(change.reason.clone()),
+            action: Some(change.action.to_owned()),
+            note: Some(change.note.clone()),
             reporting_controller: Some("agent-creds/sidecar".to_owned()),
             reporting_instance: Some(by.clone()),
             ..Event::default()
@@ -145,13 +149,13 @@ impl Store for Kubernetes {
         let params =
             WatchParams::default().fields(&format!("metadata.name={}", name.name)).timeout(WATCH_SECONDS);
         loop {
-            // An empty resourceVersion starts with the object as it is now, so nothing that happened in between is
-            // missed, and the server's history may be as short as it likes.
+            // An empty resourceVersion starts with the object as it is now. So no change in between is missed, however short
+            // the server's history is.
             let stream = match Self::request(&name.namespace).watch(&params, "") {
                 Ok(request) => self.api.watch(request).await,
-                Err(_) => None,
+                Err(error) => Err(unasked(error)),
             };
-            if let Some(stream) = stream {
+            if let Ok(stream) = stream {
                 let mut stream = std::pin::pin!(stream);
                 while let Some(Some(event)) = stream.next().await {
                     let version = match event {
@@ -163,20 +167,19 @@ impl Store for Kubernetes {
                         WatchEvent::Error(_) => break,
                     };
                     let changed = |old: &mut Option<Version>| {
-                        let news = *old != version;
+                        let changed = *old != version;
                         old.clone_from(&version);
-                        news
+                        changed
                     };
                     seen.send_if_modified(changed);
                 }
             }
-            let half = f64::from(u8::from_be_bytes(random())) / 510.0;
-            tokio::time::sleep(self.watch_pause.mul_f64(0.5 + half)).await;
+            tokio::time::sleep(self.watch_pause.mul_f64(0.5 + random::fraction() / 2.0)).await;
         }
     }
 }
 
-/// A request that cannot be built from names that were checked at the start: a defect.
+/// The request cannot be built. Names were checked at the start, so this is a defect.
 fn unasked(_: kube::core::request::Error) -> StoreError {
     StoreError::Unavailable("request")
 }

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::FlowRules;
-use agent_creds_sidecar::grant::document::{Access, Document, Last, Refresh, Seed, Token};
-use agent_creds_sidecar::grant::fingerprint::of_token;
-use agent_creds_sidecar::grant::login::Login;
-use agent_creds_sidecar::grant::replica::{Effect, Record, Settings};
-use agent_creds_sidecar::grant::rules::{Rules, Timing};
+use agent_creds_refresh::document::{Access, Document, Last, Refresh, Seed, Token};
+use agent_creds_refresh::fingerprint::of_token;
+use agent_creds_refresh::login::Login;
+use agent_creds_refresh::replica::{Effect, Record, Settings};
+use agent_creds_refresh::safeguards::Safeguards;
+use agent_creds_refresh::timing::Timing;
 use jiff::Timestamp;
 use stateright::{Checker, HasDiscoveries, Model, Property, UniformChooser};
 
@@ -53,8 +54,8 @@ impl Start {
 /// What is explored.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The rules of the protocol, all or less.
-    pub rules: Rules,
+    /// The safeguards of the protocol, all or less.
+    pub safeguards: Safeguards,
     /// The provider.
     pub variant: Variant,
     /// How many replicas share the grant.
@@ -70,7 +71,7 @@ pub struct Setting {
 /// A setting, with its logins.
 #[derive(Clone, Debug)]
 pub(crate) struct Protocol {
-    rules: Rules,
+    safeguards: Safeguards,
     variant: Variant,
     replicas: u8,
     faults: u8,
@@ -81,9 +82,9 @@ pub(crate) struct Protocol {
 
 impl Protocol {
     fn new(setting: &Setting) -> Self {
-        let Setting { rules, variant, replicas, faults, start, skewed } = *setting;
+        let Setting { safeguards, variant, replicas, faults, start, skewed } = *setting;
         let logins = ["0.0", "1.0", "never-issued"].iter().map(|token| login(token, variant)).collect();
-        Self { rules, variant, replicas, faults, start, skewed, logins }
+        Self { safeguards, variant, replicas, faults, start, skewed, logins }
     }
 
     fn may_fail(&self, world: &World) -> bool {
@@ -95,9 +96,9 @@ impl Protocol {
             pod,
             process: incarnation.to_string(),
             spread: u16::from(index / 2) * 30_000,
-            rarely: false,
+            keep_alive: false,
             timing: Timing::PRODUCTION,
-            rules: self.rules,
+            safeguards: self.safeguards,
         }
     }
 }
@@ -177,7 +178,7 @@ fn strikes_at(actor: &Actor, actions: &mut Vec<Action>) {
     let who = actor.index;
     let crash = |spool, seconds| Action::Crash { who, spool, seconds };
     actions.extend([crash(true, 1), crash(true, 200)]);
-    if matches!(actor.spool, Some(Record::Owed(_))) {
+    if matches!(actor.spool, Some(Record::Uncommitted(_))) {
         actions.push(crash(false, 1));
     }
     actions.extend([30, 130].map(|seconds| Action::Freeze(who, seconds)));

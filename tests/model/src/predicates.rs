@@ -2,12 +2,13 @@
 //! the outside: by what the provider saw, what was stored, and when.
 
 use agent_creds_core::provider::Replay;
-use agent_creds_sidecar::grant::answer::{Answer, Reply};
-use agent_creds_sidecar::grant::document::{Claim, Document, Purpose};
-use agent_creds_sidecar::grant::fingerprint::of_token;
-use agent_creds_sidecar::grant::replica::{Effect, Owed, Record};
-use agent_creds_sidecar::grant::status::is_served;
-use agent_creds_sidecar::outcome::Cause;
+use agent_creds_core::words::Word as _;
+use agent_creds_refresh::answer::Cause;
+use agent_creds_refresh::answer::{Answer, Reply};
+use agent_creds_refresh::document::{Claim, Document, Purpose};
+use agent_creds_refresh::fingerprint::of_token;
+use agent_creds_refresh::replica::{Effect, Record, Uncommitted};
+use agent_creds_refresh::status::is_served;
 use jiff::Timestamp;
 
 use super::provider::LIFE;
@@ -223,7 +224,7 @@ pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
             None => forget(world),
         },
         Answer::InvalidGrant => world.history.refused.push(fp(token.expose())),
-        Answer::NotCommitted { .. } => forgive(world),
+        Answer::NotSent(_) | Answer::Refused { .. } => forgive(world),
         Answer::InDoubt { .. } => {}
     }
 }
@@ -231,7 +232,7 @@ pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
 /// A process ends.
 pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
     let actor = world.actors[who].clone();
-    let child = |owed: &Owed| owed.answer.as_ref().and_then(Answer::child).map(of_token);
+    let child = |owed: &Uncommitted| owed.answer.as_ref().and_then(Answer::child).map(of_token);
     let stored = world.store.document.clone();
     let unsaved = |fp: &String| !is_known(&stored, fp);
     let on_its_way = actor.reply.as_ref().is_some_and(|(_, said)| said.is_some());
@@ -239,14 +240,14 @@ pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
         world.history.add(Class::Killed);
         world.history.received.retain(|(_, index)| *index != actor.index);
     }
-    if let Effect::Spool(Record::Owed(owed)) = &actor.effect
+    if let Effect::Spool(Record::Uncommitted(owed)) = &actor.effect
         && let Some(fp) = child(owed).filter(unsaved)
     {
         world.history.add(Class::Killed);
         world.history.received.retain(|(other, _)| *other != fp);
     }
     let spooled = match &actor.spool {
-        Some(Record::Owed(owed)) => child(owed),
+        Some(Record::Uncommitted(owed)) => child(owed),
         _ => None,
     };
     if let Some(fp) = spooled.filter(unsaved).filter(|_| !spool) {

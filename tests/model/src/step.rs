@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use agent_creds_sidecar::grant::answer::Reply;
-use agent_creds_sidecar::grant::document::{Document, Request};
-use agent_creds_sidecar::grant::replica::{Effect, Event, Found, Seen, WriteError};
-use agent_creds_sidecar::grant::status::Trouble;
-use agent_creds_sidecar::outcome::{Cause, Reason};
+use agent_creds_refresh::answer::Cause;
+use agent_creds_refresh::answer::Reply;
+use agent_creds_refresh::condition::Condition;
+use agent_creds_refresh::document::{Document, Request};
+use agent_creds_refresh::reason::{Reason, Severity};
+use agent_creds_refresh::replica::{Effect, Found, Input, Seen, WriteError};
 use jiff::Timestamp;
 
 use super::Protocol;
@@ -73,21 +74,21 @@ impl Protocol {
         world.actors[who] = Arc::new(actor);
     }
 
-    fn happen(&self, world: &mut World, actor: &mut Actor, failure: Option<Failure>) -> Event {
+    fn happen(&self, world: &mut World, actor: &mut Actor, failure: Option<Failure>) -> Input {
         match actor.effect.clone() {
-            Effect::Wait(_) => Event::Woke,
-            Effect::Connect(_) => Event::Connected(Ok(())),
+            Effect::Wait(_) => Input::Woke,
+            Effect::Connect(_) => Input::Connected(Ok(())),
             Effect::Spool(record) => {
                 actor.spool = Some(record);
-                Event::Spooled(true)
+                Input::Spooled(true)
             }
-            Effect::Read => Event::Read(Box::new(self.look(world, actor))),
-            Effect::Write(document) => Event::Written(self.write(world, actor, &document, failure)),
+            Effect::Read => Input::Read(Box::new(self.look(world, actor))),
+            Effect::Write(document) => Input::Written(self.write(world, actor, &document, failure)),
             Effect::Send(_, token) => {
                 predicates::sent(world, actor, token.expose());
                 actor.sends_late = false;
                 actor.reply = Some(Self::present(world, actor, token.expose(), failure));
-                Event::Sent
+                Input::Sent
             }
         }
     }
@@ -178,7 +179,7 @@ impl Protocol {
             complete: true,
         });
         let moment = actor.moment(world.store.version, world.now);
-        actor.effect = actor.replica.step(Event::Replied(reply), &moment);
+        actor.effect = actor.replica.step(Input::Replied(reply), &moment);
         predicates::served(world, &actor);
         world.actors[who] = Arc::new(actor);
     }
@@ -287,6 +288,9 @@ impl Protocol {
     }
 }
 
-fn outage() -> Trouble {
-    Trouble { reason: Reason::StoreUnavailable, message: String::new() }
+fn outage() -> Condition {
+    Condition {
+        reason: Reason { word: "store_unavailable", sentence: "", severity: Severity::Outage },
+        message: String::new(),
+    }
 }

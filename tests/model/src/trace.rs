@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use agent_creds_sidecar::grant::replica::Effect;
+use agent_creds_refresh::replica::Effect;
 use stateright::Path;
 
 use super::step::Action;

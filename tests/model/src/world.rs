@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agent_creds_sidecar::grant::document::Document;
-use agent_creds_sidecar::grant::replica::{Effect, Event, Moment, Owed, Record, Replica, Settings};
+use agent_creds_refresh::document::Document;
+use agent_creds_refresh::replica::{Effect, Input, Moment, Record, Replica, Settings, Uncommitted};
 use jiff::Timestamp;
 
 use super::provider::Provider;
@@ -135,7 +135,7 @@ impl Actor {
             spool_lost: false,
             sends_late: false,
         };
-        actor.effect = actor.replica.step(Event::Woke, &actor.moment(0, now));
+        actor.effect = actor.replica.step(Input::Woke, &actor.moment(0, now));
         actor
     }
 
@@ -156,9 +156,11 @@ impl Actor {
     }
 
     /// What it would have to tell the store.
-    pub(crate) fn owed(&self) -> Option<&Owed> {
+    pub(crate) fn owed(&self) -> Option<&Uncommitted> {
         match (&self.effect, &self.spool) {
-            (Effect::Spool(Record::Owed(owed)), _) | (_, Some(Record::Owed(owed))) => Some(owed),
+            (Effect::Spool(Record::Uncommitted(owed)), _) | (_, Some(Record::Uncommitted(owed))) => {
+                Some(owed)
+            }
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_creds_model::{Findings, Setting, Start, Variant, explore, wander};
-use agent_creds_sidecar::grant::rules::Rules;
+use agent_creds_refresh::safeguards::Safeguards;
 use serde_json::{Value, json};
 
 /// States of what need not be complete.
@@ -14,7 +14,7 @@ const SOME: usize = 1_000_000;
 const MANY: usize = 5_000_000;
 
 /// A rule, by name, the rules without it, and where that shows.
-type Mutant = (&'static str, fn(&mut Rules), &'static [(Variant, Start)]);
+type Mutant = (&'static str, fn(&mut Safeguards), &'static [(Variant, Start)]);
 
 /// Where most rules show what they are good for.
 const USUAL: &[(Variant, Start)] = &[(Variant::Strict, Start::Late), (Variant::Strict, Start::Empty)];
@@ -23,21 +23,21 @@ const LICENSED_EARLY: &[(Variant, Start)] = &[(Variant::Refused, Start::Early)];
 
 /// Each rule of the protocol, taken out.
 const MUTANTS: &[Mutant] = &[
-    ("claim_is_awaited", |rules| rules.claim_is_awaited = false, USUAL),
-    ("outage_is_no_silence", |rules| rules.outage_is_no_silence = false, USUAL),
-    ("silence_is_doubt", |rules| rules.silence_is_doubt = false, USUAL),
-    ("doubt_waits", |rules| rules.doubt_waits = false, USUAL),
-    ("refusal_waits_for_doubt", |rules| rules.refusal_waits_for_doubt = false, LICENSED_EARLY),
-    ("window_is_checked", |rules| rules.window_is_checked = false, USUAL),
-    ("sent_is_marked", |rules| rules.sent_is_marked = false, USUAL),
-    ("answer_is_spooled", |rules| rules.answer_is_spooled = false, USUAL),
-    ("stored_before_served", |rules| rules.stored_before_served = false, USUAL),
-    ("lineage_decides", |rules| rules.lineage_decides = false, USUAL),
-    ("spent_stays_spent", |rules| rules.spent_stays_spent = false, USUAL),
-    ("login_keeps_spare", |rules| rules.login_keeps_spare = false, USUAL),
-    ("memory_repairs", |rules| rules.memory_repairs = false, USUAL),
-    ("changes_settle", |rules| rules.changes_settle = false, USUAL),
-    ("backoff_is_shared", |rules| rules.backoff_is_shared = false, USUAL),
+    ("claim_is_awaited", |safeguards| safeguards.claim_is_awaited = false, USUAL),
+    ("outage_is_no_silence", |safeguards| safeguards.outage_is_no_silence = false, USUAL),
+    ("silence_is_doubt", |safeguards| safeguards.silence_is_doubt = false, USUAL),
+    ("doubt_waits", |safeguards| safeguards.doubt_waits = false, USUAL),
+    ("refusal_waits_for_doubt", |safeguards| safeguards.refusal_waits_for_doubt = false, LICENSED_EARLY),
+    ("window_is_checked", |safeguards| safeguards.window_is_checked = false, USUAL),
+    ("sent_is_marked", |safeguards| safeguards.sent_is_marked = false, USUAL),
+    ("answer_is_spooled", |safeguards| safeguards.answer_is_spooled = false, USUAL),
+    ("stored_before_served", |safeguards| safeguards.stored_before_served = false, USUAL),
+    ("lineage_decides", |safeguards| safeguards.lineage_decides = false, USUAL),
+    ("spent_stays_spent", |safeguards| safeguards.spent_stays_spent = false, USUAL),
+    ("login_keeps_spare", |safeguards| safeguards.login_keeps_spare = false, USUAL),
+    ("memory_repairs", |safeguards| safeguards.memory_repairs = false, USUAL),
+    ("changes_settle", |safeguards| safeguards.changes_settle = false, USUAL),
+    ("backoff_is_shared", |safeguards| safeguards.backoff_is_shared = false, USUAL),
 ];
 
 /// Does `work` for each of `items`, on all processors. The answers are in the order of the items.
@@ -66,7 +66,7 @@ fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Syn
 fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
     let each = |variant| {
         Start::ALL.map(|start| Setting {
-            rules: Rules::PRODUCTION,
+            safeguards: Safeguards::ON,
             variant,
             replicas,
             faults,
@@ -130,11 +130,11 @@ fn the_promises_hold_and_each_rule_is_needed() {
     classes.sort_unstable();
     classes.dedup();
     let found = on_all_processors(MUTANTS, |(name, take_out, places)| {
-        let mut rules = Rules::PRODUCTION;
-        take_out(&mut rules);
+        let mut safeguards = Safeguards::ON;
+        take_out(&mut safeguards);
         let mut settings = [1, 2].into_iter().flat_map(|faults| {
             let at = move |&(variant, start): &(Variant, Start)| Setting {
-                rules,
+                safeguards,
                 variant,
                 replicas: 2,
                 faults,

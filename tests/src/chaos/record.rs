@@ -169,13 +169,13 @@ pub struct Fault {
     /// Whom it hit.
     pub sidecar: Option<usize>,
     /// For a kill: what the spool held then.
-    pub spool: Option<Owed>,
+    pub spool: Option<Uncommitted>,
 }
 
 /// What a spool held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Owed {
+pub enum Uncommitted {
     /// Nothing.
     Nothing,
     /// A request that was sent, or was about to be.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::cluster::Cluster;
+use crate::admission::cluster::Cluster;
 
 pub(crate) struct Other {
     registration: String,

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use agent_creds_tests::authority::Authority;
-use agent_creds_tests::chaos::record::{Life, Owed};
+use agent_creds_tests::chaos::record::{Life, Uncommitted};
 use agent_creds_tests::chaos::schedule::{clock_at_start, with_own_clock};
 use agent_creds_tests::https::Client;
 use agent_creds_tests::sidecar::binary;
@@ -156,15 +156,15 @@ impl Slot {
     }
 
     /// What the spool of a sidecar that does not run holds.
-    pub(crate) fn spool(&self) -> Owed {
+    pub(crate) fn spool(&self) -> Uncommitted {
         let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/owed-{GRANT}.json"))) else {
-            return Owed::Nothing;
+            return Uncommitted::Nothing;
         };
         let record: Value = serde_json::from_slice(&bytes).expect("the spool is JSON");
         match record.get("owed").map(|owed| owed["answer"].is_null()) {
-            Some(true) => Owed::Sent,
-            Some(false) => Owed::Answered,
-            None => Owed::Nothing,
+            Some(true) => Uncommitted::Sent,
+            Some(false) => Uncommitted::Answered,
+            None => Uncommitted::Nothing,
         }
     }
 

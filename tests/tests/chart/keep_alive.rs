@@ -51,8 +51,8 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
     let arguments: Vec<_> =
         container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let line = ["/agent-creds-sidecar"].into_iter().chain(arguments.iter().copied());
-    let parsed = agent_creds_sidecar::args::Cli::try_parse_from(line).expect("arguments of this version");
-    let agent_creds_sidecar::args::Command::Refresh(args) = parsed.command else { panic!("not refresh") };
+    let parsed = agent_creds_sidecar::cli::Cli::try_parse_from(line).expect("arguments of this version");
+    let agent_creds_sidecar::cli::Command::Refresh(args) = parsed.command else { panic!("not refresh") };
     assert_eq!(args.grants.validate(), Ok(()));
     let secrets: Vec<_> = args.grants.grants.iter().map(|grant| grant.secret.to_string()).collect();
     assert_eq!(secrets, ["ops/a", "ops/b"]);

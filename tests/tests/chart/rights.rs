@@ -1,4 +1,4 @@
-//! What the chart grants is what the README lists, no more and no less.
+//! What the chart grants is what `tests/data/rights.yaml` lists, no more and no less.
 
 use agent_creds_tests::rights::{granted, listed};
 use serde_json::json;
@@ -14,9 +14,9 @@ fn every_right_is_listed_with_its_reason() {
     let granted = granted(&render(&json!({"grants": agent()})));
     let listed = listed();
     let unlisted: Vec<_> = granted.difference(&listed).collect();
-    assert!(unlisted.is_empty(), "granted, and not in the README's table: {unlisted:#?}");
+    assert!(unlisted.is_empty(), "granted, and not listed: {unlisted:#?}");
     let missing: Vec<_> = listed.difference(&granted).collect();
-    assert!(missing.is_empty(), "in the README's table, and not granted: {missing:#?}");
+    assert!(missing.is_empty(), "listed, and not granted: {missing:#?}");
 }
 
 #[test]

@@ -182,13 +182,10 @@ fn every_value_is_explained() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_values() {
+fn the_docs_have_the_table_of_values() {
     let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
     for (path, default, text) in documented_values() {
         table.push_str(&format!("| `{path}` | `{default}` | {} |\n", text.replace('|', "\\|")));
     }
-    assert!(
-        read("charts/agent-creds/README.md").contains(&table),
-        "charts/agent-creds/README.md should have:\n\n{table}"
-    );
+    assert!(read("docs/values.md").contains(&table), "docs/values.md should have:\n\n{table}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use agent_creds_tests::cluster::{eventually, get, kubectl, manifest, pipe};
 use serde_json::{Value, json};
 
-use crate::platform::{ACCOUNT, START, why};
+use crate::e2e::platform::{ACCOUNT, START, why};
 
 /// The example agent, as it is in `manifests/`, but for its namespace and an image that needs no registry.
 pub(crate) fn example(namespace: &str, replicas: u32) -> Vec<Value> {

@@ -10,9 +10,9 @@ use agent_creds_tests::event::{Presentation, revoked};
 use agent_creds_tests::standin::{Fault, How};
 use serde_json::Value;
 
-use crate::agent::{apply, document, example, grant, name, restarts};
-use crate::platform::{PLATFORM, START, why};
-use crate::scene::{Scene, Spoilt};
+use crate::e2e::agent::{apply, document, example, grant, name, restarts};
+use crate::e2e::platform::{PLATFORM, START, why};
+use crate::e2e::scene::{Scene, Spoilt};
 
 /// Seconds that an access token lives. It is in doubt from a minute after the claim, and a refresh is due at 75 % or more.
 const LIFE: u64 = 125;

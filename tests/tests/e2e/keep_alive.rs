@@ -6,9 +6,9 @@ use agent_creds_tests::cluster::{eventually, get, kubectl};
 use agent_creds_tests::standin::{Fault, How};
 use serde_json::{Value, json};
 
-use crate::agent::{account, apply, example, name, restarts};
-use crate::platform::{NIGHTLY, PLATFORM, START, why};
-use crate::scene::{Scene, Spoilt};
+use crate::e2e::agent::{account, apply, example, name, restarts};
+use crate::e2e::platform::{NIGHTLY, PLATFORM, START, why};
+use crate::e2e::scene::{Scene, Spoilt};
 
 /// Longer than a newcomer looks on before it claims (three seconds), and less than an answer is waited for (15).
 const WHILE: Duration = Duration::from_secs(6);

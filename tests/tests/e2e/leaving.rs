@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use serde_json::json;
 
-use crate::agent::{document, logs, name, ready_pods, restarts};
-use crate::platform::{START, why};
-use crate::scene::{Scene, Spoilt};
+use crate::e2e::agent::{document, logs, name, ready_pods, restarts};
+use crate::e2e::platform::{START, why};
+use crate::e2e::scene::{Scene, Spoilt};
 
 /// What a sidecar says of a refresh that it made.
 const SUCCESS: &str = r#""outcome":"success""#;
@@ -16,7 +16,7 @@ const SUCCESS: &str = r#""outcome":"success""#;
 #[test]
 #[ignore = "needs the node: make test starts it"]
 fn a_roll_out_of_ten_agents_during_a_refresh_loses_nothing() {
-    let scene = Scene::open("rolling", crate::platform::TOKEN_LIFE);
+    let scene = Scene::open("rolling", crate::e2e::platform::TOKEN_LIFE);
     let old = scene.run(10);
     let held = scene.hold();
     // Of those that may go, the ReplicaSet's controller takes the cheapest first.
@@ -39,7 +39,7 @@ fn a_roll_out_of_ten_agents_during_a_refresh_loses_nothing() {
 #[test]
 #[ignore = "needs the node: make test starts it"]
 fn an_evicted_agent_stores_the_answer_it_waits_for() {
-    let scene = Scene::open("evicted", crate::platform::TOKEN_LIFE);
+    let scene = Scene::open("evicted", crate::e2e::platform::TOKEN_LIFE);
     scene.run(2);
     // And again, by one that was not there the first time, or by one that saw it.
     for _ in 0..2 {

@@ -4,8 +4,8 @@
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use serde_json::{Value, json};
 
-use crate::agent::{account, apply};
-use crate::platform::{ACCOUNT, PLATFORM, START, why};
+use crate::e2e::agent::{account, apply};
+use crate::e2e::platform::{ACCOUNT, PLATFORM, START, why};
 
 /// Where the pods of these tests are.
 pub(crate) const NAMESPACE: &str = "guarded";

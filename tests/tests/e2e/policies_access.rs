@@ -5,9 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::agent::apply;
-use crate::platform::ACCOUNT;
-use crate::policies::{NAMESPACE, Pod, refused};
+use crate::e2e::agent::apply;
+use crate::e2e::platform::ACCOUNT;
+use crate::e2e::policies::{NAMESPACE, Pod, refused};
 
 const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
 const TOKEN: &str = "tokens of audience agent-creds are made for the kubelet alone";

@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::agent::{apply, ask, document, example, name, ready_pods};
-use crate::platform::{PLATFORM, START, TOKEN_LIFE, why};
+use crate::e2e::agent::{apply, ask, document, example, name, ready_pods};
+use crate::e2e::platform::{PLATFORM, START, TOKEN_LIFE, why};
 
 /// What a replica waits for the answer to a request, with which it is still in time.
 const BUDGET: Duration = Duration::from_secs(15);
@@ -111,7 +111,7 @@ impl Scene {
 
     /// A person wants a refresh now, as in the README.
     pub(crate) fn request(&self) {
-        let secret = format!("{}-state", crate::platform::GRANT);
+        let secret = format!("{}-state", crate::e2e::platform::GRANT);
         eventually(START, || {
             let mut object = get(&["secret", &secret, "--namespace", self.agent]);
             let mut state = document(self.agent);
@@ -165,7 +165,7 @@ impl Scene {
     /// uid of the state Secret.
     pub(crate) fn state_uid(&self) -> String {
         let secret =
-            get(&["secret", &format!("{}-state", crate::platform::GRANT), "--namespace", self.agent]);
+            get(&["secret", &format!("{}-state", crate::e2e::platform::GRANT), "--namespace", self.agent]);
         secret["metadata"]["uid"].as_str().expect("a uid").to_owned()
     }
 }

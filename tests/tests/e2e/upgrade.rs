@@ -2,9 +2,9 @@
 
 use agent_creds_tests::cluster::{SYSTEM, eventually, kubectl};
 
-use crate::agent::{document, name, restarts};
-use crate::platform::{GRANT, PLATFORM, START, TOKEN_LIFE, why};
-use crate::scene::Scene;
+use crate::e2e::agent::{document, name, restarts};
+use crate::e2e::platform::{GRANT, PLATFORM, START, TOKEN_LIFE, why};
+use crate::e2e::scene::Scene;
 
 #[test]
 #[ignore = "needs the node: make test starts it"]

@@ -4,9 +4,9 @@
 use agent_creds_tests::cluster::{SYSTEM, eventually, get, helm, kubectl, pipe};
 use serde_json::Value;
 
-use crate::agent::{ask, document, logs, name, restarts, shell};
-use crate::platform::{ACCOUNT, PLATFORM, START, why};
-use crate::scene::Scene;
+use crate::e2e::agent::{ask, document, logs, name, restarts, shell};
+use crate::e2e::platform::{ACCOUNT, PLATFORM, START, why};
+use crate::e2e::scene::Scene;
 
 /// Access tokens live longer than a sidecar takes to get another identity, so that its agent is served meanwhile.
 const TOKEN_LIFE: u64 = 60;

@@ -6,8 +6,8 @@ use agent_creds_tests::cluster::{kubectl, pipe};
 use agent_creds_tests::platform::{ACCOUNT, Platform, START, why};
 use serde_json::{Value, json};
 
-use crate::apart;
-use crate::attempt::Met;
+use crate::hostile::apart;
+use crate::hostile::attempt::Met;
 
 /// Where the agent is.
 pub(crate) const NAMESPACE: &str = "hostile";

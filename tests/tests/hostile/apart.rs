@@ -4,7 +4,7 @@ use agent_creds_tests::cluster::{kubectl, pipe};
 use agent_creds_tests::platform::{ACCOUNT, GRANT, Platform, grant_of};
 use serde_json::{Value, json};
 
-use crate::agent::{CARELESS, NAMESPACE, OPEN, agent_pod};
+use crate::hostile::agent::{CARELESS, NAMESPACE, OPEN, agent_pod};
 
 /// Where that agent is.
 pub(crate) const APART: &str = "apart";

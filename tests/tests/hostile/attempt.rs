@@ -76,9 +76,9 @@ macro_rules! attempts {
         #[test]
         #[ignore = "needs the node: make test starts it"]
         fn $name() {
-            std::sync::LazyLock::force(&$crate::agent::PLATFORM);
-            let outcome: $crate::attempt::Outcome = $body;
-            $crate::attempt::record(module_path!(), stringify!($name), concat!($($tried),+), &outcome);
+            std::sync::LazyLock::force(&$crate::hostile::agent::PLATFORM);
+            let outcome: $crate::hostile::attempt::Outcome = $body;
+            $crate::hostile::attempt::record(module_path!(), stringify!($name), concat!($($tried),+), &outcome);
         }
     )+};
 }

@@ -1,9 +1,9 @@
 //! The local API without the pod's caller key.
 
-use crate::agent::in_pod;
-use crate::attempt::{all, attempts, control, stopped};
-use crate::local::{KEY, asked, bearer, good, token_with};
-use crate::pods::NEIGHBOUR;
+use crate::hostile::agent::in_pod;
+use crate::hostile::attempt::{all, attempts, control, stopped};
+use crate::hostile::local::{KEY, asked, bearer, good, token_with};
+use crate::hostile::pods::NEIGHBOUR;
 
 const REFUSED: &str = "\"error\":\"invalid_client\"";
 
@@ -65,7 +65,7 @@ attempts! {
         let key = control(in_pod(&NEIGHBOUR, "agent", script));
         assert_ne!(key, *KEY, "each pod has a key of its own");
         let request = token_with(&["Host: localhost", &format!("Authorization: Bearer {key}")]);
-        control(in_pod(&NEIGHBOUR, "agent", &format!("{} | wire send 127.0.0.1:9911 3 | grep '200 OK'", crate::local::written(&request))));
+        control(in_pod(&NEIGHBOUR, "agent", &format!("{} | wire send 127.0.0.1:9911 3 | grep '200 OK'", crate::hostile::local::written(&request))));
         stopped(asked(&request), REFUSED)
     }
 }

@@ -4,10 +4,10 @@
 use agent_creds_tests::platform::GRANT;
 use serde_json::json;
 
-use crate::agent::{NAMESPACE, as_account, as_administrator, in_pod_of};
-use crate::apart::{APART, CREDENTIAL, VAULT};
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::people::Person;
+use crate::hostile::agent::{NAMESPACE, as_account, as_administrator, in_pod_of};
+use crate::hostile::apart::{APART, CREDENTIAL, VAULT};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::people::Person;
 
 const REMEDY: &str = "edit may read every Secret of its namespace; keep the grants in another one \
                       (agent-creds/service-account: other-namespace/name), where no agent's team has rights";

@@ -14,9 +14,9 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::agent::NAMESPACE;
-use crate::attempt::{Met, Outcome};
-use crate::tunnel::{request, said};
+use crate::hostile::agent::NAMESPACE;
+use crate::hostile::attempt::{Met, Outcome};
+use crate::hostile::tunnel::{request, said};
 
 /// The identity server, as pods call it.
 pub(crate) const SERVER: &str = "agent-creds-identity.agent-creds-system.svc";

@@ -7,11 +7,11 @@ use agent_creds_tests::platform::START;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::agent::{CARELESS, NAMESPACE, agent_pod, in_pod, inside};
-use crate::attempt::{Outcome, attempts, control};
-use crate::local::{LOOPBACK, bearer, request, token_with, written};
-use crate::pods::{NEIGHBOUR, Process, gone, sidecar_status, started};
-use crate::scan::{access_token, clean, lasting};
+use crate::hostile::agent::{CARELESS, NAMESPACE, agent_pod, in_pod, inside};
+use crate::hostile::attempt::{Outcome, attempts, control};
+use crate::hostile::local::{LOOPBACK, bearer, request, token_with, written};
+use crate::hostile::pods::{NEIGHBOUR, Process, gone, sidecar_status, started};
+use crate::hostile::scan::{access_token, clean, lasting};
 
 /// Values of a grant Secret that nobody can use, as a person writes them by mistake: swapped, cut off, in the wrong place.
 const MISPLACED: [&str; 3] =

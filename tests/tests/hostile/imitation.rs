@@ -5,11 +5,11 @@ use agent_creds_tests::cluster::get;
 use agent_creds_tests::platform::ACCOUNT;
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, agent_pod, await_ready};
-use crate::apart::{APART, CREDENTIAL, VAULT};
-use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
-use crate::exchange::{tells, told};
-use crate::people::{Person, copied, sidecar};
+use crate::hostile::agent::{NAMESPACE, agent_pod, await_ready};
+use crate::hostile::apart::{APART, CREDENTIAL, VAULT};
+use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::hostile::exchange::{tells, told};
+use crate::hostile::people::{Person, copied, sidecar};
 
 /// Part of the sentence for what has our names and is something else.
 const NOT_OURS: &str = "not what the webhook adds under a name of its own";

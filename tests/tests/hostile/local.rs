@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::agent::inside;
-use crate::attempt::Met;
+use crate::hostile::agent::inside;
+use crate::hostile::attempt::Met;
 
 /// The local API, and the same on the socket.
 pub(crate) const LOOPBACK: &str = "127.0.0.1:9911";

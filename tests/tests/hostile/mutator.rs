@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::agent::{IMAGE, NAMESPACE, agent_pod};
-use crate::attempt::{Met, Outcome, control, stopped};
-use crate::people::Person;
+use crate::hostile::agent::{IMAGE, NAMESPACE, agent_pod};
+use crate::hostile::attempt::{Met, Outcome, control, stopped};
+use crate::hostile::people::Person;
 
 /// In alphabetical order it comes after ours.
 const NAME: &str = "zz-other";

@@ -2,10 +2,10 @@
 
 use agent_creds_tests::cluster::kubectl;
 
-use crate::agent::{NAMESPACE, inside};
-use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
-use crate::local::{request, written};
-use crate::pods::NEIGHBOUR;
+use crate::hostile::agent::{NAMESPACE, inside};
+use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::hostile::local::{request, written};
+use crate::hostile::pods::NEIGHBOUR;
 
 /// The address of a pod.
 fn address(pod: &str) -> String {

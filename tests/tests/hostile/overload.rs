@@ -1,9 +1,9 @@
 //! What costs the sidecar memory, connections or time: it goes on serving, and stays small.
 
-use crate::agent::{NAMESPACE, inside};
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::local::{LOOPBACK, SOCKET, asked, asked_at, bearer, count, good, token_with, written};
-use crate::pods::Process;
+use crate::hostile::agent::{NAMESPACE, inside};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::local::{LOOPBACK, SOCKET, asked, asked_at, bearer, count, good, token_with, written};
+use crate::hostile::pods::Process;
 
 /// How much the sidecar may grow by whatever a caller does, in KiB.
 const GROWTH: u64 = 12 * 1024;
@@ -90,7 +90,7 @@ attempts! {
     }
     /// One token called refused again and again, so that refresh token after refresh token is spent
     refreshes_forced {
-        let standin = &crate::agent::PLATFORM.standin;
+        let standin = &crate::hostile::agent::PLATFORM.standin;
         let presented = || agent_creds_tests::event::presentations(&standin.log()).filter(|p| p.client_id.as_deref() == Some(NAMESPACE)).count();
         let script = format!(
             "i=0; while [ $i -lt 8 ]; do i=$((i+1))

@@ -3,9 +3,9 @@
 use agent_creds_tests::cluster::{get, kubectl, pipe};
 use serde_json::{Value, json};
 
-use crate::agent::NAMESPACE;
-use crate::apart::APART;
-use crate::attempt::Met;
+use crate::hostile::agent::NAMESPACE;
+use crate::hostile::apart::APART;
+use crate::hostile::attempt::Met;
 
 /// Who asks the API server.
 pub(crate) struct Person {

@@ -7,8 +7,8 @@ use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use agent_creds_tests::platform::{ACCOUNT, START};
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, OPEN, PLATFORM, agent_pod, await_ready};
-use crate::attempt::Met;
+use crate::hostile::agent::{NAMESPACE, OPEN, PLATFORM, agent_pod, await_ready};
+use crate::hostile::attempt::Met;
 
 /// A second pod of the same agent.
 pub(crate) static NEIGHBOUR: LazyLock<&str> =

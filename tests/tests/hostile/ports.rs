@@ -5,9 +5,9 @@ use agent_creds_tests::platform::START;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::agent::{IMAGE, NAMESPACE, agent_pod, in_pod, inside};
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::pods::{Process, gone, sidecar_status, started, would_start};
+use crate::hostile::agent::{IMAGE, NAMESPACE, agent_pod, in_pod, inside};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::pods::{Process, gone, sidecar_status, started, would_start};
 
 /// Answers "impostor" to everything on both ports, as soon as they are free, and keeps what it was told.
 const SQUAT: &str = "echo impostor >/tmp/grants; mkdir -p /tmp/v1; echo impostor >/tmp/v1/grants

@@ -3,19 +3,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::agent::{OPEN, in_pod, in_pod_of};
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::local::{token_with, written};
-use crate::pods::{CAPABLE, ROOTED};
-use crate::scan::{clean, lasting};
+use crate::hostile::agent::{OPEN, in_pod, in_pod_of};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::local::{token_with, written};
+use crate::hostile::pods::{CAPABLE, ROOTED};
+use crate::hostile::scan::{clean, lasting};
 
 /// A shell command as root with NET_RAW and NET_ADMIN.
-pub(crate) fn capable(script: &str) -> crate::attempt::Met {
+pub(crate) fn capable(script: &str) -> crate::hostile::attempt::Met {
     in_pod_of(OPEN, CAPABLE.pod, "agent", script)
 }
 
 /// What a sniffer sees while the agent asks for a token on loopback with its key, during some refreshes.
-fn sniffed(run: impl Fn(&str) -> crate::attempt::Met) -> String {
+fn sniffed(run: impl Fn(&str) -> crate::hostile::attempt::Met) -> String {
     let asked = "for i in 1 2 3; do wget -q -O /dev/null --header \"Authorization: Bearer $(cat $AGENT_CREDS_KEY_FILE)\" $AGENT_CREDS_URL/v1/token/pagerduty; sleep 3; done";
     let text = control(run(&format!(
         "wire sniff 12 >/tmp/packets & sleep 1; {asked}; wait; base64 </tmp/packets | tr -d '\\n'"

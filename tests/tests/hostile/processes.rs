@@ -4,10 +4,10 @@ use std::process::Command;
 
 use agent_creds_tests::cluster::get;
 
-use crate::agent::{NAMESPACE, in_pod, inside};
-use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
-use crate::pods::{Process, ROOTED};
-use crate::scan::{clean, lasting};
+use crate::hostile::agent::{NAMESPACE, in_pod, inside};
+use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::hostile::pods::{Process, ROOTED};
+use crate::hostile::scan::{clean, lasting};
 
 /// A command on the node as this user, in all namespaces of the node: as if a container shared the sidecar's processes.
 fn as_user(user: u32, group: u32, command: &[&str]) -> Met {
@@ -40,14 +40,14 @@ attempts! {
     }
     /// Signals to every process that the agent and root in its container can name
     signals {
-        let before = crate::pods::sidecar_status(&ROOTED, NAMESPACE);
+        let before = crate::hostile::pods::sidecar_status(&ROOTED, NAMESPACE);
         let sidecar = Process::sidecar(&ROOTED, NAMESPACE).pid();
         let own = "sleep 99 & kill -9 $!; wait $! 2>/dev/null; echo ended $?";
         assert!(control(in_pod(&ROOTED, "agent", own)).contains("ended 137"), "the control: its own processes end");
         let met = in_pod(&ROOTED, "agent", &format!("kill -9 {sidecar}"));
         let outcome = stopped(met, "No such process");
         control(in_pod(&ROOTED, "agent", "for p in $(seq 2 400); do [ $p = $$ ] || kill -TERM $p 2>/dev/null; done; true"));
-        let after = crate::pods::sidecar_status(&ROOTED, NAMESPACE);
+        let after = crate::hostile::pods::sidecar_status(&ROOTED, NAMESPACE);
         assert_eq!((&before["containerID"], &before["restartCount"]), (&after["containerID"], &after["restartCount"]));
         outcome
     }

@@ -10,9 +10,9 @@ use agent_creds_tests::event::{Event, presentations};
 use agent_creds_tests::platform::START;
 use agent_creds_tests::standin::{Config, Standin};
 
-use crate::attempt::{Met, Outcome, attempts, control, stopped};
-use crate::local::{request, written};
-use crate::privileged::capable;
+use crate::hostile::attempt::{Met, Outcome, attempts, control, stopped};
+use crate::hostile::local::{request, written};
+use crate::hostile::privileged::capable;
 
 /// A server with certificates for everybody's names, of an authority that nobody but the agent trusts.
 struct Impostor {
@@ -122,8 +122,8 @@ attempts! {
         control(capable("ip addr add 169.254.170.23/32 dev lo; ip addr add 169.254.169.254/32 dev lo
             (while :; do nc -l -p 80 >>/tmp/caught; done) >/dev/null 2>&1 & echo $! >/tmp/loop; sleep 1; (printf 'GET /control HTTP/1.1\\r\\n\\r\\n'; sleep 1) | nc 169.254.170.23 80; true"));
         assert!(control(capable("cat /tmp/caught")).contains("/control"), "what is sent there is caught");
-        let standin = &crate::agent::PLATFORM.standin;
-        let mine = || presentations(&standin.log()).filter(|p| p.client_id.as_deref() == Some(crate::agent::OPEN)).count();
+        let standin = &crate::hostile::agent::PLATFORM.standin;
+        let mine = || presentations(&standin.log()).filter(|p| p.client_id.as_deref() == Some(crate::hostile::agent::OPEN)).count();
         let before = mine();
         eventually(3 * START, || if mine() > before + 2 { Ok(()) } else { Err("no refreshes".to_owned()) });
         let caught = control(capable(&format!("cat /tmp/caught; ip addr del 169.254.170.23/32 dev lo; ip addr del 169.254.169.254/32 dev lo; {STOP}")));
@@ -136,7 +136,7 @@ attempts! {
         becomes("\"ready\"");
         control(capable(&relay(&address)));
         // Started again, it has no token and has to ask.
-        crate::pods::Process::sidecar("agent", crate::agent::OPEN).kill(rustix::process::Signal::KILL);
+        crate::hostile::pods::Process::sidecar("agent", crate::hostile::agent::OPEN).kill(rustix::process::Signal::KILL);
         let listed = becomes("\"reason\":\"identity_unavailable\"");
         control(capable(&format!("ip addr del {address}/32 dev lo; {STOP}")));
         let log = format!("{:?}", IMPOSTOR.standin.log());

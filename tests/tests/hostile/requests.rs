@@ -1,8 +1,8 @@
 //! Requests to the local API that are not what they should be, each with the right key: what they are refused for is how
 //! they are written.
 
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::local::{SOCKET, asked, asked_at, bearer, count, good, request, token_with};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::local::{SOCKET, asked, asked_at, bearer, count, good, request, token_with};
 
 const BAD_HOST: &str = "\"error\":\"bad_host\"";
 

@@ -4,10 +4,10 @@ use agent_creds_tests::cluster::SYSTEM;
 use agent_creds_tests::platform::GRANT;
 use serde_json::json;
 
-use crate::agent::{NAMESPACE, as_account, as_administrator, inside};
-use crate::apart::CREDENTIAL;
-use crate::attempt::{all, attempts, control, stopped};
-use crate::people::Person;
+use crate::hostile::agent::{NAMESPACE, as_account, as_administrator, inside};
+use crate::hostile::apart::CREDENTIAL;
+use crate::hostile::attempt::{all, attempts, control, stopped};
+use crate::hostile::people::Person;
 
 attempts! {
     /// Writing to the grant Secret in ways whose answer would echo it: PUT, DELETE and apply, with the agent's token

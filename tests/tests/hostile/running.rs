@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use agent_creds_tests::cluster::kubectl;
 use serde_json::json;
 
-use crate::agent::{NAMESPACE, agent_pod, as_account, as_administrator, in_pod};
-use crate::attempt::{Met, Outcome, all, attempts, control, stopped};
-use crate::people::Person;
+use crate::hostile::agent::{NAMESPACE, agent_pod, as_account, as_administrator, in_pod};
+use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
+use crate::hostile::people::Person;
 
 const DRY: &str = "--dry-run=server";
 /// Of a change of annotations.
@@ -156,7 +156,7 @@ attempts! {
         for object in kinds {
             control(as_administrator(&["delete", object, DRY]));
             outcomes.push(stopped(as_account("editor", &["delete", object]), "cannot delete resource"));
-            outcomes.push(stopped(crate::agent::inside(&format!("k delete {object}")), "cannot delete resource"));
+            outcomes.push(stopped(crate::hostile::agent::inside(&format!("k delete {object}")), "cannot delete resource"));
         }
         all(outcomes)
     }

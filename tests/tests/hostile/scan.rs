@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::agent::NAMESPACE;
-use crate::pods::Process;
+use crate::hostile::agent::NAMESPACE;
+use crate::hostile::pods::Process;
 
 /// Everything that lasts or that the agent was not given, as it is now: grant Secrets, refresh tokens, identity tokens, seal
 /// keys, private keys.

@@ -2,8 +2,8 @@
 
 use agent_creds_tests::platform::GRANT;
 
-use crate::agent::{as_administrator, inside};
-use crate::attempt::{all, attempts, control, stopped};
+use crate::hostile::agent::{as_administrator, inside};
+use crate::hostile::attempt::{all, attempts, control, stopped};
 
 const STATE: &str = "devops-agent-pagerduty-state";
 

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, agent_pod, as_administrator, in_pod_of};
-use crate::apart::APART;
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::exchange::{SERVER, claims, genuine, mounted, post, shown_in, signed, strangers_key};
-use crate::people::Person;
-use crate::tunnel::{request, said, said_from_the_node};
+use crate::hostile::agent::{NAMESPACE, agent_pod, as_administrator, in_pod_of};
+use crate::hostile::apart::APART;
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::exchange::{SERVER, claims, genuine, mounted, post, shown_in, signed, strangers_key};
+use crate::hostile::people::Person;
+use crate::hostile::tunnel::{request, said, said_from_the_node};
 
 const ADMIT: &str = "agent-creds-admit.agent-creds-system.svc";
 

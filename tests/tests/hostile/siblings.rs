@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::agent::{IMAGE, NAMESPACE, agent_pod};
-use crate::apart::APART;
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::mutator::Mutator;
-use crate::people::Person;
+use crate::hostile::agent::{IMAGE, NAMESPACE, agent_pod};
+use crate::hostile::apart::APART;
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::mutator::Mutator;
+use crate::hostile::people::Person;
 
 const ALONE: &str = "is the sidecar's alone";
 

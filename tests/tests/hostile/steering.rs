@@ -11,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::agent::{NAMESPACE, PLATFORM, agent_pod, await_ready, in_pod};
-use crate::apart::STEERED;
-use crate::attempt::{Outcome, attempts, control};
-use crate::people::Person;
+use crate::hostile::agent::{NAMESPACE, PLATFORM, agent_pod, await_ready, in_pod};
+use crate::hostile::apart::STEERED;
+use crate::hostile::attempt::{Outcome, attempts, control};
+use crate::hostile::people::Person;
 
 /// An agent with a grant that may be broken, after a login of its own.
 fn begin() -> Person {

@@ -7,9 +7,9 @@ use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use agent_creds_tests::platform::ACCOUNT;
 use serde_json::{Value, json};
 
-use crate::agent::{IMAGE, NAMESPACE, agent_pod, as_account, as_administrator, await_ready, inside};
-use crate::attempt::{all, attempts, control, stopped};
-use crate::exchange::{
+use crate::hostile::agent::{IMAGE, NAMESPACE, agent_pod, as_account, as_administrator, await_ready, inside};
+use crate::hostile::attempt::{all, attempts, control, stopped};
+use crate::hostile::exchange::{
     claims, cluster_key, genuine, mounted, refused, refused_for, shown, signed, strangers_key,
 };
 
@@ -114,7 +114,7 @@ attempts! {
         await_ready("finished", NAMESPACE);
         let token = mounted(NAMESPACE, "finished", "agent-creds-identity");
         control(shown(&token));
-        control(crate::agent::in_pod("finished", "agent", "touch /tmp/end"));
+        control(crate::hostile::agent::in_pod("finished", "agent", "touch /tmp/end"));
         eventually(Duration::from_secs(60), || match get(&["pod", "finished", "--namespace", NAMESPACE])["status"]["phase"].as_str() {
             Some("Succeeded") => Ok(()),
             other => Err(format!("{other:?}")),

@@ -1,8 +1,8 @@
 //! The sidecar's volumes, from the agent's containers.
 
-use crate::agent::{NAMESPACE, in_pod, inside};
-use crate::attempt::{Outcome, all, attempts, control, stopped};
-use crate::pods::{Process, ROOTED};
+use crate::hostile::agent::{NAMESPACE, in_pod, inside};
+use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
+use crate::hostile::pods::{Process, ROOTED};
 
 const READ_ONLY: &str = "Read-only file system";
 

@@ -2,8 +2,8 @@
 
 use std::ffi::OsStr;
 
-use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
-use agent_creds_sidecar::args::{Cli, Command};
+use agent_creds_core::exchange_api::{CA_CONFIG_MAP, CA_KEY};
+use agent_creds_sidecar::cli::{Cli, Command};
 use agent_creds_tests::cluster::{self, command, kubectl, pipe};
 use agent_creds_tests::sidecar::{Secrets, Setup, one};
 use agent_creds_tests::standin::Standin;

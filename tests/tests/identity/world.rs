@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use agent_creds_core::identity::CA_CONFIG_MAP;
+use agent_creds_core::exchange_api::CA_CONFIG_MAP;
 use agent_creds_tests::api::Api;
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{self, helm, kubectl, pipe, root};
 use agent_creds_tests::https::{Answer, Client};
 use agent_creds_webhook::pod::decide::{Decision, decide};
-use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::pod::seal_keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use agent_creds_webhook::roles::identity::{self, Timing};
 use agent_creds_webhook::roles::{Cli, Role};

@@ -20,7 +20,7 @@ pub(crate) const API_SERVER: &str = "https://localhost:6443";
 pub(crate) enum Kind {
     /// A process of its own.
     Sidecars,
-    /// The shipped keeper in this process.
+    /// The shipped refresher in this process.
     Machines,
 }
 

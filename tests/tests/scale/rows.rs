@@ -1,6 +1,6 @@
 //! What was counted, as rows of `bench.json`.
 
-use agent_creds_sidecar::grant::rules::REREAD;
+use agent_creds_refresh::timing::REREAD;
 use serde_json::{Value, json};
 
 use super::audit::{Audit, Requests};

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use agent_creds_sidecar::grant::news::News;
-use agent_creds_sidecar::object_name::ObjectName;
+use agent_creds_core::names::ObjectName;
+use agent_creds_refresh::event::Event;
 use agent_creds_sidecar::store::kubernetes::{Kubernetes, Version};
 use agent_creds_sidecar::store::{Object, Regarding, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
@@ -71,7 +71,7 @@ impl Store for Shared {
         }
     }
 
-    async fn announce(&self, regarding: &Regarding, news: &News) -> Result<(), StoreError> {
-        self.store.announce(regarding, news).await
+    async fn record(&self, regarding: &Regarding, event: &Event) -> Result<(), StoreError> {
+        self.store.record(regarding, event).await
     }
 }

@@ -1,4 +1,4 @@
-//! Machines: the shipped keepers, each with a spool, a place in the spread and a name of its own, in this process. Their
+//! Machines: the shipped refreshers, each with a spool, a place in the spread and a name of its own, in this process. Their
 //! reads and writes go to the API server, their presentations to the provider.
 
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_creds_core::names::LocalName;
+use agent_creds_core::names::ObjectName;
+use agent_creds_refresh::timing::Timing;
 use agent_creds_sidecar::clock::Clock;
-use agent_creds_sidecar::grant::rules::Timing;
-use agent_creds_sidecar::keeper::{Ended, Herald, Keeper, Logins, Tools};
+use agent_creds_sidecar::http_client::connect::Connector;
 use agent_creds_sidecar::lifecycle::Phase;
 use agent_creds_sidecar::metrics::Metrics;
-use agent_creds_sidecar::object_name::ObjectName;
-use agent_creds_sidecar::present::connect::Connector;
-use agent_creds_sidecar::refusals::Refusals;
-use agent_creds_sidecar::shelf::Shelf;
+use agent_creds_sidecar::refresher::{Ended, EventRecorder, Logins, Refresher, Tools};
+use agent_creds_sidecar::rejected_tokens::RejectedTokens;
 use agent_creds_sidecar::spool::Spool;
 use agent_creds_sidecar::store::kubernetes::Kubernetes;
+use agent_creds_sidecar::token_cache::TokenCache;
 use agent_creds_tests::cluster;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -31,8 +31,8 @@ use super::shared::Shared;
 
 /// The machines; dropping them ends them.
 pub(crate) struct Swarm {
-    keepers: JoinSet<Ended>,
-    shelves: Vec<Arc<Shelf>>,
+    refreshers: JoinSet<Ended>,
+    caches: Vec<Arc<TokenCache>>,
     secret: ObjectName,
     store: Shared,
     connector: Connector,
@@ -60,8 +60,8 @@ impl Swarm {
         let names = [secret.clone(), name(place.namespace, &format!("{GRANT}-state"))];
         let root = CertificateDer::from_pem_slice(place.provider_ca.as_bytes()).expect("a certificate");
         Self {
-            keepers: JoinSet::new(),
-            shelves: Vec::new(),
+            refreshers: JoinSet::new(),
+            caches: Vec::new(),
             secret,
             store: Shared::new(store.expect("a client of the API server"), names),
             connector: Connector::new(vec![root]).expect("a root that can sign"),
@@ -77,9 +77,9 @@ impl Swarm {
         let timing = Timing::PRODUCTION.scaled(TIME_SCALE);
         let patience = Duration::try_from(timing.budget).expect("a time");
         let grant = LocalName::parse(GRANT).expect("a name");
-        for number in self.shelves.len()..self.shelves.len() + more {
-            let shelf = Shelf::new(grant.clone(), self.secret.clone(), Refusals::new(patience));
-            let shelf = Arc::new(shelf);
+        for number in self.caches.len()..self.caches.len() + more {
+            let cache = TokenCache::new(grant.clone(), self.secret.clone(), RejectedTokens::new(patience));
+            let cache = Arc::new(cache);
             let tools = Tools {
                 store: self.store.clone(),
                 cluster: Some("test".to_owned()),
@@ -87,27 +87,27 @@ impl Swarm {
                 clock: self.clock.clone(),
                 spool: spool(self.folder.path(), number, &grant),
                 logins: Arc::new(Logins::default()),
-                herald: Herald::default(),
+                events: EventRecorder::default(),
                 timing,
                 once: None,
                 phase: self.phase.subscribe(),
                 metrics: self.metrics.clone(),
             };
-            let keeper = Keeper::new(tools, Arc::clone(&shelf)).expect("an empty spool");
-            self.keepers.spawn(keeper.run());
-            self.shelves.push(shelf);
+            let refresher = Refresher::new(tools, Arc::clone(&cache)).expect("an empty spool");
+            self.refreshers.spawn(refresher.run());
+            self.caches.push(cache);
         }
     }
 
     pub(crate) fn count(&self) -> usize {
-        assert_eq!(self.keepers.len(), self.shelves.len(), "a keeper ends only when it is told to");
-        self.shelves.len()
+        assert_eq!(self.refreshers.len(), self.caches.len(), "a refresher ends only when it is told to");
+        self.caches.len()
     }
 
     /// How many do not serve the access token with this fingerprint.
     pub(crate) fn not_serving(&self, fp: &str) -> usize {
         let now = self.clock.now();
-        self.shelves.iter().filter(|shelf| !shelf.serves(fp, now)).count()
+        self.caches.iter().filter(|cache| !cache.serves(fp, now)).count()
     }
 }
 

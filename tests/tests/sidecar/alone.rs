@@ -53,7 +53,7 @@ async fn a_pods_own_token_is_shared_with_nobody_and_revoked_at_its_end() {
 }
 
 #[tokio::test]
-async fn who_cannot_revoke_says_so_and_ends() {
+async fn a_token_that_cannot_be_revoked_is_logged_and_the_process_ends() {
     let secrets = Secrets::new();
     let server = independent(&secrets, "").await;
     let yaml = format!(
@@ -67,7 +67,7 @@ async fn who_cannot_revoke_says_so_and_ends() {
     let token = sidecar.access_token("robot").await;
     sidecar.terminate();
     assert!(sidecar.ended().await.success());
-    let said = |line: &Value| line.to_string().contains("could not be revoked");
+    let said = |line: &Value| line.to_string().contains("access token not revoked");
     assert!(sidecar.log().iter().any(said) && active(&server, &token).await);
 }
 

@@ -92,7 +92,7 @@ async fn what_cannot_be_stored_in_time_is_said_and_stored_by_the_next() {
     });
     let (code, said) = end(&output);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("a received refresh token waits to be stored"), "{said}");
+    assert!(said.contains("a received refresh token is not stored yet"), "{said}");
     let child = world.presented("one")[0].child_sha256.clone();
     assert_ne!(world.secrets.state("one")["refresh"]["fp"].as_str(), child.as_deref());
     world.secrets.unblock("one");

@@ -311,7 +311,7 @@ async fn a_command_line_that_is_wrong_is_refused_with_words() {
     let world = World::with(&["one"]).await;
     for (argument, code, words) in [
         ("--identity=node", 2, &["node", "--identity", "exchange", "pod"][..]),
-        ("--identity=exchange", 1, &["a directory"]),
+        ("--identity=exchange", 1, &["only for --store kubernetes"]),
         ("--grant=one=x-state", 2, &["reserved"]),
         ("--grant=One=x", 2, &["name"]),
         ("--grant=one=other", 1, &["given twice"]),

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use agent_creds_core::identity::{Missing, SERVER_ACCOUNT};
+use agent_creds_core::exchange_api::{Missing, SERVER_ACCOUNT};
+use agent_creds_core::words::Word as _;
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{kubectl, pipe};
 use axum::Router;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use agent_creds_core::identity::{CA_CONFIG_MAP, CA_KEY};
+use agent_creds_core::exchange_api::{CA_CONFIG_MAP, CA_KEY};
 use agent_creds_tests::authority::Authority;
 use agent_creds_tests::cluster::{self, command, get, kubectl, pipe};
 use agent_creds_tests::event::presentations;

@@ -1,22 +1,22 @@
-//! Looks at everything that succession is decided on, and carries out the one step that is due.
+//! Reconciles certificates and their CAs: reads all inputs of the CA rotation and carries out the step that is due.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::api::ApiError;
+use super::ca_bundle_targets::CaBundleTargets;
 use super::objects::{self, CERTIFICATES, SERVICE};
-use super::places::Places;
-use super::{Look, Manager};
-use crate::authority::holdings::Holdings;
-use crate::authority::settled::Settled;
-use crate::authority::step::Step;
-use crate::authority::succession::{View, next};
-use crate::authority::{ASK, Certificate, DONE, Pair};
-use crate::random;
+use super::{Manager, Reconciled};
+use crate::rotation::ca_rotation::{View, next};
+use crate::rotation::certificate_set::CertificateSet;
+use crate::rotation::stable_since::StableSince;
+use crate::rotation::step::Step;
+use crate::rotation::{ASK, Certificate, DONE, Pair};
+use agent_creds_runtime::random;
 
-/// How long things have been as they are.
+/// For how long the inputs have been unchanged.
 #[derive(Default)]
-pub(super) struct Memory(Settled<Vec<String>>);
+pub(super) struct Memory(StableSince<Vec<String>>);
 
 impl Memory {
     pub(super) fn forget(&mut self) {
@@ -24,55 +24,55 @@ impl Memory {
     }
 }
 
-/// DNS names of our servers in `namespace`, as the API server and sidecars call them.
+/// Returns the DNS names of our servers in `namespace`, as the API server and sidecars use them.
 pub fn names(namespace: &str) -> BTreeSet<String> {
     let ends = ["svc", "svc.cluster.local"];
     let servers = [SERVICE, "agent-creds-identity"];
     servers.iter().flat_map(|server| ends.map(|end| format!("{server}.{namespace}.{end}"))).collect()
 }
 
-/// Looks, decides, and does one thing at most.
-pub(super) async fn look(manager: &mut Manager) -> Result<Look, ApiError> {
-    let places = Places::read(manager).await?;
+/// Reads, decides, and writes at most one object.
+pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiError> {
+    let targets = CaBundleTargets::read(manager).await?;
     let Some(names) = manager.duties.names.clone() else {
-        // The certificate is somebody else's; whether it is trusted is still worth telling.
-        let wanted = Certificate::parse(places.published().as_bytes());
-        manager.metrics.ca_bundle_mismatch(places.mismatch(&wanted));
-        return Ok(Look::Done);
+        // Another party issues the certificate; the metric still tells whether it is trusted.
+        let wanted = Certificate::parse(targets.published().as_bytes());
+        manager.metrics.ca_bundle_mismatch(targets.mismatch(&wanted));
+        return Ok(Reconciled::Done);
     };
     let path = objects::path(&manager.duties, "secrets", CERTIFICATES);
     let Some((mut secret, date)) = objects::read(&manager.api, &path).await? else {
         return Err(ApiError::NotFound(path));
     };
-    // Certificates are judged by the clocks of API servers; this is one.
+    // API servers judge certificates by their own clock.
     let now = date.unwrap_or_else(wall);
     let mut data = secret.secret();
-    let holdings = Holdings::read(&data);
-    let bundle = holdings.bundle();
-    let signing: Vec<_> = holdings.signing.iter().map(|pair| pair.certificate.clone()).collect();
-    manager.metrics.ca_bundle_mismatch(places.mismatch(&signing));
-    manager.metrics.certificates_end(&holdings);
+    let set = CertificateSet::read(&data);
+    let bundle = set.bundle();
+    let signing: Vec<_> = set.signing.iter().map(|pair| pair.certificate.clone()).collect();
+    manager.metrics.ca_bundle_mismatch(targets.mismatch(&signing));
+    manager.metrics.certificates_end(&set);
 
     let mut annotations = secret.annotations();
-    let versions = places.versions().chain([secret.version()]).collect();
+    let versions = targets.versions().chain([secret.version()]).collect();
     let view = View {
-        holdings: &holdings,
+        set: &set,
         names: &names,
-        published: bundle.is_empty() || places.trust(&bundle),
+        published: bundle.is_empty() || targets.trust(&bundle),
         asked: annotations.contains_key(ASK) && annotations.get(ASK) != annotations.get(DONE),
-        settled: manager.certificates.0.seen(versions, manager.now()),
+        stable_for: manager.certificates.0.observe(versions, manager.now()),
     };
     let timing = manager.duties.timing;
     let step = next(&view, now, &timing);
     if step == Step::Rest {
-        return Ok(Look::Done);
+        return Ok(Reconciled::Done);
     }
-    let after = holdings.after(step, &names, &random::tag(), now, &timing)?;
+    let after = set.after(step, &names, &random::hex::<8>(), now, &timing)?;
     manager.may_write()?;
     if step == Step::Publish {
-        places.publish(manager, &bundle).await?;
-        tracing::info!("whom to trust was brought up to date");
-        return Ok(Look::Again);
+        targets.publish(manager, &bundle).await?;
+        tracing::info!("trusted CAs published");
+        return Ok(Reconciled::Again);
     }
     after.write(&mut data);
     secret.set_secret(&data);
@@ -83,21 +83,21 @@ pub(super) async fn look(manager: &mut Manager) -> Result<Look, ApiError> {
         secret.annotate(&annotations);
     }
     manager.api.put(&path, &secret.0).await?;
-    let (reason, note) = news(step, &after);
-    manager.tell(&secret, reason, &note).await;
-    Ok(Look::Again)
+    let (reason, note) = event(step, &after);
+    manager.record(&secret, reason, &note).await;
+    Ok(Reconciled::Again)
 }
 
-fn news(step: Step, after: &Holdings) -> (&'static str, String) {
+fn event(step: Step, after: &CertificateSet) -> (&'static str, String) {
     let name =
         |pair: &Option<Pair>| pair.as_ref().map(|pair| pair.certificate.name.clone()).unwrap_or_default();
     let (signing, next) = (name(&after.signing), name(&after.next));
     match step {
         Step::Announce => {
-            ("CaAnnounced", format!("{next} signs once it has been trusted everywhere for a while"))
+            ("CaAnnounced", format!("{next} will sign once it has been trusted everywhere for a while"))
         }
         Step::Promote if after.retired.is_empty() => ("CaRotated", format!("{signing} signs")),
-        Step::Promote => ("CaRotated", format!("{signing} signs; the CA before it is trusted for a while")),
+        Step::Promote => ("CaRotated", format!("{signing} signs; the replaced CA stays trusted for a while")),
         Step::Forget => ("CaRetired", format!("only {signing} is trusted")),
         Step::Renew => ("CertificateRenewed", format!("a serving certificate signed by {signing}")),
         Step::Rest | Step::Publish => ("", String::new()),

@@ -1,4 +1,4 @@
-//! The objects that the manager keeps, as JSON: what is read from them and written into them.
+//! The objects of the manager, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Duties;
 use super::api::{Answer, Api, ApiError};
-use crate::authority::holdings::Data;
-use crate::random;
+use crate::rotation::certificate_set::Data;
+use agent_creds_runtime::random;
 
 /// The Secret with CAs and the serving certificate.
 pub(super) const CERTIFICATES: &str = "agent-creds-certificates";
@@ -30,7 +30,7 @@ impl Object {
         self.0["metadata"]["name"].as_str().unwrap_or_default()
     }
 
-    /// uid and resourceVersion: what was deleted and made again is another.
+    /// Returns uid and resourceVersion: an object that was deleted and created again is another one.
     pub(super) fn version(&self) -> String {
         let meta = |key: &str| self.0["metadata"][key].as_str().unwrap_or_default();
         format!("{}/{}", meta("uid"), meta("resourceVersion"))
@@ -45,7 +45,7 @@ impl Object {
         self.0["metadata"]["annotations"] = json!(annotations);
     }
 
-    /// A Secret's data.
+    /// Returns the data of a Secret.
     pub(super) fn secret(&self) -> Data {
         let data = self.0["data"].as_object().into_iter().flatten();
         data.filter_map(|(key, value)| Some((key.clone(), STANDARD.decode(value.as_str()?).ok()?))).collect()
@@ -57,17 +57,17 @@ impl Object {
     }
 }
 
-/// Path of a namespaced object of the core group.
+/// Returns the path of a namespaced object of the core group.
 pub(super) fn path(duties: &Duties, resource: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{}/{resource}/{name}", duties.namespace)
 }
 
-/// Path of a webhook configuration.
+/// Returns the path of a webhook configuration.
 pub(super) fn configuration(resource: &str) -> String {
     format!("/apis/admissionregistration.k8s.io/v1/{resource}/{CONFIGURATION}")
 }
 
-/// Reads one, with the API server's time; `None` where it does not exist.
+/// Reads an object, with the API server's time; `None` where it does not exist.
 pub(super) async fn read(api: &Api, path: &str) -> Result<Option<(Object, Option<i64>)>, ApiError> {
     match api.get(path).await {
         Ok(Answer { body, date }) => Ok(Some((Object(body), date))),
@@ -76,15 +76,15 @@ pub(super) async fn read(api: &Api, path: &str) -> Result<Option<(Object, Option
     }
 }
 
-/// An Event regarding one of our Secrets.
-pub(super) async fn announce(
+/// Writes an Event regarding one of our Secrets.
+pub(super) async fn record(
     api: &Api,
     duties: &Duties,
     secret: &Object,
     reason: &str,
     note: &str,
 ) -> Result<(), ApiError> {
-    let tag = random::tag();
+    let tag = random::hex::<8>();
     let event = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -105,7 +105,7 @@ pub(super) async fn announce(
     api.post(&path, &event).await
 }
 
-/// The wall clock as Kubernetes writes it; for people, nothing is decided by it.
+/// Returns the wall clock as Kubernetes writes it. It is for people; nothing is decided by it.
 pub(super) fn micro_time() -> String {
     format!("{:.6}", Timestamp::now())
 }

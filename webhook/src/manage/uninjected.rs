@@ -1,5 +1,5 @@
-//! Counts pods that asked for the sidecar and run without it: of excluded namespaces, or made while our configuration
-//! was not installed. One paged pass over metadata, the only thing here whose cost grows with the cluster.
+//! Counts pods that ask for the sidecar and run without it: in excluded namespaces, or created while the webhook configuration was
+//! not installed. One paged pass over metadata; nothing else in the manager has a cost that grows with the cluster.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +12,18 @@ use super::Metrics;
 use super::api::{Api, ApiError};
 
 const PAGE: u32 = 500;
-/// While another manager acts, whether it still does is looked at this many times more often.
+/// While another manager is the leader, the loop runs this many times more often.
 const SOONER: u32 = 60;
 
-/// Counts again and again. Never ends.
-pub(super) async fn run(api: &Api, metrics: &Metrics, acting: &AtomicBool, every: Duration) {
+/// Counts for ever.
+pub(super) async fn run(api: &Api, metrics: &Metrics, leading: &AtomicBool, every: Duration) {
     loop {
         let mut pause = every / SOONER;
-        if acting.load(Ordering::Acquire) {
+        if leading.load(Ordering::Acquire) {
             pause = every;
             match count(api).await {
                 Ok(pods) => metrics.uninjected_pods(pods),
-                Err(error) => tracing::warn!(%error, "pods without the sidecar could not be counted"),
+                Err(error) => tracing::warn!(%error, "counting pods without the sidecar failed"),
             }
         }
         tokio::time::sleep(pause).await;
@@ -33,7 +33,7 @@ pub(super) async fn run(api: &Api, metrics: &Metrics, acting: &AtomicBool, every
 async fn count(api: &Api) -> Result<i64, ApiError> {
     let (mut pods, mut next) = (0, String::new());
     loop {
-        // Pods that have the sidecar are left out by the API server.
+        // The API server leaves out pods that have the sidecar.
         let mut path = format!("/api/v1/pods?limit={PAGE}&labelSelector=agent-creds%2Finjected%21%3Dtrue");
         if !next.is_empty() {
             let escaped: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();

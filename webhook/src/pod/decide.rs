@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::forbidden::forbidden;
 use super::fragment::Fragment;
-use super::keys::Keys;
 use super::patch::Patch;
 use super::seal::Sealed;
+use super::seal_keys::Keys;
 use super::verify::{self, verify};
 use super::{presence, view};
 use crate::outcome::{Reason, Refusal};

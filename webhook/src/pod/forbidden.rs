@@ -5,10 +5,11 @@
 mod baseline;
 
 use agent_creds_core::annotations::{METRICS_PORT, PORT};
+use agent_creds_core::names::ObjectName;
 use agent_creds_core::pod::{AUDIENCE, CONTAINER, ENVIRONMENT, IDENTITY_DIR, SHARED_DIR, SPOOL_DIR, VOLUMES};
 use serde_json::Value;
 
-use super::fragment::{Account, Fragment};
+use super::fragment::Fragment;
 use super::presence;
 use super::view::{self, Container, quoted};
 use crate::outcome::{Reason, Refusal};
@@ -103,7 +104,7 @@ fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Vec<Refus
 /// Whoever runs as the credential account has its rights: all that an exchange is for.
 fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
     let account = view::service_account(pod);
-    let is_own = |credential: &Account| credential.namespace == namespace && credential.name == account;
+    let is_own = |credential: &ObjectName| credential.namespace == namespace && credential.name == account;
     if fragment.credential.as_ref().is_some_and(is_own) {
         let sentence = format_args!(
             "{account} is the credential account, which may read what lasts; run the agent as an account of its own and \

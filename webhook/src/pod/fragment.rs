@@ -2,11 +2,12 @@
 //! container gets. Every field is set that the API server would default, so that the stored pod equals it.
 //! A field whose value is the type's zero is left out: webhooks written in Go drop it.
 
-use std::fmt;
-
-use agent_creds_core::annotations::Selection;
-use agent_creds_core::names::AccountName;
+use agent_creds_core::annotations::{SelectedGrant, Selection};
+use agent_creds_core::names::{AccountName, ObjectName};
 use agent_creds_core::pod as names;
+use agent_creds_core::sidecar_args::{
+    GrantArg, GrantArgs, Identity as IdentityMode, IdentityArgs, ServeArgs, StoreArg,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -40,23 +41,7 @@ pub struct Fragment {
     pub ports: [u16; 2],
     /// The credential ServiceAccount that the sidecar may have tokens of; none in identity mode `pod`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<Account>,
-}
-
-/// A ServiceAccount.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Account {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
+    pub credential: Option<ObjectName>,
 }
 
 /// What each agent container gets.
@@ -116,14 +101,19 @@ impl Fragment {
 }
 
 /// The account that the pod names, or the one that belongs to its own by name.
-fn credential(namespace: &str, account: &str, selection: &Selection) -> Account {
+fn credential(namespace: &str, account: &str, selection: &Selection) -> ObjectName {
     let named = selection.service_account.clone();
     let AccountName { namespace: other, name } =
         named.unwrap_or_else(|| AccountName { namespace: None, name: format!("{account}-creds") });
-    Account { namespace: other.unwrap_or_else(|| namespace.to_owned()), name }
+    ObjectName { namespace: other.unwrap_or_else(|| namespace.to_owned()), name }
 }
 
-fn container(policy: &Policy, namespace: &str, selection: &Selection, credential: Option<&Account>) -> Value {
+fn container(
+    policy: &Policy,
+    namespace: &str,
+    selection: &Selection,
+    credential: Option<&ObjectName>,
+) -> Value {
     let Sidecar { image, image_pull_policy, uid, resources } = &policy.sidecar;
     json!({
         "name": names::CONTAINER,
@@ -131,7 +121,7 @@ fn container(policy: &Policy, namespace: &str, selection: &Selection, credential
         "imagePullPolicy": image_pull_policy,
         "restartPolicy": "Always",
         "command": [SIDECAR_BINARY],
-        "args": arguments(policy, namespace, selection, credential),
+        "args": arguments(policy, namespace, selection, credential).render(),
         "ports": [{
             "name": names::METRICS_PORT_NAME,
             "containerPort": selection.metrics_port,
@@ -173,38 +163,47 @@ fn container(policy: &Policy, namespace: &str, selection: &Selection, credential
     })
 }
 
-/// Arguments alone configure the sidecar: a Service or a pod's author can set any variable.
+/// The arguments of the sidecar. Its grants are in the namespace of the account that may read them.
 fn arguments(
     policy: &Policy,
     namespace: &str,
     selection: &Selection,
-    credential: Option<&Account>,
-) -> Vec<String> {
-    let mut arguments = vec![
-        "serve".to_owned(),
-        "--store=kubernetes".to_owned(),
-        format!("--identity={}", policy.identity.as_str()),
-        format!("--api-server={}", policy.api_server),
-        format!("--api-ca-data={}", policy.api_ca_data),
-    ];
-    if let (Identity::Exchange { server, ca_config_map }, Some(account)) = (&policy.identity, credential) {
-        arguments.push(format!("--identity-server={server}"));
-        arguments.push(format!("--identity-ca={ca_config_map}"));
-        arguments.push(format!("--credential={account}"));
-    }
-    arguments.extend(policy.provider_roots_data.iter().map(|roots| format!("--provider-roots-data={roots}")));
-    arguments.push(format!("--port={}", selection.port));
-    arguments.push(format!("--metrics-port={}", selection.metrics_port));
-    if selection.strict_start {
-        arguments.push("--strict-start".to_owned());
-    }
-    // Grants are where the account is that may read them.
+    credential: Option<&ObjectName>,
+) -> ServeArgs {
     let namespace = credential.map_or(namespace, |account| account.namespace.as_str());
-    let grant = |grant: &agent_creds_core::annotations::SelectedGrant| {
-        format!("--grant={}={namespace}/{}", grant.name, grant.secret)
+    let grant = |grant: &SelectedGrant| GrantArg {
+        name: grant.name.clone(),
+        secret: ObjectName { namespace: namespace.to_owned(), name: grant.secret.as_str().to_owned() },
     };
-    arguments.extend(selection.grants.iter().map(grant));
-    arguments
+    let (mode, server, ca) = match &policy.identity {
+        Identity::Pod => (IdentityMode::Pod, None, None),
+        Identity::Exchange { server, ca_config_map } => {
+            (IdentityMode::Exchange, Some(server.clone()), Some(ca_config_map.clone()))
+        }
+    };
+    ServeArgs {
+        grants: GrantArgs {
+            grants: selection.grants.iter().map(grant).collect(),
+            store: StoreArg::Kubernetes,
+            api_server: policy.api_server.clone(),
+            api_ca_data: Some(policy.api_ca_data.clone()),
+            api_ca_file: None,
+            provider_roots_data: policy.provider_roots_data.clone(),
+            spool_dir: names::SPOOL_DIR.into(),
+            time_scale: 1.0,
+            identity: IdentityArgs {
+                identity: Some(mode),
+                identity_server: server,
+                identity_ca: ca,
+                credential: credential.cloned(),
+                identity_dir: names::IDENTITY_DIR.into(),
+            },
+        },
+        port: selection.port,
+        metrics_port: selection.metrics_port,
+        strict_start: selection.strict_start,
+        shared_dir: names::SHARED_DIR.into(),
+    }
 }
 
 fn volumes() -> Vec<Value> {

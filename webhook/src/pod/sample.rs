@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::decide::{Decision, decide};
-use super::keys::Keys;
+use super::seal_keys::Keys;
 use crate::outcome::Reason;
 use crate::policy::Policy;
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fragment::Fragment;
-use super::keys::Keys;
+use super::seal_keys::Keys;
 use super::view;
 
 /// Format of the payload. One that is added later has to be readable by the version before, or a rollback of the

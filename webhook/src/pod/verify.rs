@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::forbidden::forbidden;
 use super::fragment::Fragment;
-use super::keys::Keys;
 use super::seal::{SealError, Sealed};
+use super::seal_keys::Keys;
 use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::serving::{self, Pace, Ports};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
-use crate::serve::certificates::Files;
 use crate::serve::review;
 use crate::serve::seal_keys::SealKeys;
-use crate::serve::tls::Limits;
+use agent_creds_runtime::certificates::Files;
+use agent_creds_runtime::server::Limits;
 
 /// Arguments of `admit`.
 #[derive(Debug, clap::Args)]
@@ -43,16 +43,16 @@ pub struct Config {
     probe_listen: SocketAddr,
 }
 
-/// What tests set and operators do not.
+/// Times and limits that tests change.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Limits of both listeners.
+    /// Limits of the endpoint.
     pub limits: Limits,
-    /// How long a body may take to arrive.
+    /// Time limit for receiving a body.
     pub body: Duration,
-    /// How often the certificate's files are looked at.
+    /// Interval at which the files of certificate and keys are read.
     pub reload: Duration,
-    /// How long we still accept requests after we said that we are not ready: the API server hears of that later.
+    /// How long requests are still accepted after the role has become not ready: the API server learns of that later.
     pub linger: Duration,
 }
 
@@ -67,12 +67,12 @@ impl Default for Timing {
     }
 }
 
-/// Loaded files and open ports.
+/// A role with loaded files and open ports.
 #[derive(Debug)]
 pub struct Prepared {
     policy: Policy,
     keys: Arc<SealKeys>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     ports: Ports,
 }
 
@@ -88,9 +88,9 @@ impl Config {
     /// Reads the files and opens the ports; port 0 picks free ones.
     pub async fn prepare(self) -> anyhow::Result<Prepared> {
         let (policy, _) = serving::policy(&self.policy, &self.api_ca).await?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Metrics::default();
         let files = Files { certificate: self.tls_cert, key: self.tls_key };
-        let ports = Ports::open(files, self.listen, self.probe_listen, Arc::clone(&metrics)).await?;
+        let ports = Ports::open(files, self.listen, self.probe_listen, &metrics).await?;
         let keys = SealKeys::load(self.seal_keys).await;
         Ok(Prepared { policy, keys, metrics, ports })
     }
@@ -107,14 +107,13 @@ impl Prepared {
 pub async fn run(prepared: Prepared, timing: Timing, stopping: watch::Receiver<u8>) {
     let Prepared { policy, keys, metrics, ports } = prepared;
     let Timing { limits, body, reload, linger } = timing;
-    let (own_keys, own_metrics) = (Arc::clone(&keys), Arc::clone(&metrics));
     let context = review::Context {
         policy,
-        keys: own_keys,
-        metrics: own_metrics,
+        keys: Arc::clone(&keys),
+        metrics,
         body_timeout: body,
         large: review::LargeBodies::default(),
     };
     let router = review::router(Arc::new(context));
-    serving::serve(ports, router, keys, metrics, Pace { limits, reload, linger }, stopping).await;
+    serving::serve(ports, router, keys, Pace { limits, reload, linger }, stopping).await;
 }

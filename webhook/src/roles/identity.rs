@@ -10,12 +10,12 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::serving::{self, Pace, Ports};
-use crate::cluster::{self, Cluster, MAX_OBJECT};
 use crate::metrics::Metrics;
-use crate::serve::certificates::Files;
-use crate::serve::identity::{self, Bounds, Settings};
+use crate::serve::exchange::{self, Bounds, Settings};
 use crate::serve::seal_keys::SealKeys;
-use crate::serve::tls::Limits;
+use agent_creds_runtime::api_server::{self, ApiServer, Credentials, MAX_OBJECT};
+use agent_creds_runtime::certificates::Files;
+use agent_creds_runtime::server::Limits;
 
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
@@ -32,10 +32,10 @@ pub struct Config {
     /// Token of the identity server's ServiceAccount; read again as it is renewed
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
-    /// Issuer of the cluster's ServiceAccount tokens. Where it is given, tokens of others are refused without a question
+    /// Issuer of the cluster's ServiceAccount tokens. Where it is given, tokens of other issuers are refused without a TokenReview
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// Life of the tokens that are handed out, in seconds
+    /// Lifetime of the issued tokens, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(900..=3600))]
     token_seconds: u32,
     /// Directory with the seal keys: `current`, and where there is one `previous`; read again when it changes
@@ -55,26 +55,25 @@ pub struct Config {
     probe_listen: SocketAddr,
 }
 
-/// What tests set and operators do not.
+/// Times and limits that tests change.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Limits of both listeners.
+    /// Limits of the endpoint.
     pub limits: Limits,
-    /// How much may be asked, and how long it may take.
+    /// Limits of the exchange.
     pub bounds: Bounds,
-    /// Longest wait for one answer of the API server.
+    /// Time limit for one answer of the API server.
     pub api: Duration,
-    /// How often the certificate's files are looked at.
+    /// Interval at which the files of certificate and keys are read.
     pub reload: Duration,
-    /// How long we still accept requests after we said that we are not ready: nodes hear of that later.
+    /// How long requests are still accepted after the role has become not ready: nodes learn of that later.
     pub linger: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        // Every pod of the cluster reaches this port, and none of them needs more than one connection at a time.
-        let limits =
-            Limits { head: Duration::from_secs(10), connections: 1024, per_source: 32, ..Limits::default() };
+        // Every pod of the cluster reaches this port, and none needs more than one connection at a time.
+        let limits = Limits { connections: 1024, per_source: 32, ..Limits::default() };
         Self {
             limits,
             bounds: Bounds::default(),
@@ -85,11 +84,10 @@ impl Default for Timing {
     }
 }
 
-/// Loaded files and open ports.
+/// A role with loaded files and open ports.
 pub struct Prepared {
-    context: identity::Context,
+    context: exchange::Context,
     keys: Arc<SealKeys>,
-    metrics: Arc<Metrics>,
     ports: Ports,
     timing: Timing,
 }
@@ -98,16 +96,17 @@ impl Config {
     /// Reads the files and opens the ports; port 0 picks free ones.
     pub async fn prepare(self, timing: Timing) -> anyhow::Result<Prepared> {
         let (policy, ca) = serving::policy(&self.policy, &self.api_ca).await?;
-        let api = cluster::Bounds { timeout: timing.api, answer: MAX_OBJECT };
-        let cluster = Cluster::connect(&self.api_server, ca.as_bytes(), &self.token_file, api)?;
-        let metrics = Arc::new(Metrics::new());
+        let bounds = api_server::Bounds { timeout: timing.api, answer: MAX_OBJECT };
+        let credentials = Credentials::TokenFile(&self.token_file);
+        let roots = api_server::roots(ca.as_bytes())?;
+        let api = ApiServer::connect(&self.api_server, roots, credentials, bounds)?;
+        let metrics = Metrics::default();
         let files = Files { certificate: self.tls_cert, key: self.tls_key };
-        let ports = Ports::open(files, self.listen, self.probe_listen, Arc::clone(&metrics)).await?;
+        let ports = Ports::open(files, self.listen, self.probe_listen, &metrics).await?;
         let keys = SealKeys::load(self.seal_keys).await;
         let settings = Settings { policy, issuer: self.issuer, token_seconds: self.token_seconds };
-        let (own_keys, own_metrics) = (Arc::clone(&keys), Arc::clone(&metrics));
-        let context = identity::Context::new(cluster, own_keys, settings, timing.bounds, own_metrics);
-        Ok(Prepared { context, keys, metrics, ports, timing })
+        let context = exchange::Context::new(api, Arc::clone(&keys), settings, timing.bounds, metrics);
+        Ok(Prepared { context, keys, ports, timing })
     }
 }
 
@@ -128,8 +127,8 @@ pub async fn main(config: Config) -> anyhow::Result<()> {
 
 /// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
 pub async fn run(prepared: Prepared, stopping: watch::Receiver<u8>) {
-    let Prepared { context, keys, metrics, ports, timing } = prepared;
+    let Prepared { context, keys, ports, timing } = prepared;
     let Timing { limits, reload, linger, .. } = timing;
-    let router = identity::router(Arc::new(context));
-    serving::serve(ports, router, keys, metrics, Pace { limits, reload, linger }, stopping).await;
+    let router = exchange::router(Arc::new(context));
+    serving::serve(ports, router, keys, Pace { limits, reload, linger }, stopping).await;
 }

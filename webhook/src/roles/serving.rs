@@ -1,66 +1,69 @@
-//! What the roles that serve have in common: two ports, a certificate, and an orderly end.
+//! What the roles that serve have in common: two ports, a certificate, and an orderly shutdown.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_creds_runtime::certificates::{Certificates, Files, Reload};
+use agent_creds_runtime::probes::{self, Probes, Readiness};
+use agent_creds_runtime::server::{self, Limits};
+use agent_creds_runtime::signals::Termination;
 use anyhow::Context as _;
 use axum::Router;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Metrics;
 use crate::policy::Policy;
-use crate::serve::certificates::{Certificates, Files, Reload};
-use crate::serve::probes::{self, Readiness};
 use crate::serve::seal_keys::SealKeys;
-use crate::serve::tls::{self, Limits};
 
 /// The ports, and the certificate of the first.
 #[derive(Debug)]
 pub(super) struct Ports {
-    pub(super) certificates: Arc<Certificates>,
-    pub(super) reload: Reload,
-    pub(super) listener: TcpListener,
-    pub(super) probe_listener: TcpListener,
+    certificates: Arc<Certificates>,
+    reload: Reload,
+    listener: TcpListener,
+    probes: Probes,
+    readiness: Readiness,
 }
 
 impl Ports {
-    /// Loads and binds; port 0 picks a free one.
+    /// Loads the certificate and binds the ports; port 0 picks a free one. Probes are answered from now on.
     pub(super) async fn open(
         files: Files,
         listen: SocketAddr,
         probe_listen: SocketAddr,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
         let loading = || format!("loading the serving certificate {certificate} and its key {key}");
-        let (certificates, reload) = Certificates::load(files, metrics).await.with_context(loading)?;
-        let bind = async |address| {
-            TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
-        };
-        let (listener, probe_listener) = (bind(listen).await?, bind(probe_listen).await?);
-        Ok(Self { certificates, reload, listener, probe_listener })
+        let (certificates, reload) = Certificates::load(files).await.with_context(loading)?;
+        let listening = |address| move || format!("listening on {address}");
+        let listener = TcpListener::bind(listen).await.with_context(listening(listen))?;
+        let readiness = Readiness::default();
+        let registry = Arc::new(metrics.registry(Arc::clone(&certificates)));
+        let pages = probes::router(readiness.clone(), registry);
+        let probes = Probes::serve(probe_listen, pages).with_context(listening(probe_listen))?;
+        Ok(Self { certificates, reload, listener, probes, readiness })
     }
 
     /// The addresses of the endpoint and of the probes.
     pub(super) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.listener.local_addr()?, self.probe_listener.local_addr()?))
+        Ok((self.listener.local_addr()?, self.probes.address()))
     }
 }
 
 /// Limits and intervals.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Limits of both listeners.
+    /// Limits of the endpoint.
     pub(super) limits: Limits,
-    /// How often the files of certificate and keys are looked at.
+    /// Interval at which the files of certificate and keys are read.
     pub(super) reload: Duration,
-    /// How long requests are still accepted after we said that we are not ready.
+    /// How long requests are still accepted after the role has become not ready.
     pub(super) linger: Duration,
 }
 
@@ -76,20 +79,18 @@ pub(super) async fn policy(policy: &Path, api_ca: &Path) -> anyhow::Result<(Poli
     Ok((policy, ca))
 }
 
-/// Serves what `start` makes until SIGTERM; a second signal ends it at once.
+/// Runs what `start` returns until SIGTERM; a second signal ends it at once.
 pub(super) async fn until_signalled<F: Future<Output = ()>>(
     start: impl FnOnce(watch::Receiver<u8>) -> F,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for SIGINT")?;
+    let mut termination = Termination::listen().context("installing signal handlers")?;
     let (stop, stopping) = watch::channel(0_u8);
     let serving = start(stopping);
     tokio::pin!(serving);
     for _ in 0..2 {
         tokio::select! {
             () = &mut serving => return Ok(()),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = termination.received() => {}
         }
         stop.send_modify(|signals| *signals += 1);
     }
@@ -97,29 +98,25 @@ pub(super) async fn until_signalled<F: Future<Output = ()>>(
     Ok(())
 }
 
-/// Serves what needs a certificate and the seal keys: until there are some we are not ready. `stopping` counts the requests to stop: with 1
-/// the open requests are finished, with 2 they are not.
+/// Serves `router` over TLS. The role becomes ready once there are a certificate and seal keys. `stopping` counts the requests to stop:
+/// with 1 the open requests are finished, with 2 they are not.
 pub(super) async fn serve(
     ports: Ports,
     router: Router,
     keys: Arc<SealKeys>,
-    metrics: Arc<Metrics>,
     pace: Pace,
     mut stopping: watch::Receiver<u8>,
 ) {
-    let Ports { certificates, reload, listener, probe_listener } = ports;
+    let Ports { certificates, reload, listener, probes, readiness } = ports;
     let resolver = Arc::<Certificates>::clone(&certificates);
     let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let readiness = Readiness::default();
-    let pages = probes::router(readiness.clone(), metrics);
 
     let (stop, stopped) = watch::channel(false);
-    let (_never, going_on) = watch::channel(false);
     let mut again = stopping.clone();
     let orderly = async {
-        // Both may be made after the installation.
+        // Both may be created after the installation.
         let ready = async {
             certificates.available().await;
             keys.available().await;
@@ -135,21 +132,21 @@ pub(super) async fn serve(
         tokio::time::sleep(pace.linger).await;
         stop.send_replace(true);
     };
-    let endpoint = tls::serve(listener, Some(acceptor), router, pace.limits, stopped);
-    // Probes are answered, and the certificate is renewed, until the last request is through.
+    let endpoint = server::serve(listener, Some(acceptor), router, pace.limits, stopped);
+    // The certificate is renewed until the last request is finished.
     tokio::select! {
         _ = async { tokio::join!(orderly, endpoint) } => {}
-        () = tls::serve(probe_listener, None, pages, Limits::plain(), going_on) => {}
         () = reload.run(pace.reload) => {}
         () = keys.run(pace.reload) => {}
         () = asked(&mut again, 2) => tracing::warn!("stopped at once"),
     }
+    drop(probes);
 }
 
-/// Ends when we were asked to stop `times`.
+/// Ends when the role was asked to stop `times` times.
 async fn asked(stopping: &mut watch::Receiver<u8>, times: u8) {
     if stopping.wait_for(|asked| *asked >= times).await.is_err() {
-        // Nobody is left who could ask.
+        // The sender is gone, so nobody can ask.
         std::future::pending::<()>().await;
     }
 }

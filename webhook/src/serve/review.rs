@@ -6,6 +6,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_creds_core::words::Word as _;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,7 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::metrics::{Metrics, Operation};
 use crate::outcome::{Reason, Refusal};
 use crate::pod::decide::{Decision, confirm, decide};
-use crate::pod::keys::Keys;
+use crate::pod::seal_keys::Keys;
 use crate::policy::Policy;
 use crate::serve::seal_keys::SealKeys;
 use wire::{API_VERSION, KIND, Reply, Request, Review};
@@ -43,7 +44,7 @@ pub struct Context {
     /// What seals are made and checked with.
     pub keys: Arc<SealKeys>,
     /// Where requests are counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// Bytes of large bodies that may be received now.

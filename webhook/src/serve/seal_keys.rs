@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::pod::keys::Keys;
+use crate::pod::seal_keys::Keys;
 
 /// The file, and the key of the Secret, of the key that seals.
 pub const CURRENT: &str = "current";

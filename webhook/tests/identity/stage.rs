@@ -5,14 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_creds_webhook::identity::limiter::Rate;
+use agent_creds_runtime::server::{self, Limits};
 use agent_creds_webhook::pod::decide::{Decision, decide};
-use agent_creds_webhook::pod::keys::Keys;
+use agent_creds_webhook::pod::seal_keys::Keys;
 use agent_creds_webhook::policy::Policy;
 use agent_creds_webhook::roles::identity::{self, Timing};
 use agent_creds_webhook::roles::{Cli, Role};
-use agent_creds_webhook::serve::identity::Bounds;
-use agent_creds_webhook::serve::tls::{self, Limits};
+use agent_creds_webhook::serve::exchange::Bounds;
+use agent_creds_webhook::token_exchange::rate_limiter::Rate;
 use axum::body::Bytes;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -122,7 +122,7 @@ impl Stage {
                 async move { answer(api, &uri, &body, &pod).await }
             });
             let acceptor = TlsAcceptor::from(Arc::new(config));
-            tokio::spawn(tls::serve(listener, Some(acceptor), router, Limits::default(), api_stopped));
+            tokio::spawn(server::serve(listener, Some(acceptor), router, Limits::default(), api_stopped));
         }
 
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -163,8 +163,14 @@ impl Stage {
         self.connector.connect(ServerName::try_from("127.0.0.1").expect("a name"), stream).await
     }
 
-    pub(crate) async fn held(&self, source: u8) -> Stream {
-        self.connect(source).await.expect("a connection")
+    /// A connection with an open request, of which the body is still to come.
+    pub(crate) async fn busy(&self, source: u8) -> Stream {
+        let mut stream = self.connect(source).await.expect("a connection");
+        let head = "POST /identity HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n\
+                    content-type: application/json\r\ncontent-length: 9\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream.read_exact(&mut [0; 25]).await.expect("the server asks for the body");
+        stream
     }
 
     pub(crate) async fn is_closed(&self, source: u8) -> bool {
@@ -176,7 +182,7 @@ impl Stage {
     }
 
     pub(crate) async fn post(&self, source: u8, media_type: &str, body: String) -> Answer {
-        let stream = TokioIo::new(self.held(source).await);
+        let stream = TokioIo::new(self.connect(source).await.expect("a connection"));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.expect("HTTP");
         let connection = tokio::spawn(connection);
         let request =
@@ -194,7 +200,7 @@ impl Stage {
 
     /// Sends a part of a body, and nothing more; the status.
     pub(crate) async fn half_a_body(&self) -> u16 {
-        let mut stream = self.held(1).await;
+        let mut stream = self.connect(1).await.expect("a connection");
         let head = "POST /identity HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut status = [0; 12];

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Made, Seen};
-use crate::chaos::record::{Exchange, Owed};
+use crate::chaos::record::{Exchange, Uncommitted};
 use crate::chaos::schedule::Action;
 use crate::event::Event;
 
@@ -131,12 +131,12 @@ fn killed(
         let told = format!("sidecar {holder} was killed at {}", kill.from_ms);
         match kill.spool {
             // With an answer and a while to take it there would be an answer in the spool.
-            Some(Owed::Sent)
+            Some(Uncommitted::Sent)
                 if answered_ms.is_none_or(|at_ms| seen.undisturbed(holder, at_ms, kill.from_ms) < 1_000) =>
             {
                 return Some((Class::L2, told));
             }
-            Some(Owed::Answered) if spool_lost => return Some((Class::L3, told)),
+            Some(Uncommitted::Answered) if spool_lost => return Some((Class::L3, told)),
             _ => {}
         }
     }

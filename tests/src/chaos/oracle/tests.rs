@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::chaos::record::{Access, Document, Exchange, Fault, Fingerprint, Life, Owed, Write};
+use crate::chaos::record::{Access, Document, Exchange, Fault, Fingerprint, Life, Uncommitted, Write};
 use crate::chaos::schedule::Whom;
 use crate::event::Event;
 
@@ -86,7 +86,7 @@ impl Record {
         self
     }
 
-    fn killed(mut self, at_ms: u64, spool: Owed, spool_lost: bool) -> Self {
+    fn killed(mut self, at_ms: u64, spool: Uncommitted, spool_lost: bool) -> Self {
         let action = Action::Kill { whom: Whom::Sidecar(HOLDER), spool_lost, down_ms: 1_000 };
         self = self.fault(at_ms, at_ms + 1_000, action, Some(HOLDER));
         self.faults.last_mut().unwrap().spool = Some(spool);
@@ -194,10 +194,16 @@ fn an_answer_that_is_lost_cannot_be_saved() {
 #[test]
 fn who_is_killed_loses_what_is_not_in_the_spool() {
     let answered = || redeemed().answered(1_190, 1_300);
-    assert_eq!(answered().killed(1_250, Owed::Sent, false).reused(14_000, "r1").class(), Some(Class::L2));
-    assert_eq!(answered().killed(1_400, Owed::Answered, true).reused(14_000, "r1").class(), Some(Class::L3));
-    assert_eq!(answered().killed(1_400, Owed::Answered, false).reused(14_000, "r1").class(), None);
-    let idle = answered().killed(9_000, Owed::Sent, false).reused(14_000, "r1");
+    assert_eq!(
+        answered().killed(1_250, Uncommitted::Sent, false).reused(14_000, "r1").class(),
+        Some(Class::L2)
+    );
+    assert_eq!(
+        answered().killed(1_400, Uncommitted::Answered, true).reused(14_000, "r1").class(),
+        Some(Class::L3)
+    );
+    assert_eq!(answered().killed(1_400, Uncommitted::Answered, false).reused(14_000, "r1").class(), None);
+    let idle = answered().killed(9_000, Uncommitted::Sent, false).reused(14_000, "r1");
     assert_eq!(idle.class(), None, "there was all the time to take the answer");
 }
 

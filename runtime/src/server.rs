@@ -1,0 +1,198 @@
+//! Accepts connections, with or without TLS, and serves HTTP/1.1 on them. Any process that reaches a port may try to exhaust it,
+//! so every step has a limit: the handshake, the first request, each later one, the number of connections. When a limit on
+//! connections is reached, the connection that is least likely to be somebody's request makes room ([`connections`]). A
+//! request that is answered before its body was read is drained for a while, so that the peer reads the answer
+//! ([`body`]). On shutdown, open requests are finished and idle connections closed.
+
+mod body;
+mod connections;
+mod listener;
+mod state;
+
+pub use body::RequestBody;
+pub use listener::Listener;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+use body::Answered;
+use connections::{Connections, Seat};
+
+/// Address that a request comes from: an extension of each request, where the listener knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// How long a peer may take, and how many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Time for the TLS handshake.
+    pub handshake: Duration,
+    /// Time from then to the head of the first request.
+    pub first_head: Duration,
+    /// How long a connection may be idle between two requests. Longer than clients keep idle connections (Go: 90 s), so that
+    /// it is the client that closes them: a request that meets a closing connection fails.
+    pub idle: Duration,
+    /// Time from the head of a request to the end of its answer; `None`: any.
+    pub request: Option<Duration>,
+    /// Largest head of a request, in bytes.
+    pub head_bytes: usize,
+    /// Most open connections.
+    pub connections: usize,
+    /// Most open connections from one address.
+    pub per_source: usize,
+    /// Time for open requests after the server was asked to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            first_head: Duration::from_secs(5),
+            idle: Duration::from_secs(120),
+            request: Some(Duration::from_secs(30)),
+            head_bytes: 16 * 1024,
+            connections: 512,
+            per_source: 128,
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Pause after a failed `accept`, such as for too many open files, so that something can be closed meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` turns true, then finishes the open requests, for at most `limits.drain`.
+pub async fn serve<L, S, B>(
+    listener: L,
+    tls: Option<TlsAcceptor>,
+    service: S,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) where
+    L: Listener,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let connections = Connections::new(limits.connections, limits.per_source);
+    let graceful = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, source) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let seat = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            seat = connections.seat(source) => seat,
+        };
+        // Where all connections of the address have open requests, a further one is closed.
+        let Some(seat) = seat else { continue };
+        let (tls, service, watcher, evicted) =
+            (tls.clone(), service.clone(), graceful.watcher(), seat.evicted());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = evicted.notified() => {}
+                ended = connection(stream, seat, tls, service, limits, watcher) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "requests were cut off");
+    }
+}
+
+async fn connection<T, S, B>(
+    stream: T,
+    seat: Seat,
+    tls: Option<TlsAcceptor>,
+    service: S,
+    limits: Limits,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    match tls {
+        None => requests(stream, seat, service, limits, watcher).await,
+        Some(tls) => {
+            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            let stream = timeout(limits.handshake, tls.accept(stream)).await.map_err(late)??;
+            requests(stream, seat, service, limits, watcher).await
+        }
+    }
+}
+
+async fn requests<T, S, B>(
+    stream: T,
+    seat: Seat,
+    service: S,
+    limits: Limits,
+    watcher: Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let (progress, mut watchdog) = state::new(seat, limits);
+    let service = TowerToHyperService::new(service);
+    let tracked = service_fn(move |request: Request<Incoming>| {
+        let progress = progress.clone();
+        progress.began();
+        let mut request = request.map(RequestBody::new);
+        if let Some(source) = progress.source() {
+            request.extensions_mut().insert(Peer(source));
+        }
+        let answer = service.call(request);
+        async move { answer.await.map(|response| response.map(|body| Answered::new(body, progress))) }
+    });
+    let mut builder = http1::Builder::new();
+    // Answers are small: one copy is cheaper than a list of buffers for the kernel. Without a timer hyper has no time limits
+    // of its own; the watchdog has them all.
+    builder.writev(false).max_buf_size(limits.head_bytes);
+    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), tracked));
+    tokio::select! {
+        ended = connection => Ok(ended?),
+        () = watchdog.overdue() => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Tests on a real node: pods run.
+
+mod e2e;
+mod hostile;
+mod rights;

@@ -1,0 +1,63 @@
+//! Whether a pod is one of ours, unharmed: the same question as at admission, asked of the pod as it is now.
+
+use agent_creds_core::words::Word as _;
+use serde_json::Value;
+
+use super::outcome::Reason;
+use super::{Stopped, account};
+use crate::outcome::{Reason as Rule, Refusal};
+use crate::pod::seal_keys::Keys;
+use crate::pod::verify::proven;
+use crate::policy::Policy;
+use agent_creds_core::names::ObjectName;
+
+/// Most refusals that one line of the log names.
+const MOST: usize = 3;
+
+/// The account that the seal of a pod of `namespace` names, if the seal holds and nothing in the pod is forbidden.
+pub fn sealed(
+    pod: &Value,
+    namespace: &str,
+    policy: &Policy,
+    keys: Option<&Keys>,
+) -> Result<ObjectName, Stopped> {
+    let keys = keys.ok_or(Reason::KeysMissing)?;
+    let fragment = proven(pod, policy, keys, namespace).map_err(|refusals| stopped(&refusals))?;
+    let Some(named) = fragment.credential else {
+        let detail = "sealed in identity mode pod, where there is nothing to exchange; create the pod anew";
+        return Err(Stopped::because(Reason::Seal, detail));
+    };
+    account(&named.namespace, &named.name)
+        .ok_or_else(|| Stopped::because(Reason::Seal, format_args!("no account is called {named}")))
+}
+
+fn stopped(refusals: &[Refusal]) -> Stopped {
+    let of_the_seal = |refusal: &Refusal| {
+        use Rule::{
+            KeysMissing, NameTaken, PodInvalid, SealInvalid, SealMissing, SealWithdrawn, SidecarStripped,
+        };
+        matches!(
+            refusal.reason,
+            SealMissing
+                | SealInvalid
+                | SealWithdrawn
+                | SidecarStripped
+                | NameTaken
+                | PodInvalid
+                | KeysMissing
+        )
+    };
+    let reason = if refusals.iter().any(of_the_seal) {
+        Reason::Seal
+    } else if refusals.iter().any(|refusal| refusal.reason == Rule::CredentialAccount) {
+        Reason::OwnAccount
+    } else {
+        Reason::PodForbidden
+    };
+    let said = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.message);
+    let detail: Vec<_> = refusals.iter().take(MOST).map(said).collect();
+    Stopped { reason, detail: Some(detail.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests;
