@@ -372,6 +372,41 @@ fn ports_and_placement_are_values() {
 }
 
 #[test]
+fn each_deployment_has_a_memory_limit_and_no_cpu_limit() {
+    const ROLES: [&str; 3] = ["admit", "identity", "manage"];
+    let resources = |objects: &[Value], role: &str| {
+        let deployment = named(objects, "Deployment", &format!("agent-creds-{role}"));
+        deployment["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
+    };
+    let mebibytes = |quantity: &Value| {
+        let number = quantity.as_str().and_then(|text| text.strip_suffix("Mi")).expect("mebibytes");
+        number.parse::<u32>().expect("a number")
+    };
+    let objects = render(&json!({}));
+    for role in ROLES {
+        let found = resources(&objects, role);
+        assert!(
+            mebibytes(&found["requests"]["memory"]) < mebibytes(&found["limits"]["memory"]),
+            "{role}: {found}"
+        );
+        assert!(found["requests"]["cpu"].is_string() && found["limits"]["cpu"].is_null(), "{role}: {found}");
+    }
+    assert_eq!(resources(&objects, "admit")["limits"], json!({"memory": "128Mi"}));
+    // Helm takes a key away where its value is null.
+    let mine = json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "64Mi"}}});
+    let none = json!({"resources": {"limits": null}});
+    let objects = render(&json!({"admit": mine, "identity": mine, "manage": none}));
+    for role in ["admit", "identity"] {
+        let found = resources(&objects, role);
+        assert_eq!(
+            (&found["limits"], &found["requests"]["memory"]),
+            (&json!({"memory": "1Gi"}), &json!("64Mi"))
+        );
+    }
+    assert!(resources(&objects, "manage")["limits"].is_null());
+}
+
+#[test]
 fn pod_monitors_need_their_api() {
     let values = json!({"podMonitor": {"enabled": true, "labels": {"release": "prometheus"}}});
     let error = try_render(&values, &[]).expect_err("no such API");
