@@ -153,3 +153,71 @@ The Secret that admit and identity mount their certificate from.
 {{ .Values.certificates.secretName }}
 {{- end -}}
 {{- end }}
+
+{{- /*
+Arguments of every keep-alive program, as a JSON list; the grants come after them. The CronJob has them, and the policy about
+credential accounts lets no others pass.
+Use: include "agent-creds.keepAliveArguments" . | fromJsonArray.
+*/}}
+{{- define "agent-creds.keepAliveArguments" -}}
+{{- $arguments := list "refresh" "--once" "--store=kubernetes" -}}
+{{- /* The program runs as the account that may read the grants, so there is nothing to exchange. */}}
+{{- $arguments = append $arguments "--identity=pod" -}}
+{{- $arguments = append $arguments (printf "--api-server=%s" .Values.apiServer) -}}
+{{- $arguments = append $arguments "--api-ca-file=/run/agent-creds-identity/api-ca.crt" -}}
+{{- with .Values.providerRoots -}}
+{{- $arguments = append $arguments (printf "--provider-roots-data=%s" (b64enc .)) -}}
+{{- end -}}
+{{ toJson $arguments }}
+{{- end }}
+
+{{- /*
+Credential accounts of the value grants that policies guard, as a JSON list of "namespace/name". With identity.mode=pod there
+are none: the account is the agent's own.
+Use: include "agent-creds.guardedAccounts" . | fromJsonArray.
+*/}}
+{{- define "agent-creds.guardedAccounts" -}}
+{{- $accounts := list -}}
+{{- if and .Values.policies.enabled .Values.policies.credentialAccounts (eq .Values.identity.mode "exchange") -}}
+{{- $root := . -}}
+{{- range .Values.grants -}}
+{{- $account := include "agent-creds.credential" (list $root .) | fromJson -}}
+{{- $accounts = append $accounts (printf "%s/%s" $account.namespace $account.name) -}}
+{{- end -}}
+{{- end -}}
+{{ toJson (sortAlpha $accounts) }}
+{{- end }}
+
+{{- /*
+CEL variables: `isCredential` tells whether variables.account ("namespace/name") is a guarded account. An expression has at
+most 100,000 characters, so the list is cut into pieces.
+Use: include "agent-creds.accountVariables" $accounts.
+*/}}
+{{- define "agent-creds.accountVariables" -}}
+{{- $pieces := chunk 300 . -}}
+{{- $found := list -}}
+{{- range $i, $piece := $pieces }}
+- name: accounts{{ $i }}
+  expression: >-
+    {{ toJson $piece }}
+{{- $found = append $found (printf "variables.account in variables.accounts%d" $i) }}
+{{- end }}
+- name: isCredential
+  expression: >-
+    {{ join " || " $found }}
+{{- end }}
+
+{{- /*
+Selects the namespaces of the guarded accounts.
+Use: include "agent-creds.accountNamespaces" $accounts.
+*/}}
+{{- define "agent-creds.accountNamespaces" -}}
+{{- $namespaces := list -}}
+{{- range . -}}
+{{- $namespaces = append $namespaces (splitList "/" . | first) -}}
+{{- end -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: In
+    values: {{ uniq $namespaces | toJson }}
+{{- end }}
