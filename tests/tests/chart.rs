@@ -274,8 +274,10 @@ fn the_api_server_asks_for_annotated_pods_alone() {
             "scope": "Namespaced"})
     };
     assert_eq!(webhook["rules"], json!([rule("CREATE", "pods")]));
-    let last = &only(&objects, "ValidatingWebhookConfiguration")["webhooks"][0];
-    assert_eq!(last["rules"], json!([rule("CREATE", "pods"), rule("UPDATE", "pods/ephemeralcontainers")]));
+    let validating = &only(&objects, "ValidatingWebhookConfiguration")["webhooks"];
+    let last = &validating[0];
+    assert_eq!(last["name"], "pods.validate.agent-creds");
+    assert_eq!(last["rules"], json!([rule("CREATE", "pods")]));
     for same in ["namespaceSelector", "matchConditions", "failurePolicy", "sideEffects"] {
         assert_eq!(last[same], webhook[same]);
     }
@@ -285,6 +287,20 @@ fn the_api_server_asks_for_annotated_pods_alone() {
     assert_eq!(webhook["failurePolicy"], "Fail");
     assert_eq!(webhook["sideEffects"], "None");
     assert_eq!(webhook["matchConditions"].as_array().map(Vec::len), Some(1));
+
+    // Debug containers of pods that were injected, also before their namespace was excluded.
+    let debug = &validating[1];
+    assert_eq!(debug["name"], "ephemeralcontainers.validate.agent-creds");
+    assert_eq!(debug["rules"], json!([rule("UPDATE", "pods/ephemeralcontainers")]));
+    let selector = &debug["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!(selector["values"], json!(["agent-creds-system", "kube-system"]));
+    assert_eq!(debug["matchConditions"].as_array().map(Vec::len), Some(1));
+    let condition = debug["matchConditions"][0]["expression"].as_str().expect("an expression");
+    assert!(condition.contains("'agent-creds/seal'"), "{condition}");
+    for same in ["failurePolicy", "sideEffects", "clientConfig", "timeoutSeconds", "matchPolicy"] {
+        assert_eq!(debug[same], last[same]);
+    }
+    assert_eq!(validating.as_array().map(Vec::len), Some(2));
     // That every field with a default is set is compared with the living object in chart_lifecycle.rs.
 }
 

@@ -8,6 +8,8 @@ mod cluster;
 mod policies_accounts;
 #[path = "chart/policies_checked.rs"]
 mod policies_checked;
+#[path = "chart/policies_injected.rs"]
+mod policies_injected;
 
 use serde_json::{Value, json};
 
@@ -130,9 +132,11 @@ fn the_api_server_adds_nothing_to_the_webhook_configuration() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &[], &[]).expect("installing");
     let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
-    let part = rendered.split("\n---\n").find(|part| part.contains("kind: MutatingWebhookConfiguration"));
-    let ours: Value = serde_yaml::from_str(part.expect("in the chart")).expect("YAML");
-    assert_eq!(get(&["mutatingwebhookconfiguration", "agent-creds"])["webhooks"], ours["webhooks"]);
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let part = rendered.split("\n---\n").find(|part| part.contains(&format!("kind: {kind}\n")));
+        let ours: Value = serde_yaml::from_str(part.expect("in the chart")).expect("YAML");
+        assert_eq!(get(&[kind, "agent-creds"])["webhooks"], ours["webhooks"]);
+    }
 }
 
 /// Has a pod admitted, but not made.

@@ -15,6 +15,8 @@ mod platform;
 mod policies;
 #[path = "e2e/policies_access.rs"]
 mod policies_access;
+#[path = "e2e/policies_excluded.rs"]
+mod policies_excluded;
 #[path = "e2e/policies_keep_alive.rs"]
 mod policies_keep_alive;
 #[path = "e2e/scene.rs"]

@@ -68,6 +68,23 @@ providerRoots: {{ toJson .Values.providerRoots }}
 {{- end }}
 
 {{- /*
+How the API server reaches a path of the webhook. Where manage writes the caBundle there is none here, so that an upgrade
+never takes it away.
+Use: include "agent-creds.clientConfig" (list . "/mutate").
+*/}}
+{{- define "agent-creds.clientConfig" -}}
+{{- $root := index . 0 -}}
+service:
+  name: {{ include "agent-creds.name" "admit" }}
+  namespace: {{ $root.Release.Namespace }}
+  path: {{ index . 1 }}
+  port: 443
+{{- if eq $root.Values.certificates.mode "secret" }}
+caBundle: {{ printf "%s\n" (trim $root.Values.certificates.caBundle) | b64enc }}
+{{- end }}
+{{- end }}
+
+{{- /*
 Namespaces that the webhook is never asked for. Its own, or it could not start while it is down; kube-system, or the
 cluster might not.
 */}}

@@ -1,14 +1,16 @@
 //! The rules that the API server checks by itself, as they are rendered. What they do: `e2e/policies.rs`, with pods.
 
 use agent_creds_core::annotations::PREFIX;
-use agent_creds_core::pod::{AUDIENCE, CONTAINER, INJECTED_LABEL};
+use agent_creds_core::annotations::{INJECT, SEAL, STATUS};
+use agent_creds_core::pod::{AUDIENCE, CONTAINER, IDENTITY_VOLUME, INJECTED_LABEL, VOLUMES};
 
 use super::*;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "agent-creds-accounts",
     "agent-creds-bindings",
     "agent-creds-exec",
+    "agent-creds-injected",
     "agent-creds-pods",
     "agent-creds-secrets",
     "agent-creds-tokens",
@@ -74,27 +76,26 @@ fn they_ask_about_what_can_be_ours_alone() {
     ]});
     let expected = [
         (
+            "pods",
             json!(["pods", "pods/status", "pods/ephemeralcontainers"]),
             json!(["UPDATE"]),
-            never_injected.clone(),
+            &never_injected,
         ),
-        (json!(["pods/binding", "bindings"]), json!(["CREATE"]), never_injected),
-        (json!(["pods/exec", "pods/attach"]), json!(["CONNECT"]), json!({})),
-        (json!(["serviceaccounts/token"]), json!(["CREATE"]), json!({})),
-        (json!(["pods"]), json!(["CREATE"]), of_accounts.clone()),
-        (json!(["secrets"]), json!(["CREATE", "UPDATE"]), of_accounts),
+        ("bindings", json!(["pods/binding", "bindings"]), json!(["CREATE"]), &never_injected),
+        ("exec", json!(["pods/exec", "pods/attach"]), json!(["CONNECT"]), &json!({})),
+        ("tokens", json!(["serviceaccounts/token"]), json!(["CREATE"]), &json!({})),
+        ("injected", json!(["pods"]), json!(["CREATE"]), &json!({})),
+        ("accounts", json!(["pods"]), json!(["CREATE"]), &of_accounts),
+        ("secrets", json!(["secrets"]), json!(["CREATE", "UPDATE"]), &of_accounts),
     ];
-    for (resources, operations, namespaces) in expected {
-        let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
-        let found = policies
-            .iter()
-            .find(|policy| policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == resources);
-        let constraints =
-            &found.unwrap_or_else(|| panic!("none for {resources}"))["spec"]["matchConstraints"];
+    assert_eq!(expected.len(), NAMES.len());
+    for (name, resources, operations, namespaces) in expected {
+        let policy = named(&objects, "ValidatingAdmissionPolicy", &format!("agent-creds-{name}"));
+        let constraints = &policy["spec"]["matchConstraints"];
         let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": operations,
             "resources": resources, "scope": "Namespaced"}]);
-        assert_eq!(constraints["resourceRules"], rules);
-        assert_eq!(constraints["namespaceSelector"], namespaces, "{resources}");
+        assert_eq!(constraints["resourceRules"], rules, "{name}");
+        assert_eq!(constraints["namespaceSelector"], *namespaces, "{name}");
     }
 }
 
@@ -106,7 +107,7 @@ fn they_know_every_name_of_this_version() {
         let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
         texts(policies.iter().find(|policy| policy["metadata"]["name"] == name).expect("it is rendered"))
     };
-    let [accounts, bindings, exec, pods, _, tokens] = NAMES.map(policy);
+    let [accounts, bindings, exec, injected, pods, _, tokens] = NAMES.map(policy);
     let source = read("core/src/annotations.rs");
     let quoted = source.split('"').skip(1).step_by(2);
     let annotations: BTreeSet<_> =
@@ -124,6 +125,11 @@ fn they_know_every_name_of_this_version() {
     }
     assert!(pods.contains(&format!("== '{CONTAINER}'")) && pods.contains(&format!("!= '{CONTAINER}'")));
     assert!(exec.contains(&format!("!= '{CONTAINER}'")) && accounts.contains(&format!("== '{CONTAINER}'")));
+    for name in [INJECTED_LABEL, INJECT, SEAL, STATUS, CONTAINER, IDENTITY_VOLUME] {
+        assert!(injected.contains(&format!("'{name}'")), "{name}");
+    }
+    assert!(VOLUMES.iter().all(|volume| volume.starts_with(&format!("{CONTAINER}-"))));
+    assert!(pods.contains(&format!("startsWith('{CONTAINER}-')")));
     assert!(tokens.contains(&format!("'{AUDIENCE}' in object.spec.audiences")));
 }
 

@@ -40,7 +40,7 @@ fn the_policies_type_check_and_are_what_was_applied() {
             "a GitOps controller finds no difference: {name}"
         );
     }
-    assert_eq!(checked, 6);
+    assert_eq!(checked, 7);
 
     // The API server would say so: pods are of a type that it knows.
     let mut wrong = get(&[KIND, "agent-creds-pods"]);
