@@ -4,6 +4,8 @@
 
 #[path = "chart/cluster.rs"]
 mod cluster;
+#[path = "chart/newer.rs"]
+mod newer;
 #[path = "chart/policies_accounts.rs"]
 mod policies_accounts;
 #[path = "chart/policies_checked.rs"]

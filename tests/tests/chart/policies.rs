@@ -77,7 +77,7 @@ fn they_ask_about_what_can_be_ours_alone() {
     let expected = [
         (
             "pods",
-            json!(["pods", "pods/status", "pods/ephemeralcontainers"]),
+            json!(["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize"]),
             json!(["UPDATE"]),
             &never_injected,
         ),

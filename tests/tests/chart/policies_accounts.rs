@@ -158,6 +158,42 @@ fn only_the_keep_alive_pod_runs_as_a_credential_account() {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
+fn a_keep_alive_pod_stays_as_it_was_made() {
+    let _cluster = Cluster::alone();
+    install(&[]);
+    in_force();
+    let mut pod = keep_alive();
+    pod["metadata"].as_object_mut().expect("metadata").remove("generateName");
+    pod["metadata"]["name"] = "agent-creds-kept".into();
+    pipe(&pod.to_string(), &["create"]).expect("what the Job controller makes");
+    let kept = ["--namespace", "ops"];
+    let patch = |more: &[&str], change: Value| {
+        let change = json!({"spec": change}).to_string();
+        kubectl(&[&kept[..], &["patch", "pod", "agent-creds-kept", "--patch", &change], more].concat())
+    };
+    let container = |change: Value| {
+        let mut container = change;
+        container["name"] = "agent-creds".into();
+        json!({"containers": [container]})
+    };
+    let image = patch(&[], container(json!({"image": "localhost/other:1"})));
+    refused(image, "pods", "the image of container agent-creds is not changed while the pod lives");
+    for resources in [json!({"requests": {"cpu": "1m"}}), json!({"limits": {"memory": "17Mi"}})] {
+        let resized = patch(&["--subresource=resize"], container(json!({"resources": resources})));
+        refused(resized, "pods", "the resources of container agent-creds");
+    }
+    let context = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    let ephemeral =
+        json!({"ephemeralContainers": [{"name": "reader", "image": "x", "securityContext": context}]});
+    let joined = patch(&["--subresource=ephemeralcontainers"], ephemeral);
+    refused(joined, "pods", "a keep-alive pod gets no ephemeral container");
+    patch(&[], json!({"activeDeadlineSeconds": 5})).expect("what else may change");
+    kubectl(&[&kept[..], &["label", "pod", "agent-creds-kept", "a=b"]].concat()).expect("a label");
+    kubectl(&[&kept[..], &["delete", "pod", "agent-creds-kept", "--now"]].concat()).expect("its end");
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
 fn tokens_of_a_credential_account_are_made_for_two_alone() {
     let _cluster = Cluster::alone();
     install(&[]);
