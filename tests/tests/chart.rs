@@ -10,6 +10,8 @@ mod keep_alive;
 mod manage;
 #[path = "chart/manifests.rs"]
 mod manifests;
+#[path = "chart/network.rs"]
+mod network;
 #[path = "chart/policies.rs"]
 mod policies;
 #[path = "chart/rights.rs"]
