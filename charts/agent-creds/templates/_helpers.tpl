@@ -103,6 +103,28 @@ matchExpressions:
 {{- end }}
 
 {{- /*
+Selects the namespaces where pods may be that were injected, or that keep grants alive: those of injectable, and the release's
+own and kube-system where an account is whose grants a CronJob keeps alive.
+*/}}
+{{- define "agent-creds.guarded" -}}
+{{- $root := . -}}
+{{- $without := list .Release.Namespace "kube-system" | uniq -}}
+{{- range .Values.grants -}}
+{{- if .keepAlive -}}
+{{- $without = without $without (include "agent-creds.credential" (list $root .) | fromJson).namespace -}}
+{{- end -}}
+{{- end -}}
+{{- if $without -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: {{ toJson $without }}
+{{- else -}}
+{}
+{{- end -}}
+{{- end }}
+
+{{- /*
 CEL: every annotation of ours, as a list. Policies go through this list and not through a pod's annotations, of which there
 may be 80,000: the time that the API server takes for a loop grows with the square of the steps (seconds for 20,000).
 */}}

@@ -154,6 +154,28 @@ fn credential_accounts_are_guarded_where_there_are_any_unless_they_are_left_out(
 }
 
 #[test]
+fn keep_alive_pods_are_guarded_wherever_their_account_is() {
+    let selector = |namespaces: &[&str]| {
+        let grant = |(n, namespace): (usize, &&str)| {
+            json!({"agent": {"namespace": "ops", "name": format!("agent-{n}")}, "secrets": ["a"],
+                "credential": {"namespace": namespace, "name": format!("account-{n}")},
+                "keepAlive": {"schedule": "@daily"}})
+        };
+        let grants: Vec<_> = namespaces.iter().enumerate().map(grant).collect();
+        let objects = render(&json!({"grants": grants}));
+        let policy = named(&objects, "ValidatingAdmissionPolicy", "agent-creds-pods");
+        policy["spec"]["matchConstraints"]["namespaceSelector"].clone()
+    };
+    let without = |namespaces: &[&str]| {
+        json!({"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": namespaces}]})
+    };
+    assert_eq!(selector(&["vault"]), without(&["agent-creds-system", "kube-system"]));
+    assert_eq!(selector(&["agent-creds-system", "vault"]), without(&["kube-system"]));
+    assert_eq!(selector(&["agent-creds-system", "kube-system"]), json!({}));
+}
+
+#[test]
 fn every_credential_account_is_guarded_however_many_there_are() {
     let grant = |n: usize| {
         json!({"agent": {"namespace": format!("team-{n}"), "name": format!("agent-{n}")},
