@@ -6,6 +6,7 @@ mod identity;
 mod keep_alive;
 mod manage;
 mod manifests;
+mod network;
 mod policies;
 mod rights;
 mod values;
@@ -267,8 +268,10 @@ fn the_api_server_asks_for_annotated_pods_alone() {
             "scope": "Namespaced"})
     };
     assert_eq!(webhook["rules"], json!([rule("CREATE", "pods")]));
-    let last = &only(&objects, "ValidatingWebhookConfiguration")["webhooks"][0];
-    assert_eq!(last["rules"], json!([rule("CREATE", "pods"), rule("UPDATE", "pods/ephemeralcontainers")]));
+    let validating = &only(&objects, "ValidatingWebhookConfiguration")["webhooks"];
+    let last = &validating[0];
+    assert_eq!(last["name"], "pods.validate.agent-creds");
+    assert_eq!(last["rules"], json!([rule("CREATE", "pods")]));
     for same in ["namespaceSelector", "matchConditions", "failurePolicy", "sideEffects"] {
         assert_eq!(last[same], webhook[same]);
     }
@@ -278,6 +281,20 @@ fn the_api_server_asks_for_annotated_pods_alone() {
     assert_eq!(webhook["failurePolicy"], "Fail");
     assert_eq!(webhook["sideEffects"], "None");
     assert_eq!(webhook["matchConditions"].as_array().map(Vec::len), Some(1));
+
+    // Debug containers of pods that were injected, also before their namespace was excluded.
+    let debug = &validating[1];
+    assert_eq!(debug["name"], "ephemeralcontainers.validate.agent-creds");
+    assert_eq!(debug["rules"], json!([rule("UPDATE", "pods/ephemeralcontainers")]));
+    let selector = &debug["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!(selector["values"], json!(["agent-creds-system", "kube-system"]));
+    assert_eq!(debug["matchConditions"].as_array().map(Vec::len), Some(1));
+    let condition = debug["matchConditions"][0]["expression"].as_str().expect("an expression");
+    assert!(condition.contains("'agent-creds/seal'"), "{condition}");
+    for same in ["failurePolicy", "sideEffects", "clientConfig", "timeoutSeconds", "matchPolicy"] {
+        assert_eq!(debug[same], last[same]);
+    }
+    assert_eq!(validating.as_array().map(Vec::len), Some(2));
     // That every field with a default is set is compared with the living object in chart_lifecycle.rs.
 }
 
@@ -362,6 +379,41 @@ fn ports_and_placement_are_values() {
     assert_eq!(pod["spec"]["nodeSelector"]["pool"], "infra");
     assert_eq!(pod["metadata"]["annotations"]["a"], "b");
     assert_restricted(pod);
+}
+
+#[test]
+fn each_deployment_has_a_memory_limit_and_no_cpu_limit() {
+    const ROLES: [&str; 3] = ["admit", "identity", "manage"];
+    let resources = |objects: &[Value], role: &str| {
+        let deployment = named(objects, "Deployment", &format!("agent-creds-{role}"));
+        deployment["spec"]["template"]["spec"]["containers"][0]["resources"].clone()
+    };
+    let mebibytes = |quantity: &Value| {
+        let number = quantity.as_str().and_then(|text| text.strip_suffix("Mi")).expect("mebibytes");
+        number.parse::<u32>().expect("a number")
+    };
+    let objects = render(&json!({}));
+    for role in ROLES {
+        let found = resources(&objects, role);
+        assert!(
+            mebibytes(&found["requests"]["memory"]) < mebibytes(&found["limits"]["memory"]),
+            "{role}: {found}"
+        );
+        assert!(found["requests"]["cpu"].is_string() && found["limits"]["cpu"].is_null(), "{role}: {found}");
+    }
+    assert_eq!(resources(&objects, "admit")["limits"], json!({"memory": "128Mi"}));
+    // Helm takes a key away where its value is null.
+    let mine = json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "64Mi"}}});
+    let none = json!({"resources": {"limits": null}});
+    let objects = render(&json!({"admit": mine, "identity": mine, "manage": none}));
+    for role in ["admit", "identity"] {
+        let found = resources(&objects, role);
+        assert_eq!(
+            (&found["limits"], &found["requests"]["memory"]),
+            (&json!({"memory": "1Gi"}), &json!("64Mi"))
+        );
+    }
+    assert!(resources(&objects, "manage")["limits"].is_null());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! There are no nodes, so the webhook never answers here: whatever asks it is refused, which is a rule too.
 
 mod cluster;
+mod newer;
+mod policies_accounts;
 mod policies_checked;
+mod policies_injected;
 
 use serde_json::{Value, json};
 
@@ -126,9 +129,36 @@ fn the_api_server_adds_nothing_to_the_webhook_configuration() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &[], &[]).expect("installing");
     let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
-    let part = rendered.split("\n---\n").find(|part| part.contains("kind: MutatingWebhookConfiguration"));
-    let ours: Value = serde_yaml::from_str(part.expect("in the chart")).expect("YAML");
-    assert_eq!(get(&["mutatingwebhookconfiguration", "agent-creds"])["webhooks"], ours["webhooks"]);
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let part = rendered.split("\n---\n").find(|part| part.contains(&format!("kind: {kind}\n")));
+        let ours: Value = serde_yaml::from_str(part.expect("in the chart")).expect("YAML");
+        assert_eq!(get(&[kind, "agent-creds"])["webhooks"], ours["webhooks"]);
+    }
+}
+
+#[test]
+#[ignore = "needs the API server: make test starts it"]
+fn the_api_server_takes_the_network_policies_as_they_are() {
+    let _cluster = Cluster::alone();
+    let sources = r#"networkPolicy.apiServer={"cidrs": ["192.0.2.0/28"], "peers": [{"podSelector": {}}]}"#;
+    let values = ["--set", "networkPolicy.enabled=true", "--set-json", sources];
+    FIRST.helm("install", &[], &values).expect("installing");
+    let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
+    let parts: Vec<_> =
+        rendered.split("\n---\n").filter(|part| part.contains("kind: NetworkPolicy\n")).collect();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        let ours: Value = serde_yaml::from_str(part).expect("YAML");
+        let name = ours["metadata"]["name"].as_str().expect("a name");
+        let stored = get(&["networkpolicy", name, "--namespace", SYSTEM]);
+        let mut ours = ours["spec"].clone();
+        // An empty list is the same as none.
+        let empty = ours["egress"] == json!([]);
+        if empty {
+            ours.as_object_mut().expect("a spec").remove("egress");
+        }
+        assert_eq!(stored["spec"], ours, "{name}");
+    }
 }
 
 /// Has a pod admitted, but not made.

@@ -8,6 +8,8 @@ mod leaving;
 mod platform;
 mod policies;
 mod policies_access;
+mod policies_excluded;
+mod policies_keep_alive;
 mod scene;
 mod upgrade;
 mod versions;

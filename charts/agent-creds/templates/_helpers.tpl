@@ -68,6 +68,23 @@ providerRoots: {{ toJson .Values.providerRoots }}
 {{- end }}
 
 {{- /*
+How the API server reaches a path of the webhook. Where manage writes the caBundle there is none here, so that an upgrade
+never takes it away.
+Use: include "agent-creds.clientConfig" (list . "/mutate").
+*/}}
+{{- define "agent-creds.clientConfig" -}}
+{{- $root := index . 0 -}}
+service:
+  name: {{ include "agent-creds.name" "admit" }}
+  namespace: {{ $root.Release.Namespace }}
+  path: {{ index . 1 }}
+  port: 443
+{{- if eq $root.Values.certificates.mode "secret" }}
+caBundle: {{ printf "%s\n" (trim $root.Values.certificates.caBundle) | b64enc }}
+{{- end }}
+{{- end }}
+
+{{- /*
 Namespaces that the webhook is never asked for. Its own, or it could not start while it is down; kube-system, or the
 cluster might not.
 */}}
@@ -83,6 +100,28 @@ matchExpressions:
   - key: kubernetes.io/metadata.name
     operator: NotIn
     values: {{ list .Release.Namespace "kube-system" | uniq | toJson }}
+{{- end }}
+
+{{- /*
+Selects the namespaces where pods may be that were injected, or that keep grants alive: those of injectable, and the release's
+own and kube-system where an account is whose grants a CronJob keeps alive.
+*/}}
+{{- define "agent-creds.guarded" -}}
+{{- $root := . -}}
+{{- $without := list .Release.Namespace "kube-system" | uniq -}}
+{{- range .Values.grants -}}
+{{- if .keepAlive -}}
+{{- $without = without $without (include "agent-creds.credential" (list $root .) | fromJson).namespace -}}
+{{- end -}}
+{{- end -}}
+{{- if $without -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: {{ toJson $without }}
+{{- else -}}
+{}
+{{- end -}}
 {{- end }}
 
 {{- /*
@@ -152,4 +191,72 @@ The Secret that admit and identity mount their certificate from.
 {{- else -}}
 {{ .Values.certificates.secretName }}
 {{- end -}}
+{{- end }}
+
+{{- /*
+Arguments of every keep-alive program, as a JSON list; the grants come after them. The CronJob has them, and the policy about
+credential accounts lets no others pass.
+Use: include "agent-creds.keepAliveArguments" . | fromJsonArray.
+*/}}
+{{- define "agent-creds.keepAliveArguments" -}}
+{{- $arguments := list "refresh" "--once" "--store=kubernetes" -}}
+{{- /* The program runs as the account that may read the grants, so there is nothing to exchange. */}}
+{{- $arguments = append $arguments "--identity=pod" -}}
+{{- $arguments = append $arguments (printf "--api-server=%s" .Values.apiServer) -}}
+{{- $arguments = append $arguments "--api-ca-file=/run/agent-creds-identity/api-ca.crt" -}}
+{{- with .Values.providerRoots -}}
+{{- $arguments = append $arguments (printf "--provider-roots-data=%s" (b64enc .)) -}}
+{{- end -}}
+{{ toJson $arguments }}
+{{- end }}
+
+{{- /*
+Credential accounts of the value grants that policies guard, as a JSON list of "namespace/name". With identity.mode=pod there
+are none: the account is the agent's own.
+Use: include "agent-creds.guardedAccounts" . | fromJsonArray.
+*/}}
+{{- define "agent-creds.guardedAccounts" -}}
+{{- $accounts := list -}}
+{{- if and .Values.policies.enabled .Values.policies.credentialAccounts (eq .Values.identity.mode "exchange") -}}
+{{- $root := . -}}
+{{- range .Values.grants -}}
+{{- $account := include "agent-creds.credential" (list $root .) | fromJson -}}
+{{- $accounts = append $accounts (printf "%s/%s" $account.namespace $account.name) -}}
+{{- end -}}
+{{- end -}}
+{{ toJson (sortAlpha $accounts) }}
+{{- end }}
+
+{{- /*
+CEL variables: `isCredential` tells whether variables.account ("namespace/name") is a guarded account. An expression has at
+most 100,000 characters, so the list is cut into pieces.
+Use: include "agent-creds.accountVariables" $accounts.
+*/}}
+{{- define "agent-creds.accountVariables" -}}
+{{- $pieces := chunk 300 . -}}
+{{- $found := list -}}
+{{- range $i, $piece := $pieces }}
+- name: accounts{{ $i }}
+  expression: >-
+    {{ toJson $piece }}
+{{- $found = append $found (printf "variables.account in variables.accounts%d" $i) }}
+{{- end }}
+- name: isCredential
+  expression: >-
+    {{ join " || " $found }}
+{{- end }}
+
+{{- /*
+Selects the namespaces of the guarded accounts.
+Use: include "agent-creds.accountNamespaces" $accounts.
+*/}}
+{{- define "agent-creds.accountNamespaces" -}}
+{{- $namespaces := list -}}
+{{- range . -}}
+{{- $namespaces = append $namespaces (splitList "/" . | first) -}}
+{{- end -}}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: In
+    values: {{ uniq $namespaces | toJson }}
 {{- end }}

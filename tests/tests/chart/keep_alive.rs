@@ -30,7 +30,11 @@ fn an_agent_that_asks_for_it_gets_one_that_runs_as_who_reads_its_grants() {
     let pod = &spec["template"];
     assert_restricted(pod);
     assert_eq!(pod["spec"]["restartPolicy"], "OnFailure", "the spool survives with the pod");
-    assert!(pod["metadata"]["annotations"].is_null(), "not injected");
+    let (annotations, labels) = (&pod["metadata"]["annotations"], &pod["metadata"]["labels"]);
+    assert!(annotations["agent-creds/inject"].is_null(), "not injected");
+    // A second container would have the account as well, so the policies refuse it.
+    assert_eq!(labels["sidecar.istio.io/inject"], "false");
+    assert_eq!(annotations["linkerd.io/inject"], "disabled");
     // The one account that the RBAC is bound to, and no token but ours.
     let subjects: BTreeSet<_> = of_agents(&objects, "RoleBinding")
         .iter()
@@ -47,6 +51,7 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
     let objects = render(&values);
     let pod = &only(&objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
+    assert_eq!(container["name"], agent_creds_core::pod::CONTAINER, "the policies know it by its name");
     assert_eq!(container["image"], policy(&objects)["sidecar"]["image"]);
     let arguments: Vec<_> =
         container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -1,12 +1,22 @@
 //! The rules that the API server checks by itself, as they are rendered. What they do: `e2e/policies.rs`, with pods.
 
 use agent_creds_core::annotations::PREFIX;
-use agent_creds_core::pod::{AUDIENCE, CONTAINER, INJECTED_LABEL};
+use agent_creds_core::annotations::{INJECT, SEAL, STATUS};
+use agent_creds_core::pod::{AUDIENCE, CONTAINER, IDENTITY_VOLUME, INJECTED_LABEL, VOLUMES};
 
 use super::*;
 
-const NAMES: [&str; 4] =
-    ["agent-creds-bindings", "agent-creds-exec", "agent-creds-pods", "agent-creds-tokens"];
+const NAMES: [&str; 7] = [
+    "agent-creds-accounts",
+    "agent-creds-bindings",
+    "agent-creds-exec",
+    "agent-creds-injected",
+    "agent-creds-pods",
+    "agent-creds-secrets",
+    "agent-creds-tokens",
+];
+/// Those of them that guard the credential accounts of the value `grants`.
+const OF_ACCOUNTS: [&str; 2] = ["agent-creds-accounts", "agent-creds-secrets"];
 
 fn names(objects: &[Value], kind: &str) -> BTreeSet<String> {
     let name = |object: &&Value| object["metadata"]["name"].as_str().expect("a name").to_owned();
@@ -20,7 +30,7 @@ fn texts(policy: &Value) -> String {
 
 #[test]
 fn each_is_bound_and_refuses_unless_they_are_left_out() {
-    let objects = render(&json!({}));
+    let objects = render(&grants());
     assert!(names(&objects, "ValidatingAdmissionPolicy").iter().eq(&NAMES));
     assert!(names(&objects, "ValidatingAdmissionPolicyBinding").iter().eq(&NAMES));
     let readme = read("docs/admission.md");
@@ -46,7 +56,9 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
         assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
         assert!(binding["spec"]["matchResources"].is_null(), "no part of the cluster is left out");
     }
-    let off = render(&json!({"policies": {"enabled": false}}));
+    let mut off = grants();
+    off["policies"] = json!({"enabled": false});
+    let off = render(&off);
     assert!(
         off.iter().all(|object| !object["kind"].as_str().expect("a kind").starts_with("ValidatingAdmission"))
     );
@@ -55,39 +67,47 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
 #[test]
 fn they_ask_about_what_can_be_ours_alone() {
     // Excluding a namespace does not take their protection from pods that were injected there before.
-    let objects = render(&json!({"excludedNamespaces": ["monitoring"]}));
+    let mut values = grants();
+    values["excludedNamespaces"] = json!(["monitoring"]);
+    let objects = render(&values);
+    let of_accounts = json!({"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["dev", "ops"]}]});
     let never_injected = json!({"matchExpressions": [
         {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["agent-creds-system", "kube-system"]},
     ]});
     let expected = [
-        (json!(["pods", "pods/status", "pods/ephemeralcontainers"]), "UPDATE", never_injected.clone()),
-        (json!(["pods/binding", "bindings"]), "CREATE", never_injected),
-        (json!(["pods/exec", "pods/attach"]), "CONNECT", json!({})),
-        (json!(["serviceaccounts/token"]), "CREATE", json!({})),
+        (
+            "pods",
+            json!(["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize"]),
+            json!(["UPDATE"]),
+            &never_injected,
+        ),
+        ("bindings", json!(["pods/binding", "bindings"]), json!(["CREATE"]), &never_injected),
+        ("exec", json!(["pods/exec", "pods/attach"]), json!(["CONNECT"]), &json!({})),
+        ("tokens", json!(["serviceaccounts/token"]), json!(["CREATE"]), &json!({})),
+        ("injected", json!(["pods"]), json!(["CREATE"]), &json!({})),
+        ("accounts", json!(["pods"]), json!(["CREATE"]), &of_accounts),
+        ("secrets", json!(["secrets"]), json!(["CREATE", "UPDATE"]), &of_accounts),
     ];
-    for (resources, operation, namespaces) in expected {
-        let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
-        let found = policies
-            .iter()
-            .find(|policy| policy["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == resources);
-        let constraints =
-            &found.unwrap_or_else(|| panic!("none for {resources}"))["spec"]["matchConstraints"];
-        let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": [operation],
+    assert_eq!(expected.len(), NAMES.len());
+    for (name, resources, operations, namespaces) in expected {
+        let policy = named(&objects, "ValidatingAdmissionPolicy", &format!("agent-creds-{name}"));
+        let constraints = &policy["spec"]["matchConstraints"];
+        let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": operations,
             "resources": resources, "scope": "Namespaced"}]);
-        assert_eq!(constraints["resourceRules"], rules);
-        assert_eq!(constraints["namespaceSelector"], namespaces, "{resources}");
+        assert_eq!(constraints["resourceRules"], rules, "{name}");
+        assert_eq!(constraints["namespaceSelector"], *namespaces, "{name}");
     }
 }
 
 /// The same words as in the source, where everything else takes them from.
 #[test]
 fn they_know_every_name_of_this_version() {
-    let objects = render(&json!({}));
+    let objects = render(&grants());
     let policy = |name: &str| {
         let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
         texts(policies.iter().find(|policy| policy["metadata"]["name"] == name).expect("it is rendered"))
     };
-    let [bindings, exec, pods, tokens] = NAMES.map(policy);
+    let [accounts, bindings, exec, injected, pods, _, tokens] = NAMES.map(policy);
     let source = read("core/src/annotations.rs");
     let quoted = source.split('"').skip(1).step_by(2);
     let annotations: BTreeSet<_> =
@@ -104,6 +124,75 @@ fn they_know_every_name_of_this_version() {
         );
     }
     assert!(pods.contains(&format!("== '{CONTAINER}'")) && pods.contains(&format!("!= '{CONTAINER}'")));
-    assert!(exec.contains(&format!("!= '{CONTAINER}'")));
+    assert!(exec.contains(&format!("!= '{CONTAINER}'")) && accounts.contains(&format!("== '{CONTAINER}'")));
+    for name in [INJECTED_LABEL, INJECT, SEAL, STATUS, CONTAINER, IDENTITY_VOLUME] {
+        assert!(injected.contains(&format!("'{name}'")), "{name}");
+    }
+    assert!(VOLUMES.iter().all(|volume| volume.starts_with(&format!("{CONTAINER}-"))));
+    assert!(pods.contains(&format!("startsWith('{CONTAINER}-')")));
     assert!(tokens.contains(&format!("'{AUDIENCE}' in object.spec.audiences")));
+}
+
+/// With `identity.mode: pod` the account is the agent's own, and the agent's pods run as it.
+#[test]
+fn credential_accounts_are_guarded_where_there_are_any_unless_they_are_left_out() {
+    let guards = |values: &Value| {
+        let objects = render(values);
+        let found = names(&objects, "ValidatingAdmissionPolicy");
+        let tokens = named(&objects, "ValidatingAdmissionPolicy", "agent-creds-tokens");
+        let of_tokens = texts(tokens).contains("isCredential");
+        let of_accounts = OF_ACCOUNTS.map(|name| found.contains(name));
+        assert_eq!(of_accounts, [of_tokens; 2], "all of them or none");
+        of_tokens
+    };
+    assert!(guards(&grants()));
+    assert!(!guards(&json!({})));
+    assert!(!guards(&as_the_pod(grants())));
+    let mut off = grants();
+    off["policies"] = json!({"credentialAccounts": false});
+    assert!(!guards(&off));
+}
+
+#[test]
+fn keep_alive_pods_are_guarded_wherever_their_account_is() {
+    let selector = |namespaces: &[&str]| {
+        let grant = |(n, namespace): (usize, &&str)| {
+            json!({"agent": {"namespace": "ops", "name": format!("agent-{n}")}, "secrets": ["a"],
+                "credential": {"namespace": namespace, "name": format!("account-{n}")},
+                "keepAlive": {"schedule": "@daily"}})
+        };
+        let grants: Vec<_> = namespaces.iter().enumerate().map(grant).collect();
+        let objects = render(&json!({"grants": grants}));
+        let policy = named(&objects, "ValidatingAdmissionPolicy", "agent-creds-pods");
+        policy["spec"]["matchConstraints"]["namespaceSelector"].clone()
+    };
+    let without = |namespaces: &[&str]| {
+        json!({"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": namespaces}]})
+    };
+    assert_eq!(selector(&["vault"]), without(&["agent-creds-system", "kube-system"]));
+    assert_eq!(selector(&["agent-creds-system", "vault"]), without(&["kube-system"]));
+    assert_eq!(selector(&["agent-creds-system", "kube-system"]), json!({}));
+}
+
+#[test]
+fn every_credential_account_is_guarded_however_many_there_are() {
+    let grant = |n: usize| {
+        json!({"agent": {"namespace": format!("team-{n}"), "name": format!("agent-{n}")},
+            "credential": {"namespace": "vault", "name": format!("{}-{n}", "x".repeat(230))}, "secrets": ["a"]})
+    };
+    let objects = render(&json!({"grants": (0..650).map(grant).collect::<Vec<_>>()}));
+    for name in OF_ACCOUNTS.into_iter().chain(["agent-creds-tokens"]) {
+        let policy = named(&objects, "ValidatingAdmissionPolicy", name);
+        let text = texts(policy);
+        assert!((0..650).all(|n| text.contains(&format!("x-{n}\\\""))), "{name}: one is missing");
+        for variable in policy["spec"]["variables"].as_array().expect("variables") {
+            let expression = variable["expression"].as_str().expect("an expression");
+            assert!(
+                expression.len() < 100_000,
+                "longer than the API server takes: {} of {name}",
+                variable["name"]
+            );
+        }
+    }
 }

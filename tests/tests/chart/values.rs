@@ -1,7 +1,5 @@
 //! No value is ignored, wrong ones are refused with a sentence, and all of them are explained.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{CA, read, render, try_render};
@@ -81,17 +79,6 @@ fn wrong_values_are_refused_with_a_sentence() {
 #[test]
 fn unknown_values_are_refused_at_every_depth() {
     let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
-    // Maps of the reader's own keys.
-    let open = [
-        "global",
-        "admit.nodeSelector",
-        "admit.podAnnotations",
-        "identity.nodeSelector",
-        "identity.podAnnotations",
-        "manage.nodeSelector",
-        "manage.podAnnotations",
-        "podMonitor.labels",
-    ];
     let mut paths = vec![String::new()];
     let mut tried = 0;
     while let Some(path) = paths.pop() {
@@ -102,7 +89,8 @@ fn unknown_values_are_refused_at_every_depth() {
                 if path.is_empty() { key.clone() } else { format!("{path}.{key}") }
             },
         ));
-        if open.contains(&path.as_str()) || path.ends_with(".requests") {
+        let quantities = path.ends_with(".requests") || path.ends_with(".limits");
+        if MAPS.contains(&path.as_str()) || quantities {
             continue;
         }
         let keys = path.split('.').filter(|key| !key.is_empty()).rev();
@@ -158,27 +146,41 @@ fn documented_values() -> Vec<(String, String, String)> {
     found
 }
 
+/// Maps whose keys are the reader's own: each is one value.
+const MAPS: [&str; 7] = [
+    "admit.nodeSelector",
+    "admit.podAnnotations",
+    "identity.nodeSelector",
+    "identity.podAnnotations",
+    "manage.nodeSelector",
+    "manage.podAnnotations",
+    "podMonitor.labels",
+];
+
 #[test]
-fn every_value_is_explained() {
+fn every_value_has_a_comment_of_its_own() {
     fn leaves(value: &Value, path: &str, into: &mut Vec<String>) {
         match value {
-            Value::Object(map) if !map.is_empty() => {
+            Value::Object(map) if !map.is_empty() && !MAPS.contains(&path) => {
                 for (key, value) in map {
-                    leaves(value, &format!("{path}.{key}"), into);
+                    leaves(value, format!("{path}.{key}").trim_start_matches('.'), into);
                 }
             }
-            _ => into.push(path.trim_start_matches('.').to_owned()),
+            _ => into.push(path.to_owned()),
         }
     }
     let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
     let mut all = Vec::new();
     leaves(&values, "", &mut all);
-    let documented: BTreeMap<_, _> =
-        documented_values().into_iter().map(|(path, _, text)| (path, text)).collect();
-    for leaf in all {
-        let explained = documented.keys().any(|path| leaf == *path || leaf.starts_with(&format!("{path}.")));
-        assert!(explained, "{leaf} has no '# --' comment");
+    let documented: Vec<_> = documented_values();
+    for leaf in &all {
+        let comments: Vec<_> = documented.iter().filter(|(path, ..)| path == leaf).collect();
+        assert_eq!(comments.len(), 1, "{leaf} has one '# --' comment right above it");
+        let text = &comments[0].2;
+        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: a sentence, not {text:?}");
     }
+    let groups: Vec<_> = documented.iter().filter(|(path, ..)| !all.contains(path)).collect();
+    assert!(groups.is_empty(), "the comment of a group is no value's: {groups:?}");
 }
 
 #[test]

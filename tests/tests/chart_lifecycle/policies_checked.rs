@@ -23,7 +23,7 @@ fn warnings(name: &str) -> Value {
 #[ignore = "needs the API server: make test starts it"]
 fn the_policies_type_check_and_are_what_was_applied() {
     let _cluster = Cluster::alone();
-    FIRST.helm("install", &[], &[]).expect("installing");
+    FIRST.helm("install", &["a"], &[]).expect("installing, with an account to guard");
     let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
     let mut checked = 0;
     for part in rendered.split("\n---\n").filter(|part| part.contains("kind: ValidatingAdmissionPolicy")) {
@@ -40,7 +40,7 @@ fn the_policies_type_check_and_are_what_was_applied() {
             "a GitOps controller finds no difference: {name}"
         );
     }
-    assert_eq!(checked, 4);
+    assert_eq!(checked, 7);
 
     // The API server would say so: pods are of a type that it knows.
     let mut wrong = get(&[KIND, "agent-creds-pods"]);

@@ -43,10 +43,10 @@ fn a_cron_job_that_overlaps_itself_and_the_agents_redeems_once() {
 }
 
 /// Two Jobs of the CronJob at once, as `kubectl create job --from` makes them, but without an owner: of what a CronJob
-/// owns its controller keeps one.
+/// owns its controller keeps one. A policy asks for the beginning of their names.
 fn both(name: &str) -> [String; 2] {
     let cron_job = get(&["cronjob", "agent-creds-devops-agent-creds", "--namespace", NIGHTLY]);
-    let names = [1, 2].map(|number| format!("{name}-{number}"));
+    let names = [1, 2].map(|number| format!("agent-creds-{name}-{number}"));
     let jobs = names.each_ref().map(|name| {
         let mut job = cron_job["spec"]["jobTemplate"].clone();
         job["apiVersion"] = "batch/v1".into();

@@ -7,7 +7,7 @@ use agent_creds_tests::platform::{Platform, grant_of};
 use serde_json::json;
 
 /// Agents of the tests, each in a namespace of its own.
-const AGENTS: [&str; 13] = [
+const AGENTS: [&str; 15] = [
     "ops",
     "job",
     "late",
@@ -18,17 +18,23 @@ const AGENTS: [&str; 13] = [
     "unsent",
     "unanswered",
     NIGHTLY,
+    CLOSED,
+    CHANGED,
     "upgraded",
     "guarded",
     "versions",
 ];
-/// The one whose grant a CronJob keeps alive, on a day that no test sees.
+/// Those whose grant a CronJob keeps alive, on a day that no test sees.
 pub(crate) const NIGHTLY: &str = "nightly";
+/// The same, for tests of the policies: nobody gets into its pods.
+pub(crate) const CLOSED: &str = "closed";
+/// The same: its CronJob is changed.
+pub(crate) const CHANGED: &str = "changed";
 
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
     let grants = AGENTS.map(|agent| {
         let mut grant = grant_of(agent);
-        if agent == NIGHTLY {
+        if [NIGHTLY, CLOSED, CHANGED].contains(&agent) {
             grant["keepAlive"] = json!({"schedule": "0 0 29 2 *"});
         }
         grant

@@ -18,6 +18,9 @@ const IMAGE: &str =
     "the image of container agent-creds is not changed while the pod lives; for another version, upgrade";
 const OUR_IMAGE: &str = "the image of container agent-creds is for that container alone";
 const TARGET: &str = "an ephemeral container can't target container agent-creds";
+const RESOURCES: &str =
+    "the resources of container agent-creds and of the pod as a whole are not changed while the pod lives";
+const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or leave it out, which means 30";
 
 /// A pod that a test made, and that goes with it.
 pub(crate) struct Pod(pub(crate) &'static str);
@@ -89,7 +92,6 @@ fn asks() -> Value {
 fn agent() -> Value {
     json!({
         "serviceAccountName": ACCOUNT,
-        "terminationGracePeriodSeconds": 5,
         "containers": [{"name": "agent", "image": "localhost/test-agent:1",
             "command": ["sh", "-c", "trap exit TERM; while :; do sleep 1 & wait $!; done"]}],
     })
@@ -220,6 +222,57 @@ fn the_image_of_the_sidecar_is_not_swapped() {
     set(&[&format!("agent={OTHER_IMAGE}")]).expect("the agent's own image");
     set(&["agent=localhost/test-agent:1", &format!("agent-creds={ours}")])
         .expect("and back; the sidecar's as it is");
+}
+
+/// A sidecar that is starved in the middle of a refresh may lose the answer, and with it the grant.
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn the_resources_of_the_sidecar_stay_as_they_were_admitted() {
+    let pod = Pod::injected("resized");
+    let before = pod.get()["spec"]["initContainers"][0]["resources"].clone();
+    let resize = |patch: &Value| {
+        let patch = json!({"spec": patch}).to_string();
+        pod.kubectl(&["patch", "pod", pod.0, "--subresource=resize", "--patch", &patch])
+    };
+    let agent = json!([{"name": "agent", "resources": {"requests": {"cpu": "3m"}}}]);
+    for resources in [
+        json!({"requests": {"cpu": "1m"}}),
+        json!({"requests": {"memory": "4Mi"}, "limits": {"memory": "4Mi"}}),
+        json!({"limits": {"cpu": "1m"}, "requests": {"cpu": "1m"}}),
+        json!({"requests": {"cpu": "50m"}}),
+    ] {
+        let sidecar = json!([{"name": "agent-creds", "resources": resources}]);
+        refused(resize(&json!({"initContainers": sidecar})), "pods", RESOURCES);
+        refused(resize(&json!({"initContainers": sidecar, "containers": agent})), "pods", RESOURCES);
+    }
+    resize(&json!({"containers": agent})).expect("the agent's own resources");
+    assert_eq!(pod.get()["spec"]["containers"][0]["resources"]["requests"]["cpu"], "3m");
+    assert_eq!(pod.get()["spec"]["initContainers"][0]["resources"], before);
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn a_pod_with_the_sidecar_has_time_to_end_a_refresh() {
+    std::sync::LazyLock::force(&PLATFORM);
+    apply(&[account(NAMESPACE)]).expect("the account");
+    let made = |annotations: Value, seconds: Value| {
+        let mut spec = agent();
+        spec["terminationGracePeriodSeconds"] = seconds;
+        let metadata = json!({"name": "hurried", "namespace": NAMESPACE, "annotations": annotations});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        pipe(&pod.to_string(), &["create", "--dry-run=server"])
+    };
+    for seconds in [0, 1, 29] {
+        refused(made(asks(), json!(seconds)), "injected", GRACE);
+        made(Value::Null, json!(seconds)).expect("a pod without the sidecar");
+        made(json!({"agent-creds/inject": "false"}), json!(seconds)).expect("a pod without the sidecar");
+    }
+    for seconds in [json!(30), json!(3600), Value::Null] {
+        made(asks(), seconds).expect("as long as the default, or longer");
+    }
+    // How soon a pod is deleted stays the decision of the one who deletes it.
+    let pod = Pod::injected("deleted");
+    pod.kubectl(&["delete", "pod", pod.0, "--grace-period=1"]).expect("a deletion");
 }
 
 #[test]

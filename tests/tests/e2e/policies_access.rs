@@ -56,8 +56,7 @@ fn nobody_runs_a_program_in_the_sidecars_container() {
 fn no_name_is_never_the_sidecar() {
     let container =
         |name: &str| json!({"name": name, "image": "localhost/test-agent:1", "command": ["sleep", "3600"]});
-    let spec = json!({"serviceAccountName": ACCOUNT, "terminationGracePeriodSeconds": 0,
-        "containers": [container("one"), container("two")]});
+    let spec = json!({"serviceAccountName": ACCOUNT, "containers": [container("one"), container("two")]});
     let annotations = json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty",
         "kubectl.kubernetes.io/default-container": "agent-creds"});
     let pod = Pod::start("unnamed", &annotations, &spec);

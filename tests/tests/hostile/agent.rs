@@ -60,7 +60,6 @@ pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
             "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "agent-creds/strict-start": "true"}},
         "spec": {
             "serviceAccountName": ACCOUNT,
-            "terminationGracePeriodSeconds": 1,
             "containers": [{"name": "agent", "image": IMAGE, "command": ["sleep", "2147483647"]}],
         },
     })

@@ -4,7 +4,7 @@
 use agent_creds_tests::platform::GRANT;
 use serde_json::json;
 
-use crate::hostile::agent::{NAMESPACE, as_account, as_administrator, in_pod_of};
+use crate::hostile::agent::{NAMESPACE, as_account, in_pod_of};
 use crate::hostile::apart::{APART, CREDENTIAL, VAULT};
 use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
 use crate::hostile::people::Person;
@@ -32,9 +32,11 @@ attempts! {
         for name in [GRANT, &state] {
             assert!(control(as_account("editor", &["get", "secret", name, "--output=yaml"])).contains("data:"));
         }
-        let token = control(as_account("editor", &["create", "token", CREDENTIAL]));
-        let token = format!("--token={}", token.trim());
-        control(as_administrator(&[&token, "get", "secret", &state]));
+        // A policy refuses tokens of the credential account; nothing refuses to impersonate it.
+        let token = as_account("editor", &["create", "token", CREDENTIAL]);
+        let _ = stopped(token, "are made for the identity server and the kubelet alone");
+        let credential = format!("--as=system:serviceaccount:{NAMESPACE}:{CREDENTIAL}");
+        control(as_account("editor", &["get", "secret", &state, &credential]));
         Outcome::Documented(REMEDY.to_owned())
     }
     /// The grants' Secrets, with `edit` where the agent is and the grants are not: read, tokens, impersonation, a pod there

@@ -131,7 +131,14 @@ attempts! {
     imitation_past_admission {
         let mut pod = copied();
         pod["metadata"]["name"] = json!("past");
-        pod["metadata"]["annotations"].as_object_mut().expect("annotations").remove("agent-creds/inject");
+        let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");
+        annotations.remove("agent-creds/inject");
+        // A policy stops the copy that still says that it is injected.
+        let words = "the webhook alone sets the label agent-creds/injected";
+        let _ = stopped(Person::editor().pipe(&pod, &["create"]), words);
+        pod["metadata"]["labels"].as_object_mut().expect("labels").remove("agent-creds/injected");
+        let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");
+        annotations.retain(|key, _| !["agent-creds/seal", "agent-creds/status"].contains(&key.as_str()));
         // With strict-start it would never be ready; nor does it have to be.
         let before = told("seal");
         control(Person::editor().pipe(&pod, &["create"]));

@@ -29,7 +29,11 @@ attempts! {
     }
     /// A token of the credential account, made with the agent's token
     token_of_the_credential_account {
-        control(as_administrator(&["create", "token", CREDENTIAL]));
+        // The identity server may; a policy refuses it to other people who have the right.
+        let server = "--as=system:serviceaccount:agent-creds-system:agent-creds-identity";
+        control(as_administrator(&["create", "token", CREDENTIAL, server]));
+        let words = "are made for the identity server and the kubelet alone";
+        let _ = stopped(as_administrator(&["create", "token", CREDENTIAL]), words);
         // It may assume that account, which is for the identity server to ask; the API server knows no such verb.
         control(inside(&format!("k auth can-i assume serviceaccounts/{CREDENTIAL} -n hostile")));
         stopped(inside(&format!("k create token {CREDENTIAL} -n hostile")), "cannot create resource \"serviceaccounts/token\"")
@@ -56,11 +60,12 @@ attempts! {
             pod(json!({"containers": container, "volumes": [{"name": "s", "secret": {"secretName": GRANT}}]})),
             pod(json!({"containers": container, "serviceAccountName": CREDENTIAL})),
         ];
+        control(Person::editor().would_create(&pods[0]));
+        // This one a policy refuses to people who may create pods, too.
+        let words = "only the keep-alive pods of agent-creds run as one";
+        let _ = stopped(Person::editor().would_create(&pods[1]), words);
         all(pods
-            .map(|pod| {
-                control(Person::editor().would_create(&pod));
-                stopped(inside(&format!("echo '{pod}' | k create -f -")), "cannot create resource \"pods\"")
-            })
+            .map(|pod| stopped(inside(&format!("echo '{pod}' | k create -f -")), "cannot create resource \"pods\""))
             .into())
     }
     /// Binding the credential account's Role, or cluster-admin, to oneself: as the agent and as `edit`

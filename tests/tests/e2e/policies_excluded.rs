@@ -1,0 +1,126 @@
+//! A namespace that is excluded while injected pods run in it: no pod of it is injected any more, and those that are stay as
+//! guarded as they were.
+
+use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
+use serde_json::{Value, json};
+
+use crate::e2e::agent::{account, apply};
+use crate::e2e::platform::{ACCOUNT, PLATFORM, START, why};
+use crate::e2e::policies::refused;
+
+/// Where agents were. The release has no grants for it.
+const NAMESPACE: &str = "formerly";
+const IMAGE: &str = "localhost/test-agent:1";
+
+fn there(arguments: &[&str]) -> Result<String, String> {
+    kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
+}
+
+/// An agent that asks for the sidecar.
+fn agent(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE,
+            "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"}},
+        "spec": {"serviceAccountName": ACCOUNT, "containers": [{"name": "agent", "image": IMAGE,
+            "command": ["sh", "-c", "trap exit TERM; while :; do sleep 1 & wait $!; done"]}]},
+    })
+}
+
+fn start(name: &str) -> Value {
+    apply(&[account(NAMESPACE), agent(name)]).expect("making a pod");
+    there(&["wait", "--for=condition=Ready", "--timeout=90s", &format!("pod/{name}")])
+        .unwrap_or_else(|error| panic!("{error}\n{}", why(NAMESPACE)));
+    get(&["pod", name, "--namespace", NAMESPACE])
+}
+
+/// A PUT of the pod with one ephemeral container more.
+fn joined(name: &str, container: &Value) -> Result<String, String> {
+    let mut pod = get(&["pod", name, "--namespace", NAMESPACE]);
+    let list = pod["spec"].as_object_mut().expect("a spec").entry("ephemeralContainers").or_insert(json!([]));
+    list.as_array_mut().expect("a list").push(container.clone());
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}/ephemeralcontainers");
+    pipe(&pod.to_string(), &["replace", "--raw", &path])
+}
+
+/// The exclusion ends with the test.
+struct Excluded;
+
+impl Excluded {
+    fn begin() -> Self {
+        let excluded = Self;
+        let value = format!("excludedNamespaces={{{NAMESPACE}}}");
+        PLATFORM.helm("upgrade", &["--set", &value]).expect("excluding the namespace");
+        excluded
+    }
+}
+
+impl Drop for Excluded {
+    /// Best effort: a panic here would hide the one that ended the test.
+    fn drop(&mut self) {
+        let _ = there(&["delete", "pods", "--all", "--now", "--wait=false"]);
+        let _ = PLATFORM.helm("upgrade", &[]);
+    }
+}
+
+#[test]
+#[ignore = "needs the node: make test starts it"]
+fn a_pod_stays_guarded_when_its_namespace_is_excluded() {
+    std::sync::LazyLock::force(&PLATFORM);
+    let labels = json!({"pod-security.kubernetes.io/enforce": "privileged"});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}});
+    apply(&[namespace]).expect("making a namespace");
+    let pod = start("injected");
+    assert_eq!(pod["spec"]["initContainers"][0]["name"], "agent-creds");
+    let ours = pod["spec"]["initContainers"][0]["image"].as_str().expect("an image").to_owned();
+
+    let _excluded = Excluded::begin();
+    eventually(START, || {
+        let made = pipe(&agent("next").to_string(), &["create", "--dry-run=server", "--output=json"])?;
+        if made.contains("agent-creds/seal") { Err("it is injected still".to_owned()) } else { Ok(()) }
+    });
+    let debugger = |more: Value| {
+        let mut container = json!({"name": "debugger", "image": IMAGE, "command": ["sleep", "3600"]});
+        container.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        joined("injected", &container)
+    };
+    let alone = "each volume agent-creds-* is the sidecar's alone";
+    for volume in ["agent-creds-identity", "agent-creds-shared", "agent-creds-spool"] {
+        let mount = json!({"volumeMounts": [{"name": volume, "mountPath": "/stolen"}]});
+        refused(debugger(mount), "pods", alone);
+    }
+    let file = json!({"fileKeyRef": {"volumeName": "agent-creds-spool", "path": "x", "key": "x"}});
+    refused(debugger(json!({"env": [{"name": "X", "valueFrom": file}]})), "pods", alone);
+    let target = json!({"targetContainerName": "agent-creds"});
+    refused(debugger(target), "pods", "an ephemeral container can't target container agent-creds");
+    let image = "the image of container agent-creds is for that container alone";
+    refused(debugger(json!({"image": ours})), "pods", image);
+    refused(
+        there(&["set", "image", "pod/injected", "agent-creds=localhost/pause:1"]),
+        "pods",
+        "the image of container agent-creds is not changed while the pod lives",
+    );
+    refused(
+        there(&["annotate", "pod", "injected", "agent-creds/inject-"]),
+        "pods",
+        "none is added, changed or removed while it lives",
+    );
+    // What no policy knows is the webhook's to refuse, and it is asked.
+    let privileged =
+        debugger(json!({"securityContext": {"privileged": true}})).expect_err("it owns the node");
+    assert!(privileged.contains("ephemeralcontainers.validate.agent-creds"), "{privileged}");
+    let user = debugger(json!({"securityContext": {"runAsUser": 54911}})).expect_err("the sidecar's user");
+    assert!(user.contains("54911 is the sidecar's user; choose another one"), "{user}");
+    debugger(json!({"targetContainerName": "agent"})).expect("the agent may be debugged");
+
+    // A pod that asked in vain has no sidecar to guard, and can't say that it has one.
+    let next = start("next");
+    assert!(next["spec"]["initContainers"].is_null() && next["metadata"]["labels"].is_null(), "{next}");
+    joined("next", &json!({"name": "debugger", "image": IMAGE, "securityContext": {"privileged": true}}))
+        .expect("it is not ours");
+    let mut says = agent("says");
+    says["metadata"]["labels"] = json!({"agent-creds/injected": "true"});
+    let sentence = "the webhook alone sets the label agent-creds/injected";
+    refused(pipe(&says.to_string(), &["create"]), "injected", sentence);
+}
