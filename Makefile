@@ -55,6 +55,10 @@ manifests: ## Renders manifests/ from the chart
 	@tests/cluster/install api
 	@HELM="$$(tests/cluster/built helm)" manifests/render
 
+.PHONY: docs
+docs: ## Writes the tables of the documentation that mirror the source
+	@cargo run --quiet --locked -p agent-creds-docs
+
 .PHONY: fmt
 fmt: ## Formats the source
 	@cargo fmt --all
