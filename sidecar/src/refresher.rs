@@ -3,13 +3,13 @@
 
 mod event_recorder;
 mod local_state;
+mod location;
 mod logins;
 mod once;
 mod read_secrets;
 
 pub use event_recorder::EventRecorder;
 pub use logins::Logins;
-pub use once::Ended;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::local_state::Location;
+use self::location::Location;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
 use crate::http_client::send::send;
@@ -97,6 +97,17 @@ pub struct Refresher<S: Store> {
     started: Instant,
     /// The settings for which warnings were logged.
     warned: String,
+}
+
+/// How a refresher ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing is due.
+    Through,
+    /// A received refresh token is not stored yet; it is in the spool.
+    Uncommitted,
+    /// Something is still to be done.
+    Unfinished,
 }
 
 impl<S: Store> Refresher<S> {

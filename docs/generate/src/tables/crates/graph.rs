@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::Package;
+use super::metadata::Package;
 
 /// A crate, and one that it uses.
 pub(super) type Edge = (String, String);
