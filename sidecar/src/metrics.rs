@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
 use crate::identity::token_source::TokenSource;
+use crate::store::watch_failure::WatchFailure;
 use crate::token_cache::TokenCache;
 use agent_creds_core::names::ObjectName;
 use agent_creds_core::words::Word as _;
@@ -43,6 +44,12 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    grant: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantLabel {
     grant: String,
 }
@@ -55,6 +62,7 @@ pub struct Metrics {
     duration: Histogram,
     requests: Family<RequestLabels, Counter>,
     suppressed: Family<GrantLabel, Counter>,
+    watch_failures: Family<WatchLabels, Counter>,
     unpersisted: Family<GrantLabel, Gauge>,
 }
 
@@ -66,6 +74,7 @@ impl Default for Metrics {
             duration: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0]),
             requests: Family::default(),
             suppressed: Family::default(),
+            watch_failures: Family::default(),
             unpersisted: Family::default(),
         }
     }
@@ -107,6 +116,11 @@ impl Metrics {
             self.suppressed.clone(),
         );
         registry.register(
+            "watch_failures",
+            "Watches of the two Secrets that failed, by reason; changes of a Secret are then noticed late",
+            self.watch_failures.clone(),
+        );
+        registry.register(
             "unpersisted_refresh_token",
             "1 while a received refresh token is not stored yet. Page somebody: if the pod is lost now, so is the grant",
             self.unpersisted.clone(),
@@ -121,11 +135,12 @@ impl Metrics {
     /// Creates one series of each family, since a family without any is not rendered. For the table in the documentation.
     pub fn touch(&self) {
         // Each field is named, so that a family that is added is touched, too.
-        let Self { refresh, failures, duration: _, requests, suppressed, unpersisted } = self;
+        let Self { refresh, failures, duration: _, requests, suppressed, watch_failures, unpersisted } = self;
         drop(refresh.get_or_create(&RefreshLabels::default()));
         drop(failures.get_or_create(&FailureLabels::default()));
         drop(requests.get_or_create(&RequestLabels::default()));
         drop(suppressed.get_or_create(&GrantLabel::default()));
+        drop(watch_failures.get_or_create(&WatchLabels::default()));
         drop(unpersisted.get_or_create(&GrantLabel::default()));
     }
 
@@ -146,6 +161,12 @@ impl Metrics {
         }
         self.refresh.get_or_create(&RefreshLabels { grant, provider, outcome: outcome.as_str() }).inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed watch of one of the two Secrets of a grant.
+    pub fn watch_failed(&self, grant: &ObjectName, failure: WatchFailure) {
+        let labels = WatchLabels { grant: grant.to_string(), reason: failure.as_str() };
+        self.watch_failures.get_or_create(&labels).inc();
     }
 
     /// Sets whether a received refresh token is not stored yet.

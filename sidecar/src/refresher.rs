@@ -1,13 +1,16 @@
 //! Refreshes one grant: carries out the effects of the protocol ([`agent_creds_refresh::replica`]) and reports what happened. It
 //! decides nothing about the protocol itself.
 
+mod ended;
 mod event_recorder;
+mod follow;
 mod local_state;
 mod location;
 mod logins;
 mod once;
 mod read_secrets;
 
+pub use ended::Ended;
 pub use event_recorder::EventRecorder;
 pub use logins::Logins;
 
@@ -21,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::follow::follow;
 use self::location::Location;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
@@ -99,17 +103,6 @@ pub struct Refresher<S: Store> {
     warned: String,
 }
 
-/// How a refresher ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Nothing is due.
-    Through,
-    /// A received refresh token is not stored yet; it is in the spool.
-    Uncommitted,
-    /// Something is still to be done.
-    Unfinished,
-}
-
 impl<S: Store> Refresher<S> {
     /// A refresher for the grant of `cache`. It goes on where an earlier process of this pod stopped.
     ///
@@ -154,10 +147,11 @@ impl<S: Store> Refresher<S> {
     pub async fn run(mut self) -> Ended {
         let (grant_seen, mut grant_changes) = watch::channel(None);
         let (state_seen, mut state_changes) = watch::channel(None);
-        let store = self.tools.store.clone();
+        let Tools { store, timing, metrics, .. } = self.tools.clone();
         let (grant_name, state_name) = (self.cache.secret.clone(), self.state_name.clone());
+        let follow = |name, seen| follow(&store, &grant_name, name, seen, &timing, &metrics);
         let follow = async {
-            tokio::join!(store.follow(&grant_name, grant_seen), store.follow(&state_name, state_seen));
+            tokio::join!(follow(&grant_name, grant_seen), follow(&state_name, state_seen));
         };
         let mut phase = self.tools.phase.clone();
         let mut identity = self.tools.store.token_source().map(TokenSource::changes);

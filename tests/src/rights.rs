@@ -1,7 +1,7 @@
 //! Who may do what in the API: as documented, as the chart grants it, as the API server saw it used.
 //!
 //! All three are the same closed set, and two tests hold them together: `tests/tests/chart/rights.rs` what is granted,
-//! `tests/tests/rights.rs` what is used.
+//! `tests/tests/e2e/used_rights.rs` what is used.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -120,7 +120,7 @@ async fn certificates_and_keys_over_a_whole_rotation() {
         || get(&["lease", "agent-creds-manage", "--namespace", SYSTEM])["spec"]["holderIdentity"].clone();
     assert!(holder().as_str().is_some_and(|name| name.starts_with("first_")), "{}", holder());
     first.signal(Signal::KILL);
-    second.said("the Lease is ours");
+    second.said("became leader");
     annotate(SEAL, "b");
     answered(SEAL, "b");
     // Asked to end, it gives the Lease back.

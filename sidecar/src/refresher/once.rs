@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ended, Refresher};
+use super::Refresher;
+use super::ended::Ended;
 use crate::store::Store;
 use agent_creds_refresh::status::State;
 

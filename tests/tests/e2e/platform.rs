@@ -7,7 +7,7 @@ use agent_creds_tests::platform::{Platform, grant_of};
 use serde_json::json;
 
 /// Agents of the tests, each in a namespace of its own.
-const AGENTS: [&str; 15] = [
+const AGENTS: [&str; 16] = [
     "ops",
     "job",
     "late",
@@ -22,6 +22,7 @@ const AGENTS: [&str; 15] = [
     CHANGED,
     "upgraded",
     "guarded",
+    "rights",
     "versions",
 ];
 /// Those whose grant a CronJob keeps alive, on a day that no test sees.

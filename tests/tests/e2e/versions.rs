@@ -126,7 +126,7 @@ fn all_are_served(scene: &Scene, pods: &[Value]) {
 /// Has the running sidecars renew their identities: the account is made anew, so the API server takes none of the tokens that
 /// there are, and each sidecar asks for another one when it hears of that. No answer is a refusal.
 fn renew(scene: &Scene, pods: &[Value]) {
-    let renewals = |pod: &Value| logs(scene.agent, name(pod)).matches("identity renewed").count();
+    let renewals = |pod: &Value| logs(scene.agent, name(pod)).matches("API token renewed").count();
     let before: Vec<_> = pods.iter().map(renewals).collect();
     let account = get(&["serviceaccount", &format!("{ACCOUNT}-creds"), "--namespace", scene.agent]);
     pipe(&account.to_string(), &["replace", "--force"]).expect("the account, made anew");
