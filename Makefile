@@ -64,7 +64,7 @@ fmt: ## Formats the source
 	@cargo fmt --all
 
 .PHONY: lint
-lint: ## Format, clippy, licences and bans, shell scripts
+lint: ## Format, clippy, documentation, licences and bans, shell scripts
 	@tests/lint
 
 .PHONY: check
