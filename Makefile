@@ -55,12 +55,16 @@ manifests: ## Renders manifests/ from the chart
 	@tests/cluster/install api
 	@HELM="$$(tests/cluster/built helm)" manifests/render
 
+.PHONY: docs
+docs: ## Writes the tables of the documentation that mirror the source
+	@cargo run --quiet --locked -p agent-creds-docs
+
 .PHONY: fmt
 fmt: ## Formats the source
 	@cargo fmt --all
 
 .PHONY: lint
-lint: ## Format, clippy, licences and bans, shell scripts
+lint: ## Format, clippy, documentation, licences and bans, shell scripts
 	@tests/lint
 
 .PHONY: check

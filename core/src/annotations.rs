@@ -1,56 +1,41 @@
-//! The annotations of a pod: the whole interface of an agent's author. An annotation selects what the platform
-//! team prepared; it never sets an image, URL, host, scope or command (invariant I8). Every key under
-//! `agent-creds/` that is unknown, or known but not built in this version, is refused, never ignored: a typo
-//! in a security setting must not pass for the default.
+//! Reads the annotations of a pod, which are the whole interface of an agent's author. An annotation selects what the
+//! platform team prepared; it never sets an image, URL, host, scope or command (invariant I8). A key under
+//! `agent-creds/` that is unknown, or known but not built in this version, is refused and never ignored: with a typo in
+//! a security setting the default would hold unnoticed.
+
+mod annotation;
+mod error;
+
+pub use annotation::{Annotation, PREFIX, Usage};
+pub use error::AnnotationError;
 
 use std::collections::BTreeMap;
 
-use crate::names::{AccountName, LocalName, MAX_CONTAINERS, MAX_GRANTS, NameError, SecretName, is_label};
+use crate::names::{AccountName, LocalName, MAX_CONTAINERS, MAX_GRANTS, SecretName, is_label};
 use crate::pod::{DEFAULT_METRICS_PORT, DEFAULT_PORT};
 
-/// Prefix of every annotation of ours.
-pub const PREFIX: &str = "agent-creds/";
+/// Key of [`Annotation::Inject`].
+pub const INJECT: &str = Annotation::Inject.key();
+/// Key of [`Annotation::Grants`].
+pub const GRANTS: &str = Annotation::Grants.key();
+/// Key of [`Annotation::Containers`].
+pub const CONTAINERS: &str = Annotation::Containers.key();
+/// Key of [`Annotation::Port`].
+pub const PORT: &str = Annotation::Port.key();
+/// Key of [`Annotation::MetricsPort`].
+pub const METRICS_PORT: &str = Annotation::MetricsPort.key();
+/// Key of [`Annotation::StrictStart`].
+pub const STRICT_START: &str = Annotation::StrictStart.key();
+/// Key of [`Annotation::ServiceAccount`].
+pub const SERVICE_ACCOUNT: &str = Annotation::ServiceAccount.key();
+/// Key of [`Annotation::ForwardProxy`].
+pub const FORWARD_PROXY: &str = Annotation::ForwardProxy.key();
+/// Key of [`Annotation::Status`].
+pub const STATUS: &str = Annotation::Status.key();
+/// Key of [`Annotation::Seal`].
+pub const SEAL: &str = Annotation::Seal.key();
 
-/// `agent-creds/inject: "true"` adds the sidecar. `"false"` is as if absent; any other value is refused.
-pub const INJECT: &str = "agent-creds/inject";
-
-/// `agent-creds/grants: "pagerduty,datadog=team-datadog"`: the grants that the agent may use, by local name.
-/// `N` means the Secret `<pod's ServiceAccount>-N`, `N=secret-name` names it. At most 16, no duplicates.
-/// Default: the chart value `defaultGrants`.
-pub const GRANTS: &str = "agent-creds/grants";
-
-/// `agent-creds/containers: "a,b"`: the containers that get the caller key and the environment. Default: the
-/// pod's main containers; init containers and others' sidecars only by name.
-pub const CONTAINERS: &str = "agent-creds/containers";
-
-/// `agent-creds/port: "9911"`: port of the local API on 127.0.0.1, when the default collides with the agent's.
-pub const PORT: &str = "agent-creds/port";
-
-/// `agent-creds/metrics-port: "9912"`: port of the sidecar's metrics, when the default collides.
-pub const METRICS_PORT: &str = "agent-creds/metrics-port";
-
-/// `agent-creds/strict-start: "true"`: the main containers wait until every grant is `ready`. Default `"false"`.
-pub const STRICT_START: &str = "agent-creds/strict-start";
-
-/// `agent-creds/service-account: "[namespace/]name"`: the credential ServiceAccount, which alone may read the grants. They
-/// are in its namespace, by default the pod's. Default: `<pod's ServiceAccount>-creds`. The pod's own account needs the
-/// right to `assume` it. In identity mode `pod` there is no such account, and the annotation is refused.
-pub const SERVICE_ACCOUNT: &str = "agent-creds/service-account";
-
-/// `agent-creds/forward-proxy: "true"`: proxy and CA variables in the agent's containers. Not built in this
-/// version.
-pub const FORWARD_PROXY: &str = "agent-creds/forward-proxy";
-
-/// Written by us: `{"version","mode","grants":[…]}`. Read by people.
-pub const STATUS: &str = "agent-creds/status";
-
-/// Written by us: the seal, a JWS (RFC 7515) over what was injected.
-pub const SEAL: &str = "agent-creds/seal";
-
-/// What a pod's author may set in this version, for error messages.
-const SETTABLE: &str = "inject, grants, containers, port, metrics-port, strict-start, service-account";
-
-/// What an annotated pod asks for.
+/// The settings of an annotated pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The grants, in the order given.
@@ -70,92 +55,20 @@ pub struct Selection {
 /// One entry of [`GRANTS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectedGrant {
-    /// What the agent calls it.
+    /// The local name.
     pub name: LocalName,
     /// The grant Secret.
     pub secret: SecretName,
 }
 
-/// Why a pod's annotations are refused: one sentence that names the annotation, what was found and what to
-/// write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnnotationError {
-    /// The value is not one of those allowed.
-    #[error("annotation {key}: found {found:?}; write {allowed}")]
-    Value {
-        /// The annotation.
-        key: &'static str,
-        /// Its value, shortened.
-        found: String,
-        /// What may stand there.
-        allowed: &'static str,
-    },
-    /// A name in a list is malformed.
-    #[error("annotation {key}: {found:?} is no valid entry: {source}")]
-    Name {
-        /// The annotation.
-        key: &'static str,
-        /// The entry, shortened.
-        found: String,
-        /// What is wrong with it.
-        source: NameError,
-    },
-    /// An entry appears twice.
-    #[error("annotation {key}: {found:?} is given twice; keep one")]
-    Duplicate {
-        /// The annotation.
-        key: &'static str,
-        /// The entry.
-        found: String,
-    },
-    /// More grants than a pod may have.
-    #[error("annotation {key}: found {found} names; a pod may have at most {most}")]
-    TooMany {
-        /// The annotation.
-        key: &'static str,
-        /// How many there are.
-        found: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// No grant was named and the platform has no default.
-    #[error(
-        "annotation agent-creds/grants: not set, and this cluster has no defaultGrants; write \
-         agent-creds/grants: \"<name>,…\", for instance \"pagerduty\""
-    )]
-    NoGrants,
-    /// Both ports are the same.
-    #[error(
-        "annotations agent-creds/port and agent-creds/metrics-port: both are {found}; write two different ports"
-    )]
-    SamePort {
-        /// The port.
-        found: u16,
-    },
-    /// Known, but not built in this version.
-    #[error("annotation {key}: not built in this version of agent-creds; remove it")]
-    NotBuilt {
-        /// The annotation.
-        key: &'static str,
-    },
-    /// No such annotation.
-    #[error(
-        "annotation {found:?}: no such annotation of agent-creds; the known ones are {PREFIX}{{{SETTABLE}}}"
-    )]
-    Unknown {
-        /// The annotation, shortened.
-        found: String,
-    },
-}
-
-/// Whether a pod asks for injection at all: `"true"` yes, absent or `"false"` no, anything else is refused.
+/// Returns whether a pod asks for injection: `"true"` does, no annotation or `"false"` does not, another value is refused.
 pub fn wants_injection(annotations: &BTreeMap<String, String>) -> Result<bool, AnnotationError> {
     annotations.get(INJECT).map_or(Ok(false), |value| boolean(INJECT, value))
 }
 
 impl Selection {
-    /// Reads the annotations of a pod that [`wants_injection`]. `service_account` is the pod's own (`default`
-    /// where it names none); `defaults` is the platform's value for [`GRANTS`], empty where there is none.
+    /// Parses the annotations of a pod that [`wants_injection`]. `service_account` is the pod's own, `default` if the pod
+    /// names none. `defaults` is the platform's value for [`GRANTS`], empty if there is none.
     pub fn parse(
         annotations: &BTreeMap<String, String>,
         service_account: &str,
@@ -171,19 +84,18 @@ impl Selection {
         };
         let mut grants = None;
         for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
-            match key.as_str() {
-                // What the last two say is checked against the pod, not read.
-                INJECT | STATUS | SEAL => {}
-                GRANTS => grants = Some(entries(value)),
-                CONTAINERS => selection.containers = Some(containers(value)?),
-                PORT => selection.port = port(PORT, value)?,
-                METRICS_PORT => selection.metrics_port = port(METRICS_PORT, value)?,
-                STRICT_START => selection.strict_start = boolean(STRICT_START, value)?,
-                SERVICE_ACCOUNT => selection.service_account = Some(account(value)?),
-                FORWARD_PROXY => return Err(AnnotationError::NotBuilt { key: FORWARD_PROXY }),
-                other => {
-                    return Err(AnnotationError::Unknown { found: shorten(other) });
-                }
+            let known =
+                Annotation::from_key(key).ok_or_else(|| AnnotationError::Unknown { found: shorten(key) })?;
+            match known {
+                // Status and seal are compared with the pod, not read.
+                Annotation::Inject | Annotation::Status | Annotation::Seal => {}
+                Annotation::Grants => grants = Some(entries(value)),
+                Annotation::Containers => selection.containers = Some(containers(value)?),
+                Annotation::Port => selection.port = port(PORT, value)?,
+                Annotation::MetricsPort => selection.metrics_port = port(METRICS_PORT, value)?,
+                Annotation::StrictStart => selection.strict_start = boolean(STRICT_START, value)?,
+                Annotation::ServiceAccount => selection.service_account = Some(account(value)?),
+                Annotation::ForwardProxy => return Err(AnnotationError::NotBuilt { key: known.key() }),
             }
         }
         if selection.port == selection.metrics_port {
@@ -212,7 +124,7 @@ fn selected(entries: &[&str], service_account: &str) -> Result<Vec<SelectedGrant
         let name = LocalName::parse(local).map_err(named)?;
         let secret = SecretName::parse(&secret).map_err(named)?;
         let twice = |found: &str| AnnotationError::Duplicate { key: GRANTS, found: found.to_owned() };
-        // One Secret under two names would be refreshed by two loops of one sidecar.
+        // Two refreshers of one sidecar would share the Secret.
         if grants.iter().any(|g| g.name == name) {
             return Err(twice(name.as_str()));
         }
@@ -250,7 +162,7 @@ fn containers(value: &str) -> Result<Vec<String>, AnnotationError> {
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
-/// Entries of a list: separated by commas, spaces around them allowed, a trailing comma too.
+/// Splits a list at its commas. Spaces around entries and a comma at the end are allowed.
 fn entries(value: &str) -> Vec<&str> {
     value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect()
 }
@@ -263,7 +175,7 @@ fn boolean(key: &'static str, value: &str) -> Result<bool, AnnotationError> {
     }
 }
 
-/// The sidecar drops every capability, so a port below 1024 could never be bound.
+/// Parses a port. The sidecar drops every capability, so it cannot bind a port below 1024.
 fn port(key: &'static str, value: &str) -> Result<u16, AnnotationError> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     match value.parse() {
@@ -272,7 +184,7 @@ fn port(key: &'static str, value: &str) -> Result<u16, AnnotationError> {
     }
 }
 
-/// Annotations may hold 256 KiB; a message does not have to.
+/// Shortens a value for a message: annotations may have 256 KiB.
 fn shorten(value: &str) -> String {
     const LONGEST: usize = 80;
     if value.chars().count() <= LONGEST {

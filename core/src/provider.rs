@@ -1,7 +1,8 @@
-//! Provider definitions: what a provider's token endpoint expects and how it behaves. They are YAML in the
-//! source tree (`core/providers/*.yaml`), compiled in, and the same for every cluster: no grant and no chart
-//! value changes the hosts of a built-in provider (invariant I6).
+//! Provider definitions: the requests that a provider's token endpoint expects, and how the provider behaves. They are
+//! YAML files in the source tree (`core/providers/*.yaml`), compiled in, and the same in every cluster: no grant and no
+//! chart value changes the hosts of a built-in provider (invariant I6).
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -14,17 +15,17 @@ pub struct Provider {
     pub name: String,
     /// Token endpoint, with `{site}` or `{region}` where it depends on one. `None`: the grant names it.
     pub token_url: Option<String>,
-    /// How the client authenticates at the token endpoint. `None`: the grant says.
+    /// Client authentication at the token endpoint. `None`: the grant names it.
     pub client_auth: Option<ClientAuth>,
     /// Values of the grant's `region`.
     pub region: Option<Choice>,
     /// Values of the grant's `site`.
     pub site: Option<Choice>,
-    /// The flow `refresh_token`, where the provider has it.
+    /// The flow `refresh_token`, if the provider has it.
     pub refresh_token: Option<FlowRules>,
-    /// The flow `client_credentials`, where the provider has it.
+    /// The flow `client_credentials`, if the provider has it.
     pub client_credentials: Option<FlowRules>,
-    /// Scope names that were known when this version was built. Another one is a warning, no error.
+    /// Scope names that were known when this version was built. Another one is a warning, not an error.
     #[serde(default)]
     pub scopes: Vec<String>,
 }
@@ -33,33 +34,33 @@ pub struct Provider {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// Taken where the grant says nothing.
+    /// The value of a grant that names none.
     pub default: String,
-    /// All that a grant may say.
+    /// The values that a grant may name.
     pub allowed: Vec<String>,
 }
 
-/// How one flow behaves at one provider.
+/// The rules of one flow at one provider.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowRules {
-    /// What a second presentation of the same refresh token does.
+    /// The effect of a second presentation of the same refresh token.
     pub replay: Replay,
-    /// What a 503 means.
+    /// The meaning of a 503.
     #[serde(rename = "503", default)]
     pub unavailable: Unavailable,
-    /// Life of an access token in seconds, where the answer has no `expires_in`.
+    /// Life of an access token in seconds, if the answer has no `expires_in`.
     pub lifetime_s: u32,
-    /// The grant dies after so many days without a redemption.
+    /// Days without a redemption after which the grant ends.
     pub idle_days: Option<u32>,
-    /// The grant dies so many days after the login, however well it is refreshed.
+    /// Days after the login after which the grant ends, however often it is refreshed.
     pub hard_days: Option<u32>,
     /// Whether the request names the grant's scopes (RFC 6749 §6: may only narrow).
     #[serde(default)]
     pub scope_parameter: bool,
     /// Scope put before the grant's, with `{region}` and `{account}`.
     pub scope_prefix: Option<String>,
-    /// Keys of `grant.yaml` that this flow cannot do without.
+    /// Keys of `grant.yaml` that this flow requires.
     #[serde(default)]
     pub requires: Vec<String>,
 }
@@ -80,9 +81,9 @@ pub enum ClientAuth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
-    /// Nothing is documented: a replay may revoke the grant, so it waits for the last responsible moment.
+    /// Nothing is documented. A replay may revoke the grant, so it waits for the last responsible moment.
     Unknown,
-    /// The same request gets its answer again for so many seconds after the first time.
+    /// The same request gets its answer again for this many seconds.
     Grace(u32),
     /// A grace of unknown length: one prompt repeat, then as [`Self::Unknown`].
     Prompt,
@@ -90,14 +91,14 @@ pub enum Replay {
     None,
 }
 
-/// What a 503 of the token endpoint means.
+/// The meaning of a 503 of the token endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unavailable {
-    /// As every 5xx: the refresh token may have been replaced.
+    /// Like every 5xx: the refresh token may have been replaced.
     #[default]
     InDoubt,
-    /// The provider documents that nothing was done.
+    /// The provider documents that a 503 changed nothing.
     NotCommitted,
 }
 
@@ -110,8 +111,33 @@ pub enum Flow {
     ClientCredentials,
 }
 
+/// A key of a grant Secret that holds a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The OAuth client.
+    ClientId,
+    /// The secret of a confidential client.
+    ClientSecret,
+    /// The refresh token of a login.
+    RefreshToken,
+}
+
+/// Whether a grant has a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Always.
+    Required,
+    /// Unless the grant says `client_auth: none`.
+    ByClientAuth,
+    /// Never.
+    Forbidden,
+}
+
 impl Flow {
-    /// The value of `flow` in `grant.yaml` and of `grant_type` on the wire.
+    /// Both flows, in the order of the tables.
+    pub const ALL: [Self; 2] = [Self::RefreshToken, Self::ClientCredentials];
+
+    /// Returns the value of `flow` in `grant.yaml` and of `grant_type` on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RefreshToken => "refresh_token",
@@ -120,8 +146,44 @@ impl Flow {
     }
 }
 
+impl ClientAuth {
+    /// Returns the value of `client_auth` in `grant.yaml`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Post => "post",
+            Self::Basic => "basic",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Credential {
+    /// All credentials, in the order of the tables.
+    pub const ALL: [Self; 3] = [Self::ClientId, Self::ClientSecret, Self::RefreshToken];
+
+    /// Returns the key of the Secret.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::ClientId => "client_id",
+            Self::ClientSecret => "client_secret",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("unknown"),
+            Self::Grace(seconds) => write!(f, "grace: {seconds}"),
+            Self::Prompt => f.write_str("prompt"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
 impl FlowRules {
-    /// Whether each success may replace the refresh token.
+    /// Returns whether each success may replace the refresh token.
     pub fn rotates(&self) -> bool {
         self.replay != Replay::None
     }
@@ -145,17 +207,58 @@ static BUILT_IN: LazyLock<Vec<Provider>> = LazyLock::new(|| {
 });
 
 impl Provider {
-    /// The definition with this name.
+    /// Iterates over all definitions, in the order of the tables.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        BUILT_IN.iter()
+    }
+
+    /// Returns the definition with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
-        BUILT_IN.iter().find(|provider| provider.name == name)
+        Self::all().find(|provider| provider.name == name)
     }
 
-    /// Names of all definitions, for messages.
+    /// Iterates over the names of all definitions, for messages.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        BUILT_IN.iter().map(|provider| provider.name.as_str())
+        Self::all().map(|provider| provider.name.as_str())
     }
 
-    /// The rules of a flow, where the provider has it.
+    /// Iterates over the flows that the provider has.
+    pub fn flows(&self) -> impl Iterator<Item = (Flow, &FlowRules)> {
+        Flow::ALL.into_iter().filter_map(|flow| Some((flow, self.flow(flow)?)))
+    }
+
+    /// Returns whether a grant of this provider and flow has a credential.
+    pub fn need(&self, flow: Flow, credential: Credential) -> Need {
+        match (credential, self.client_auth) {
+            (Credential::ClientId, _) => Need::Required,
+            (Credential::RefreshToken, _) if flow == Flow::RefreshToken => Need::Required,
+            (Credential::RefreshToken, _) => Need::Forbidden,
+            (Credential::ClientSecret, Some(ClientAuth::None)) => Need::Forbidden,
+            (Credential::ClientSecret, Some(ClientAuth::Post | ClientAuth::Basic)) => Need::Required,
+            (Credential::ClientSecret, None) => Need::ByClientAuth,
+        }
+    }
+
+    /// Returns the keys of `grant.yaml` that this provider and flow take besides `flow`, `scopes`, `expose` and
+    /// `sharing`, which all take.
+    pub fn own_keys(&self, flow: Flow) -> Vec<&'static str> {
+        let rules = self.flow(flow);
+        let own_endpoint = self.token_url.is_none();
+        [
+            ("region", self.region.is_some()),
+            ("site", self.site.is_some()),
+            ("account", rules.is_some_and(|rules| rules.requires.iter().any(|key| key == "account"))),
+            ("token_url", own_endpoint),
+            ("client_auth", own_endpoint && self.client_auth.is_none()),
+            ("allow_private", own_endpoint),
+            ("revocation_url", own_endpoint && rules.is_some_and(|rules| !rules.rotates())),
+        ]
+        .into_iter()
+        .filter_map(|(key, taken)| taken.then_some(key))
+        .collect()
+    }
+
+    /// Returns the rules of a flow, if the provider has it.
     pub fn flow(&self, flow: Flow) -> Option<&FlowRules> {
         match flow {
             Flow::RefreshToken => self.refresh_token.as_ref(),
@@ -191,7 +294,36 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_rotate_may_be_repeated() {
+    fn lists_the_keys_of_each_provider_and_flow() {
+        let needs = |name: &str, flow| {
+            let provider = Provider::named(name).unwrap();
+            Credential::ALL.map(|credential| provider.need(flow, credential))
+        };
+        let (refresh, client) = (Flow::RefreshToken, Flow::ClientCredentials);
+        assert_eq!(needs("pagerduty", refresh), [Need::Required; 3]);
+        assert_eq!(needs("pagerduty", client), [Need::Required, Need::Required, Need::Forbidden]);
+        assert_eq!(needs("datadog", refresh), [Need::Required, Need::Forbidden, Need::Required]);
+        assert_eq!(needs("oauth2", client), [Need::Required, Need::ByClientAuth, Need::Forbidden]);
+        let keys = |name: &str, flow| Provider::named(name).unwrap().own_keys(flow);
+        assert_eq!(keys("pagerduty", refresh), ["region"]);
+        assert_eq!(keys("pagerduty", client), ["region", "account"]);
+        assert_eq!(keys("datadog", refresh), ["site"]);
+        assert_eq!(keys("oauth2", refresh), ["token_url", "client_auth", "allow_private"]);
+        assert_eq!(keys("oauth2", client).last(), Some(&"revocation_url"));
+        let flows = |name: &str| Provider::named(name).unwrap().flows().count();
+        assert_eq!([flows("pagerduty"), flows("datadog"), flows("oauth2")], [2, 1, 2]);
+    }
+
+    #[test]
+    fn a_replay_rule_is_printed_as_it_is_written() {
+        for rule in [Replay::Unknown, Replay::Grace(1800), Replay::Prompt, Replay::None] {
+            let read: Replay = serde_yaml::from_str(&rule.to_string()).expect("a rule");
+            assert_eq!(read, rule);
+        }
+    }
+
+    #[test]
+    fn refresh_tokens_rotate_and_client_credentials_do_not() {
         for provider in BUILT_IN.iter() {
             assert!(provider.refresh_token.as_ref().is_none_or(FlowRules::rotates));
             assert!(!provider.client_credentials.as_ref().is_some_and(FlowRules::rotates));

@@ -18,26 +18,26 @@ use crate::pod;
 /// Which grants, and how their Secrets are reached.
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct GrantArgs {
-    /// A grant: its local name, and its grant Secret. Repeated for each grant.
+    /// A grant: its local name and its grant Secret. Repeated for each grant.
     #[arg(long = "grant", value_name = "LOCAL=[NAMESPACE/]SECRET", required = true)]
     pub grants: Vec<GrantArg>,
     /// Where the Secrets are: `kubernetes`, or `dir:PATH` for a directory of manifests.
     #[arg(long, default_value = "kubernetes")]
     pub store: StoreArg,
     /// URL of the API server.
-    #[arg(long, default_value = "https://kubernetes.default.svc")]
+    #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc")]
     pub api_server: String,
-    /// CA certificates of the API server: base64 of PEM.
+    /// CA certificates of the API server: base64 of PEM. This or --api-ca-file is needed with --store kubernetes.
     #[arg(long, value_name = "BASE64", conflicts_with = "api_ca_file")]
     pub api_ca_data: Option<String>,
-    /// The same as a file of PEM.
+    /// CA certificates of the API server: a file of PEM.
     #[arg(long, value_name = "PATH")]
     pub api_ca_file: Option<PathBuf>,
     /// CA certificates that are trusted at providers besides the public ones: base64 of PEM.
     #[arg(long, value_name = "BASE64")]
     pub provider_roots_data: Option<String>,
     /// Directory of the spool: answers that are not stored yet, and the probe socket.
-    #[arg(long, default_value = pod::SPOOL_DIR)]
+    #[arg(long, value_name = "PATH", default_value = pod::SPOOL_DIR)]
     pub spool_dir: PathBuf,
     /// Multiplies all times of the refresh protocol, for tests.
     #[arg(long, default_value_t = 1.0, hide = true)]
@@ -57,13 +57,13 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = pod::DEFAULT_PORT)]
     pub port: u16,
     /// Port of the metrics, on all addresses.
-    #[arg(long, default_value_t = pod::DEFAULT_METRICS_PORT)]
+    #[arg(long, value_name = "PORT", default_value_t = pod::DEFAULT_METRICS_PORT)]
     pub metrics_port: u16,
     /// Report started only when every grant is ready, so that the main containers wait for that.
     #[arg(long)]
     pub strict_start: bool,
     /// Directory that is shared with the agent's containers: caller key and socket.
-    #[arg(long, default_value = pod::SHARED_DIR)]
+    #[arg(long, value_name = "PATH", default_value = pod::SHARED_DIR)]
     pub shared_dir: PathBuf,
 }
 

@@ -21,7 +21,7 @@ use super::seed::is_stale;
 #[strum(serialize_all = "snake_case")]
 pub enum State {
     /// No token yet.
-    #[strum(message = "no token yet")]
+    #[strum(message = "there is no token yet")]
     Pending,
     /// The token is valid and will be renewed.
     #[strum(message = "the token is valid and will be renewed")]
@@ -32,15 +32,29 @@ pub enum State {
     /// Something is wrong, and the token has ended.
     #[strum(message = "something is wrong, and the token has ended")]
     Expired,
-    /// The refresh token is dead: a person has to log in again.
-    #[strum(message = "the refresh token is dead: log in again")]
+    /// The provider refuses the refresh token: a person has to log in again.
+    #[strum(message = "the provider refuses the refresh token")]
     ReauthRequired,
-    /// The provider granted less than was asked.
-    #[strum(message = "the provider granted less than was asked")]
+    /// The provider granted less than was asked; the new token is not served.
+    #[strum(message = "the provider granted less than was asked; the new token is not served")]
     ScopeDenied,
     /// A Secret or a right is missing or wrong.
     #[strum(message = "a Secret or a right is missing or wrong")]
     Misconfigured,
+}
+
+impl State {
+    /// Returns the people who act in this state, and what they do.
+    pub const fn who_acts(self) -> &'static str {
+        match self {
+            Self::Pending => "nobody at first; on-call if it stays: the reason says what is missing",
+            Self::Ready => "nobody",
+            Self::Degraded | Self::Expired => "on-call reads the reason",
+            Self::ReauthRequired => "a person logs in again",
+            Self::ScopeDenied => "a person corrects `scopes` in `grant.yaml`, or logs in again",
+            Self::Misconfigured => "a person corrects what the message names",
+        }
+    }
 }
 
 /// The status of one grant.

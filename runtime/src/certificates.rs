@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -128,17 +129,16 @@ impl Certificates {
     }
 }
 
-/// The metric `certificate_expiry_timestamp_seconds`; absent while there is no pair.
+/// The metric `certificate_expiry_timestamp_seconds`; without a sample while there is no pair.
 #[derive(Debug)]
 pub struct Expiry(pub Arc<Certificates>);
 
 impl Collector for Expiry {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(ends) = self.0.ends() else { return Ok(()) };
-        let gauge = ConstGauge::new(ends);
-        let help = "Unix time at which the serving certificate ends";
+        let help = "Unix time at which the serving certificate ends.";
         let name = "certificate_expiry_timestamp_seconds";
-        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        self.0.ends().map_or(Ok(()), |ends| ConstGauge::new(ends).encode(metric))
     }
 }
 

@@ -28,13 +28,13 @@ pub enum Command {
         /// The probe.
         kind: ProbeKind,
         /// Directory of the probe socket.
-        #[arg(long, default_value = pod::SPOOL_DIR)]
+        #[arg(long, value_name = "PATH", default_value = pod::SPOOL_DIR)]
         spool_dir: PathBuf,
     },
     /// Tell the running sidecar that the pod is being deleted: it makes no new claims and goes on serving.
     Drain {
         /// Directory of the probe socket.
-        #[arg(long, default_value = pod::SPOOL_DIR)]
+        #[arg(long, value_name = "PATH", default_value = pod::SPOOL_DIR)]
         spool_dir: PathBuf,
     },
 }

@@ -15,40 +15,41 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
-use crate::refresher::WatchFailure;
+use crate::identity::token_source::TokenSource;
+use crate::store::watch_failure::WatchFailure;
 use crate::token_cache::TokenCache;
 use agent_creds_core::names::ObjectName;
 use agent_creds_core::words::Word as _;
 use agent_creds_refresh::commit::Outcome;
 use agent_creds_refresh::reason::Reason;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefreshLabels {
     grant: String,
     provider: String,
     outcome: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
     grant: String,
     provider: String,
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     grant: String,
     outcome: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WatchLabels {
     grant: String,
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantLabel {
     grant: String,
 }
@@ -80,24 +81,38 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Returns a registry with these metrics and those that are derived from `caches`.
-    pub fn registry(&self, caches: &[Arc<TokenCache>], clock: &Clock) -> Registry {
+    /// Returns a registry with these metrics and those that are derived from `caches`, `clock` and, in identity mode
+    /// `exchange`, `tokens`.
+    pub fn registry(
+        &self,
+        caches: &[Arc<TokenCache>],
+        clock: &Clock,
+        tokens: Option<&TokenSource>,
+    ) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register(
             "refresh",
-            "Refreshes by outcome, counted by the replica that held the claim",
+            "Refreshes by outcome. The replica that held the claim counts",
             self.refresh.clone(),
         );
-        registry.register("refresh_failures", "Refreshes that failed, by reason", self.failures.clone());
+        registry.register(
+            "refresh_failures",
+            "Refreshes without success, by reason. The replica that held the claim counts",
+            self.failures.clone(),
+        );
         registry.register(
             "refresh_duration_seconds",
             "Time from connecting to the stored answer",
             self.duration.clone(),
         );
-        registry.register("token_requests", "Token requests of the agent by outcome", self.requests.clone());
+        registry.register(
+            "token_requests",
+            "Token requests of the agent by outcome: served or unavailable",
+            self.requests.clone(),
+        );
         registry.register(
             "forced_refresh_suppressed",
-            "Access tokens that a provider's API rejected and that were not replaced",
+            "Access tokens that the agent reported as rejected by a provider's API and that were not replaced",
             self.suppressed.clone(),
         );
         registry.register(
@@ -107,11 +122,26 @@ impl Metrics {
         );
         registry.register(
             "unpersisted_refresh_token",
-            "1 while a received refresh token is not stored yet",
+            "1 while a received refresh token is not stored yet. Page somebody: if the pod is lost now, so is the grant",
             self.unpersisted.clone(),
         );
         registry.register_collector(Box::new(Caches { caches: caches.to_vec(), clock: clock.clone() }));
+        if let Some(tokens) = tokens {
+            registry.register_collector(Box::new(tokens.clone()));
+        }
         registry
+    }
+
+    /// Creates one series of each family, since a family without any is not rendered. For the table in the documentation.
+    pub fn touch(&self) {
+        // Each field is named, so that a family that is added is touched, too.
+        let Self { refresh, failures, duration: _, requests, suppressed, watch_failures, unpersisted } = self;
+        drop(refresh.get_or_create(&RefreshLabels::default()));
+        drop(failures.get_or_create(&FailureLabels::default()));
+        drop(requests.get_or_create(&RequestLabels::default()));
+        drop(suppressed.get_or_create(&GrantLabel::default()));
+        drop(watch_failures.get_or_create(&WatchLabels::default()));
+        drop(unpersisted.get_or_create(&GrantLabel::default()));
     }
 
     /// Counts a refresh.
@@ -168,7 +198,7 @@ impl Collector for Caches {
         let one = |value: i64| ConstGauge::new(value);
         let mut states = encoder.encode_descriptor(
             "grant_state",
-            "1 for the state that the grant is in",
+            "1 for the state that the grant is in, 0 for the states that it was in before.",
             None,
             one(0).metric_type(),
         )?;
@@ -190,21 +220,16 @@ impl Collector for Caches {
             }
             Ok::<_, std::fmt::Error>(())
         };
-        gauge("token_expiry_timestamp_seconds", "End of the access token", &|cache| {
+        gauge("token_expiry_timestamp_seconds", "Unix time at which the access token ends.", &|cache| {
             cache.status(now).expires_at
         })?;
         gauge(
             "reauth_timestamp_seconds",
-            "When a person has to log in again, as far as is known",
+            "Unix time at which the grant ends, as far as is known: a person has to log in again before.",
             &|cache| cache.status(now).reauth_at,
         )?;
-        if let Some(seconds) = self.clock.offset() {
-            let gauge = ConstGauge::new(seconds);
-            let help = "Seconds that the wall clock is behind the API server's clock";
-            let metric =
-                encoder.encode_descriptor("clock_offset_seconds", help, None, gauge.metric_type())?;
-            gauge.encode(metric)?;
-        }
-        Ok(())
+        let help = "Seconds that the node's wall clock is behind the API server's clock.";
+        let metric = encoder.encode_descriptor("clock_offset_seconds", help, None, one(0).metric_type())?;
+        self.clock.offset().map_or(Ok(()), |seconds| ConstGauge::new(seconds).encode(metric))
     }
 }

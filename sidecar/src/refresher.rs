@@ -1,17 +1,18 @@
 //! Refreshes one grant: carries out the effects of the protocol ([`agent_creds_refresh::replica`]) and reports what happened. It
 //! decides nothing about the protocol itself.
 
+mod ended;
 mod event_recorder;
 mod follow;
 mod local_state;
+mod location;
 mod logins;
 mod once;
 mod read_secrets;
 
+pub use ended::Ended;
 pub use event_recorder::EventRecorder;
-pub use follow::WatchFailure;
 pub use logins::Logins;
-pub use once::Ended;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::follow::follow;
-use self::local_state::Location;
+use self::location::Location;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
 use crate::http_client::send::send;

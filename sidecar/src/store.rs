@@ -4,6 +4,7 @@
 pub mod directory;
 pub mod kubernetes;
 pub mod reason;
+pub mod watch_failure;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
 //! The chart as helm renders it without a cluster, and the manifests that are rendered from it: nothing runs with
-//! more rights than it needs, no value is ignored, and what is documented is what is there.
+//! more rights than it needs, and no value is ignored.
 //! What helm does to a cluster is in `chart_lifecycle.rs`.
 
 mod identity;

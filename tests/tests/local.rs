@@ -3,7 +3,6 @@
 
 mod chart;
 mod crash;
-mod docs;
 mod fixtures;
 mod oauth_servers;
 mod sidecar;

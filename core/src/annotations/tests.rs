@@ -13,7 +13,7 @@ fn refused(pairs: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn only_true_and_false_decide_about_injection() {
+fn injection_is_asked_for_with_true_and_with_nothing_else() {
     assert_eq!(wants_injection(&pod(&[])), Ok(false));
     assert_eq!(wants_injection(&pod(&[(INJECT, "false")])), Ok(false));
     assert_eq!(wants_injection(&pod(&[(INJECT, "true")])), Ok(true));
@@ -24,7 +24,7 @@ fn only_true_and_false_decide_about_injection() {
 }
 
 #[test]
-fn a_local_name_means_the_secret_of_the_pods_account() {
+fn a_local_name_selects_the_secret_named_after_the_pods_account() {
     let selection = parse(&[(INJECT, "true"), (GRANTS, "pagerduty, datadog=team-dd ,")]).unwrap();
     let pairs: Vec<_> = selection.grants.iter().map(|g| (g.name.as_str(), g.secret.as_str())).collect();
     assert_eq!(pairs, [("pagerduty", "devops-agent-pagerduty"), ("datadog", "team-dd")]);
@@ -34,7 +34,7 @@ fn a_local_name_means_the_secret_of_the_pods_account() {
 }
 
 #[test]
-fn defaults_stand_in_for_a_missing_list_only() {
+fn default_grants_apply_only_without_the_annotation() {
     let defaults = ["pagerduty".to_owned()];
     let with = |pairs: &[(&str, &str)]| Selection::parse(&pod(pairs), "a", &defaults);
     assert_eq!(with(&[]).unwrap().grants[0].secret.as_str(), "a-pagerduty");
@@ -44,7 +44,7 @@ fn defaults_stand_in_for_a_missing_list_only() {
 }
 
 #[test]
-fn a_grant_is_named_once() {
+fn refuses_a_grant_that_is_named_twice() {
     assert!(refused(&[(GRANTS, "a,a")]).contains("\"a\" is given twice"));
     assert!(refused(&[(GRANTS, "a=x,b=x")]).contains("\"x\" is given twice"));
     assert!(refused(&[(GRANTS, "a,b=devops-agent-a")]).contains("given twice"));
@@ -54,7 +54,7 @@ fn a_grant_is_named_once() {
 }
 
 #[test]
-fn malformed_grants_are_named_in_the_refusal() {
+fn a_refusal_of_a_malformed_grant_names_the_annotation() {
     for bad in ["Pager", "a b", "a/b", "=x", "a=", "a=B", "a=x-state", "a=other/ns"] {
         let message = refused(&[(GRANTS, bad)]);
         assert!(message.contains(GRANTS), "{bad}: {message}");
@@ -64,7 +64,7 @@ fn malformed_grants_are_named_in_the_refusal() {
 }
 
 #[test]
-fn what_is_unknown_or_not_built_is_never_ignored() {
+fn refuses_annotations_that_are_unknown_or_not_built() {
     assert!(refused(&[(GRANTS, "a"), (FORWARD_PROXY, "x")]).contains("not built in this version"));
     let message = refused(&[(GRANTS, "a"), ("agent-creds/grant", "b")]);
     assert!(message.contains("agent-creds/grant\"") && message.contains("strict-start"), "{message}");
@@ -72,7 +72,7 @@ fn what_is_unknown_or_not_built_is_never_ignored() {
 }
 
 #[test]
-fn the_credential_account_may_be_named() {
+fn an_annotation_names_the_credential_account() {
     let named = |value: &str| parse(&[(GRANTS, "a"), (SERVICE_ACCOUNT, value)]).map(|s| s.service_account);
     assert_eq!(parse(&[(GRANTS, "a")]).unwrap().service_account, None);
     assert_eq!(named("vault/agent").unwrap(), AccountName::parse("vault/agent"));
@@ -81,7 +81,7 @@ fn the_credential_account_may_be_named() {
 }
 
 #[test]
-fn ports_are_unprivileged_and_differ() {
+fn refuses_ports_that_are_privileged_or_equal() {
     let selection = parse(&[(GRANTS, "a"), (PORT, "1024"), (METRICS_PORT, "65535")]).unwrap();
     assert_eq!((selection.port, selection.metrics_port), (1024, 65535));
     for bad in ["0", "80", "1023", "65536", "-1", "+2000", "abc", "", "9911.0", " 9911"] {
@@ -91,7 +91,7 @@ fn ports_are_unprivileged_and_differ() {
 }
 
 #[test]
-fn containers_and_switches_are_checked() {
+fn refuses_malformed_containers_and_switches() {
     let selection = parse(&[(GRANTS, "a"), (CONTAINERS, "main, tool"), (STRICT_START, "true")]).unwrap();
     assert_eq!(selection.containers, Some(vec!["main".to_owned(), "tool".to_owned()]));
     assert!(selection.strict_start);

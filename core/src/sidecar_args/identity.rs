@@ -13,7 +13,7 @@ use crate::pod;
 pub struct IdentityArgs {
     /// The account that reads the Secrets: `exchange`, the credential ServiceAccount, whose token comes from the identity
     /// server; or `pod`, the pod's own. Default with --store kubernetes: `exchange`.
-    #[arg(long)]
+    #[arg(long, value_name = "MODE")]
     pub identity: Option<Identity>,
     /// URL of the identity server, with --identity exchange.
     #[arg(long, value_name = "URL")]
@@ -25,7 +25,7 @@ pub struct IdentityArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = ObjectName::parse)]
     pub credential: Option<ObjectName>,
     /// Directory with the projected ServiceAccount tokens.
-    #[arg(long, default_value = pod::IDENTITY_DIR)]
+    #[arg(long, value_name = "PATH", default_value = pod::IDENTITY_DIR)]
     pub identity_dir: PathBuf,
 }
 

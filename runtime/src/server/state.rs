@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Limits;
 use super::connections::Seat;
+use super::limits::Limits;
 
 /// Records the progress of one connection.
 #[derive(Clone)]

@@ -76,11 +76,7 @@ async fn serve_from<S: Store>(
     let caches = setup::caches(&args.grants);
 
     let api = Api::new(&caches, clock.clone(), &counters);
-    let mut registry = counters.registry(&caches, &clock);
-    if let Some(tokens) = store.token_source() {
-        registry.register_collector(Box::new(tokens.clone()));
-    }
-    let registry = Arc::new(registry);
+    let registry = Arc::new(counters.registry(&caches, &clock, store.token_source()));
     tracing::info!(
         api = %api_port.local_addr()?,
         metrics = %metrics_port.local_addr()?,

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
@@ -143,12 +144,12 @@ impl TokenSource {
 
 impl Collector for TokenSource {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let standing = self.0.standing.borrow();
-        let Some(held) = &standing.held else { return Ok(()) };
-        let gauge = ConstGauge::new(held.expires_at.as_second());
-        let help = "End of the token that the Secrets are read with";
+        let help =
+            "Unix time at which the token ends that the Secrets are read with, in identity mode exchange.";
         let name = "identity_expiry_timestamp_seconds";
-        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let end = self.0.standing.borrow().held.as_ref().map(|held| held.expires_at.as_second());
+        end.map_or(Ok(()), |end| ConstGauge::new(end).encode(metric))
     }
 }
 

@@ -9,45 +9,15 @@ use agent_creds_refresh::timing::Timing;
 use agent_creds_runtime::random;
 use futures_util::{Stream, StreamExt as _};
 use jiff::SignedDuration;
-use strum::{EnumMessage, IntoStaticStr, VariantArray};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store::watch_failure::WatchFailure;
 
 /// A watch that ends sooner without a version has failed.
 const SHORTEST: Duration = Duration::from_secs(10);
-
-/// Why a watch failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
-#[strum(serialize_all = "snake_case")]
-pub enum WatchFailure {
-    /// The API server denied the watch (403).
-    Forbidden,
-    /// The API server refused the watch for another reason.
-    Refused,
-    /// The API server did not answer, or answered with a server error.
-    NoAnswer,
-    /// There is no valid API token.
-    NoToken,
-    /// The watch ended as soon as it was opened.
-    Ended,
-}
-
-impl From<&StoreError> for WatchFailure {
-    fn from(error: &StoreError) -> Self {
-        match error {
-            StoreError::Forbidden { .. } => Self::Forbidden,
-            StoreError::Unavailable(_) => Self::NoAnswer,
-            StoreError::NoIdentity(_) => Self::NoToken,
-            StoreError::Conflict
-            | StoreError::NotFound
-            | StoreError::Malformed(_)
-            | StoreError::Unacceptable => Self::Refused,
-        }
-    }
-}
 
 /// The pauses between watches.
 struct Pauses<'a> {

@@ -1,5 +1,5 @@
-//! A state that this process keeps for itself, with the same protocol on it: for a grant with `sharing: pod`, and for a grant
-//! where nothing rotates, while the store does not answer and the token is about to end.
+//! When a refresher runs on local state, with the same protocol on it: for a grant with `sharing: pod`, and for a grant where
+//! nothing rotates, while the store does not answer and the token is about to end.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::Refresher;
+use super::location::LocalState;
 use crate::http_client::send::send;
 use crate::oauth_request;
 use crate::store::Store;
@@ -15,61 +16,9 @@ use agent_creds_refresh::document::{Access, Document};
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::replica::{Found, Replica};
 use agent_creds_refresh::status::is_served;
-use agent_creds_runtime::random;
 
 /// Retry interval for an unreachable store while the replica runs on local state.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A state that only this process has.
-#[derive(Default)]
-pub(super) struct LocalState {
-    document: Document,
-    version: u64,
-    /// Fingerprint of an access token that was taken over from the shared state.
-    borrowed: Option<String>,
-}
-
-impl LocalState {
-    /// A local state that serves `access` at first.
-    fn starting_with(access: Option<Access>) -> Self {
-        let borrowed = access.as_ref().map(|access| access.fp.clone());
-        Self { document: Document { access, ..Document::default() }, version: 0, borrowed }
-    }
-
-    fn found(&self) -> Found {
-        Found { document: Ok(self.document.clone()), version: self.version.to_string(), home: None }
-    }
-
-    /// Replaces the document. No other writer exists.
-    pub(super) fn write(&mut self, document: &Document) {
-        self.document = document.clone();
-        self.version += 1;
-    }
-
-    /// Returns the access token that this process obtained for itself.
-    pub(super) fn access(&self) -> Option<&Access> {
-        let access = self.document.access.as_ref();
-        access.filter(|access| self.borrowed.as_ref() != Some(&access.fp))
-    }
-}
-
-/// Where a refresher keeps the state of its grant.
-pub(super) struct Location {
-    /// Whether the local state is in use.
-    pub(super) is_local: bool,
-    /// The local state. It is kept after its use until the shared state has a token to serve.
-    pub(super) local: Option<LocalState>,
-    /// Why the store cannot be read, and since when.
-    pub(super) outage: Option<(Condition, Instant)>,
-    /// From 0 to 1: spreads the requests of replicas that each run on local state.
-    jitter: f64,
-}
-
-impl Default for Location {
-    fn default() -> Self {
-        Self { is_local: false, local: None, outage: None, jitter: random::fraction() }
-    }
-}
 
 impl<S: Store> Refresher<S> {
     /// Decides where the state is kept, by the grant Secret as it is, or as it was last read where the store does not answer.

@@ -5,19 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Refresher;
+use super::ended::Ended;
 use crate::store::Store;
 use agent_creds_refresh::status::State;
-
-/// How a refresher ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Nothing is due.
-    Through,
-    /// A received refresh token is not stored yet; it is in the spool.
-    Uncommitted,
-    /// Something is still to be done.
-    Unfinished,
-}
 
 impl<S: Store> Refresher<S> {
     /// Whether a process that only keeps grants alive may end instead of waiting.

@@ -1,4 +1,4 @@
-//! No value is ignored, wrong ones are refused with a sentence, and all of them are explained.
+//! No value is ignored, and wrong ones are refused with a sentence.
 
 use serde_json::{Value, json};
 
@@ -76,6 +76,17 @@ fn wrong_values_are_refused_with_a_sentence() {
     render(&json!({"global": {"anything": 1}}));
 }
 
+/// Maps whose keys are the reader's own: each is one value.
+const MAPS: [&str; 7] = [
+    "admit.nodeSelector",
+    "admit.podAnnotations",
+    "identity.nodeSelector",
+    "identity.podAnnotations",
+    "manage.nodeSelector",
+    "manage.podAnnotations",
+    "podMonitor.labels",
+];
+
 #[test]
 fn unknown_values_are_refused_at_every_depth() {
     let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
@@ -116,78 +127,4 @@ fn the_schema_is_closed_everywhere() {
         }
     }
     closed(&serde_json::from_str(&read("charts/agent-creds/values.schema.json")).expect("JSON"), "");
-}
-
-/// `# --` comments of values.yaml: path, default, description.
-fn documented_values() -> Vec<(String, String, String)> {
-    let text = read("charts/agent-creds/values.yaml");
-    let values: Value = serde_yaml::from_str(&text).expect("YAML");
-    let mut path: Vec<(usize, &str)> = Vec::new();
-    let mut comment: Option<String> = None;
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let trimmed = line.trim_start();
-        let indent = line.len() - trimmed.len();
-        if let Some(first) = trimmed.strip_prefix("# -- ") {
-            comment = Some(first.to_owned());
-        } else if let (Some(next), Some(comment)) = (trimmed.strip_prefix("# "), comment.as_mut()) {
-            comment.push(' ');
-            comment.push_str(next);
-        } else if let Some((key, _)) = trimmed.split_once(':').filter(|_| !trimmed.starts_with('#')) {
-            path.retain(|(depth, _)| *depth < indent);
-            path.push((indent, key));
-            if let Some(comment) = comment.take() {
-                let keys: Vec<_> = path.iter().map(|(_, key)| *key).collect();
-                let default = keys.iter().fold(&values, |value, key| &value[key]);
-                found.push((keys.join("."), default.to_string(), comment));
-            }
-        }
-    }
-    found
-}
-
-/// Maps whose keys are the reader's own: each is one value.
-const MAPS: [&str; 7] = [
-    "admit.nodeSelector",
-    "admit.podAnnotations",
-    "identity.nodeSelector",
-    "identity.podAnnotations",
-    "manage.nodeSelector",
-    "manage.podAnnotations",
-    "podMonitor.labels",
-];
-
-#[test]
-fn every_value_has_a_comment_of_its_own() {
-    fn leaves(value: &Value, path: &str, into: &mut Vec<String>) {
-        match value {
-            Value::Object(map) if !map.is_empty() && !MAPS.contains(&path) => {
-                for (key, value) in map {
-                    leaves(value, format!("{path}.{key}").trim_start_matches('.'), into);
-                }
-            }
-            _ => into.push(path.to_owned()),
-        }
-    }
-    let values: Value = serde_yaml::from_str(&read("charts/agent-creds/values.yaml")).expect("YAML");
-    let mut all = Vec::new();
-    leaves(&values, "", &mut all);
-    let documented: Vec<_> = documented_values();
-    for leaf in &all {
-        let comments: Vec<_> = documented.iter().filter(|(path, ..)| path == leaf).collect();
-        assert_eq!(comments.len(), 1, "{leaf} has one '# --' comment right above it");
-        let text = &comments[0].2;
-        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: a sentence, not {text:?}");
-    }
-    let groups: Vec<_> = documented.iter().filter(|(path, ..)| !all.contains(path)).collect();
-    assert!(groups.is_empty(), "the comment of a group is no value's: {groups:?}");
-}
-
-#[test]
-fn the_docs_have_the_table_of_values() {
-    let mut table = String::from("| value | default | meaning |\n|---|---|---|\n");
-    for (path, default, text) in documented_values() {
-        table.push_str(&format!("| `{path}` | `{default}` | {} |\n", text.replace('|', "\\|")));
-    }
-    assert!(read("docs/values.md").contains(&table), "docs/values.md should have:\n\n{table}");
 }

@@ -18,7 +18,7 @@ pub struct Metrics {
     uninjected: Gauge<i64, AtomicI64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     certificate: &'static str,
 }
@@ -29,20 +29,27 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register(
             "certificate_expiry_timestamp_seconds",
-            "Unix time at which the CA that signs and the serving certificate end",
+            "Unix time at which a certificate ends: the CA that signs (ca) or the serving certificate (leaf)",
             self.expiry.clone(),
         );
         registry.register(
             "ca_bundle_mismatch",
-            "1 while a caBundle of our webhooks lacks our CA",
+            "1 while a caBundle of the webhook configurations lacks our CA: then annotated pods are refused",
             self.mismatch.clone(),
         );
         registry.register(
             "uninjected_pods",
-            "Pods that ask for the sidecar and run without it",
+            "Pods that ask for the sidecar and run without it, counted every five minutes",
             self.uninjected.clone(),
         );
         registry
+    }
+
+    /// Creates one series of each family, since a family without any is not rendered. For the table in the documentation.
+    pub fn touch(&self) {
+        // Each field is named, so that a family that is added is touched, too.
+        let Self { expiry, mismatch: _, uninjected: _ } = self;
+        drop(expiry.get_or_create(&Labels::default()));
     }
 
     /// Sets the ends of the certificates.

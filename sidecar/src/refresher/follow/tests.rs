@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::store::Object;
+use crate::store::{Object, StoreError};
 
 /// What every watch of a [`Fake`] does.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ async fn in_an_hour(does: Watch, reason: &str) -> (u32, u32) {
     let following = follow(&store, &name, &name, seen, &Timing::PRODUCTION, &metrics);
     let _ = tokio::time::timeout(Duration::from_secs(3600), following).await;
     let clock = crate::clock::Clock::system();
-    let page = agent_creds_runtime::metrics::render(&metrics.registry(&[], &clock)).expect("a page");
+    let page = agent_creds_runtime::metrics::render(&metrics.registry(&[], &clock, None)).expect("a page");
     let of_reason = format!("agent_creds_watch_failures_total{{grant=\"ops/grant\",reason=\"{reason}\"}} ");
     let failed = page.lines().find_map(|line| line.strip_prefix(&of_reason)?.parse().ok());
     (opened.load(Ordering::Relaxed), failed.unwrap_or(0))
