@@ -124,7 +124,7 @@ async fn rotates_ca_and_seal_keys_without_a_failed_request() {
         || get(&["lease", "agent-creds-manage", "--namespace", SYSTEM])["spec"]["holderIdentity"].clone();
     assert!(holder().as_str().is_some_and(|name| name.starts_with("first_")), "{}", holder());
     first.signal(Signal::KILL);
-    second.wait_for_log("the Lease is ours");
+    second.wait_for_log("became leader");
     annotate(SEAL, "b");
     answered(SEAL, "b");
     // On SIGTERM it releases the Lease.

@@ -124,7 +124,7 @@ async fn each_refusal_prints_what_is_missing_and_that_mends_it() {
     world.server.conducts(honest(600));
     for (reason, about) in [
         ("assume_missing", "mends/agent: may not assume mends/agent-creds;"),
-        ("mint_missing", "mends/agent-creds: the identity server may not make tokens of it;"),
+        ("mint_missing", "mends/agent-creds: the identity server may not create tokens of it;"),
         ("account_missing", "mends/agent-creds: does not exist;"),
     ] {
         let grant = sidecar.becomes("one", "misconfigured", reason).await;

@@ -126,7 +126,7 @@ fn all_are_served(login: &Login, pods: &[Value]) {
 /// Makes the running sidecars renew their identities: it recreates the account, so the API server rejects all existing
 /// tokens, and each sidecar requests another one. No identity request may be refused.
 fn renew(login: &Login, pods: &[Value]) {
-    let renewals = |pod: &Value| logs(login.agent, name(pod)).matches("identity renewed").count();
+    let renewals = |pod: &Value| logs(login.agent, name(pod)).matches("API token renewed").count();
     let before: Vec<_> = pods.iter().map(renewals).collect();
     let account = get(&["serviceaccount", &format!("{ACCOUNT}-creds"), "--namespace", login.agent]);
     pipe(&account.to_string(), &["replace", "--force"]).expect("recreating the account");

@@ -108,7 +108,7 @@ struct Pod {
 }
 
 fn renewals(sidecar: &Sidecar) -> usize {
-    sidecar.log().iter().filter(|line| line["message"] == "identity renewed").count()
+    sidecar.log().iter().filter(|line| line["message"] == "API token renewed").count()
 }
 
 /// Returns the one CA that all targets trust now.
