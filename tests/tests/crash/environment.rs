@@ -122,7 +122,7 @@ impl Environment {
             {
                 return Ok(End::Ready);
             }
-            if !open.contains("claim") && !sidecars.iter().any(|sidecar| owed(sidecar).is_some()) {
+            if !open.contains("claim") && !sidecars.iter().any(|sidecar| uncommitted(sidecar).is_some()) {
                 if dead && open.is_empty() && !is_old(&state) {
                     // The state looks healthy until the next refresh.
                     self.secrets.age(GRANT);
@@ -152,11 +152,12 @@ impl Environment {
 }
 
 /// Returns the uncommitted presentation in a sidecar's spool.
-pub(crate) fn owed(sidecar: &Sidecar) -> Option<Value> {
+pub(crate) fn uncommitted(sidecar: &Sidecar) -> Option<Value> {
     let text =
-        std::fs::read(sidecar.volumes().path().join("spool").join(format!("owed-{GRANT}.json"))).ok()?;
+        std::fs::read(sidecar.volumes().path().join("spool").join(format!("uncommitted-{GRANT}.json")))
+            .ok()?;
     let record: Value = serde_json::from_slice(&text).ok()?;
-    record.get("owed").cloned()
+    record.get("uncommitted").cloned()
 }
 
 /// Whether the test has made the access token look old.

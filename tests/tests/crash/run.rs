@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::case::{Case, Fault, Step, Successor};
-use super::environment::{Environment, GRANT, Licences, TERM, now_ms, owed};
+use super::environment::{Environment, GRANT, Licences, TERM, now_ms, uncommitted};
 use super::gate::Hold;
 use super::judge::{Events, Row, judge};
 use super::stop::{Breakpoint, Call, Missed, stop};
@@ -85,7 +85,7 @@ pub(crate) async fn run(case: Case, authority: &Authority) -> Result<Row, Missed
 /// Makes a refresh due, and stops the process at its step.
 async fn bring_to(case: &Case, environment: &Environment, victim: &Sidecar) -> Result<(), Missed> {
     let spool = victim.volumes().path().join("spool");
-    let fresh = spool.join(format!("owed-{GRANT}.new"));
+    let fresh = spool.join(format!("uncommitted-{GRANT}.new"));
     let lock = environment.secrets.path().join(format!(".{GRANT}-state.lock"));
     // strace identifies a rename by the old name.
     let (open, rename) = ("openat", "?rename,?renameat,?renameat2");
@@ -149,8 +149,9 @@ async fn release(environment: &Environment, case: &Case) {
 /// Whether store, spool and provider show that the process is at its step.
 fn is_at(case: &Case, environment: &Environment, victim: &Sidecar) -> bool {
     let claimed = environment.state()["claim"].is_object();
-    let owed = owed(victim);
-    let answered = owed.as_ref().map(|owed| owed["answer"].is_object() || owed["answer"].is_string());
+    let uncommitted = uncommitted(victim);
+    let answered =
+        uncommitted.as_ref().map(|record| record["answer"].is_object() || record["answer"].is_string());
     let presented = environment.presented().len() - 1;
     (presented, claimed, answered)
         == match case.step {
