@@ -4,13 +4,13 @@
 
 mod agent;
 mod control_plane;
+mod environment;
 mod fleet;
 mod gateway;
 mod ledger;
 mod proxy;
 mod report;
 mod setting;
-mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -29,13 +29,13 @@ use tokio::time::Instant;
 
 use agent::Answers;
 use control_plane::ControlPlane;
+use environment::Environment;
 use fleet::{Fleet, Setup};
 use ledger::{Ledger, now_ms};
 use proxy::Proxy;
 use setting::{
     Arguments, CLIENT, CLIENT_SECRET, GRANT_NAME, NAMESPACE, RULES, SIDECARS, TIME_SCALE, TOKEN_LIFE_S,
 };
-use world::World;
 
 /// After the last fault, and after the end of any wait in the state document, all sidecars are ready within this time.
 /// It is enough for one more doubt and for one login by a person.
@@ -55,24 +55,24 @@ async fn twenty_sidecars_keep_one_grant_under_random_faults() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     report::begin(&arguments, &planned, folder.path());
 
-    let (world, _proxy) = build(&arguments, folder.path()).await;
-    let world = Arc::new(world);
+    let (environment, _proxy) = build(&arguments, folder.path()).await;
+    let environment = Arc::new(environment);
     let answers = Arc::new(Answers::default());
-    let agents = agents(&world, &answers);
-    let person = Arc::clone(&world);
+    let agents = agents(&environment, &answers);
+    let person = Arc::clone(&environment);
     let mut people = JoinSet::new();
     people.spawn(async move { person.log_in_again().await });
 
-    recovered(&world, "ready before the faults").await;
-    carry_out(&world, planned).await;
-    world.standin.stop_failing();
-    world.ledger.stop_spoiling();
-    let recovered = recovered(&world, "ready after the faults").await;
+    recovered(&environment, "ready before the faults").await;
+    carry_out(&environment, planned).await;
+    environment.standin.stop_failing();
+    environment.ledger.stop_spoiling();
+    let recovered = recovered(&environment, "ready after the faults").await;
     drop((agents, people));
 
-    let died = world.stop().await;
-    world.keep(folder.path());
-    let record = world.ledger.record().clone();
+    let died = environment.stop().await;
+    environment.keep(folder.path());
+    let record = environment.ledger.record().clone();
     let judgement = judge(&record, &RULES);
     report::end(&arguments, folder.path(), &record, &judgement, &answers);
     assert_eq!(died, Vec::<usize>::new(), "sidecars that exited by themselves");
@@ -83,7 +83,7 @@ async fn twenty_sidecars_keep_one_grant_under_random_faults() {
 }
 
 /// Builds the environment and starts twenty sidecars.
-async fn build(arguments: &Arguments, folder: &Path) -> (World, Proxy) {
+async fn build(arguments: &Arguments, folder: &Path) -> (Environment, Proxy) {
     let api = Api::of_cluster();
     let client = Client::generic(CLIENT, Some(CLIENT_SECRET), ClientAuth::Post, &["incidents.read"]);
     let config = Config { clients: vec![client], token_life: Some(TOKEN_LIFE_S), ..Config::default() };
@@ -107,30 +107,30 @@ async fn build(arguments: &Arguments, folder: &Path) -> (World, Proxy) {
     };
     let fleet = Fleet::start(&setup, SIDECARS).await;
     let plane = Mutex::new(ControlPlane::find(api.clone(), folder));
-    (World { api, standin, ledger, fleet, plane, logins: Mutex::new(vec![login]) }, proxy)
+    (Environment { api, standin, ledger, fleet, plane, logins: Mutex::new(vec![login]) }, proxy)
 }
 
 /// Starts an agent beside each sidecar. The agents end with the returned set.
-fn agents(world: &Arc<World>, answers: &Arc<Answers>) -> JoinSet<()> {
+fn agents(environment: &Arc<Environment>, answers: &Arc<Answers>) -> JoinSet<()> {
     let mut agents = JoinSet::new();
     for sidecar in 0..SIDECARS {
-        let (world, answers) = (Arc::clone(world), Arc::clone(answers));
+        let (environment, answers) = (Arc::clone(environment), Arc::clone(answers));
         agents.spawn(async move {
-            let socket = world.fleet.all()[sidecar].socket();
-            agent::ask(sidecar, &socket, &world.standin, &world.ledger, &answers).await;
+            let socket = environment.fleet.all()[sidecar].socket();
+            agent::ask(sidecar, &socket, &environment.standin, &environment.ledger, &answers).await;
         });
     }
     agents
 }
 
 /// Carries out the planned actions, each at its time, and waits until the last one is over.
-async fn carry_out(world: &Arc<World>, planned: Vec<Planned>) {
+async fn carry_out(environment: &Arc<Environment>, planned: Vec<Planned>) {
     let start = Instant::now();
     let mut under_way = JoinSet::new();
     for Planned { at_ms, action } in planned {
         tokio::time::sleep_until(start + Duration::from_millis(at_ms)).await;
-        let world = Arc::clone(world);
-        under_way.spawn(async move { world.perform(action).await });
+        let environment = Arc::clone(environment);
+        under_way.spawn(async move { environment.perform(action).await });
     }
     while let Some(ended) = under_way.join_next().await {
         ended.expect("a planned action does not panic");
@@ -138,10 +138,10 @@ async fn carry_out(world: &Arc<World>, planned: Vec<Planned>) {
 }
 
 /// Waits until all sidecars are ready with the same valid token; false after a timeout.
-async fn recovered(world: &World, what: &str) -> bool {
+async fn recovered(environment: &Environment, what: &str) -> bool {
     let (began_ms, mut last) = (now_ms(), String::new());
-    while now_ms() < began_ms.max(world.waits_until_ms()) + RECOVERS_MS {
-        match disagreement(world).await {
+    while now_ms() < began_ms.max(environment.waits_until_ms()) + RECOVERS_MS {
+        match disagreement(environment).await {
             None => {
                 report::say(&format!("{what}: after {} ms", now_ms() - began_ms));
                 return true;
@@ -154,9 +154,9 @@ async fn recovered(world: &World, what: &str) -> bool {
     false
 }
 
-async fn disagreement(world: &World) -> Option<String> {
+async fn disagreement(environment: &Environment) -> Option<String> {
     let mut tokens = std::collections::BTreeSet::new();
-    for (number, slot) in world.fleet.all().iter().enumerate() {
+    for (number, slot) in environment.fleet.all().iter().enumerate() {
         match agent::state(&slot.socket()).await {
             Some((state, _)) if state == "ready" => {}
             other => return Some(format!("sidecar {number}: {other:?}")),
@@ -165,7 +165,7 @@ async fn disagreement(world: &World) -> Option<String> {
     }
     let mut all = tokens.iter();
     match (all.next(), all.next()) {
-        (Some(token), None) if world.standin.is_active(token) => None,
+        (Some(token), None) if environment.standin.is_active(token) => None,
         (Some(_), None) => Some("a token that is no longer valid".to_owned()),
         _ => Some(format!("{} tokens", tokens.len())),
     }

@@ -31,7 +31,7 @@ const LONG_MS: u64 = 8_000;
 const LOGS_IN: Duration = Duration::from_secs(3);
 
 /// The environment of a run.
-pub(crate) struct World {
+pub(crate) struct Environment {
     pub(crate) api: Api,
     pub(crate) standin: Standin,
     pub(crate) ledger: Arc<Ledger>,
@@ -41,7 +41,7 @@ pub(crate) struct World {
     pub(crate) logins: Mutex<Vec<String>>,
 }
 
-impl World {
+impl Environment {
     /// Carries out a planned action and records it.
     pub(crate) async fn perform(&self, action: Action) {
         match action {
