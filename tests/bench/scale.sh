@@ -13,7 +13,7 @@ wait "$scale_pid" || scale_status=$?
 unset "running[$scale_pid]"
 case $scale_status in
     0)
-        grep -E '^[0-9]+ (sidecars|machines)' "$work/scale.log"
+        grep -E '^[0-9]+ (sidecars|simulated)' "$work/scale.log"
         cat "$work/scale.rows" >>"$work/rows"
         ;;
     69) echo "left out: $(tail -n 1 "$work/scale.log")" ;;

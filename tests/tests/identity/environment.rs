@@ -294,7 +294,7 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
         "--probe-listen=127.0.0.1:0".to_owned(),
     ];
     let Role::Identity(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
-        unreachable!("it was identity")
+        unreachable!("the arguments select the role identity")
     };
     (config.prepare(timing).await.expect("prepared"), folder)
 }

@@ -123,7 +123,7 @@ impl Environment {
             "--probe-listen=127.0.0.1:0".to_owned(),
         ];
         let Role::Admit(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
-            unreachable!("it was admit")
+            unreachable!("the arguments select the role admit")
         };
         let prepared = config.prepare().await.expect("it starts without a certificate");
         let (address, probes) = prepared.addresses().expect("addresses");
