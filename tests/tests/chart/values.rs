@@ -1,12 +1,12 @@
-//! No value is ignored, wrong ones are refused with a sentence, and all of them are explained.
+//! Checks that every value is used, validated and documented.
 
 use serde_json::{Value, json};
 
 use super::{CA, read, render, try_render};
 
-/// Values, and a part of the sentence that refuses them.
+/// Values, and a part of the message that refuses them.
 #[test]
-fn wrong_values_are_refused_with_a_sentence() {
+fn invalid_values_are_refused_with_a_message() {
     let grant = |namespace: &str, name: &str, secrets: &[&str]| json!({"grants": [{"agent": {"namespace": namespace, "name": name}, "secrets": secrets}]});
     let ops = |secret: &str| grant("ops", "agent", &[secret]);
     let digest = "sha256:abc";
@@ -69,7 +69,7 @@ fn wrong_values_are_refused_with_a_sentence() {
     ];
     for (values, expected) in cases {
         let error = try_render(&values, &[]).err().unwrap_or_else(|| panic!("accepted: {values}"));
-        assert!(error.contains(expected), "{values}\nshould say: {expected}\nsays: {error}");
+        assert!(error.contains(expected), "{values}\nexpected: {expected}\nfound: {error}");
     }
     render(&ops(&"a".repeat(57)));
     render(&ops("a.b-c"));
@@ -102,9 +102,9 @@ fn unknown_values_are_refused_at_every_depth() {
     assert!(tried > 10, "only {tried} places tried");
 }
 
-/// The schema's own shape, for what has no default to hang a misspelt key on: items of lists, for instance.
+/// Checks the schema itself, for places without a default value, such as items of lists.
 #[test]
-fn the_schema_is_closed_everywhere() {
+fn the_schema_allows_no_additional_properties() {
     fn closed(schema: &Value, path: &str) {
         if schema.get("properties").is_some() {
             assert_eq!(schema["additionalProperties"], false, "{path}");
@@ -118,7 +118,7 @@ fn the_schema_is_closed_everywhere() {
     closed(&serde_json::from_str(&read("charts/agent-creds/values.schema.json")).expect("JSON"), "");
 }
 
-/// `# --` comments of values.yaml: path, default, description.
+/// Returns path, default and description from the `# --` comments of values.yaml.
 fn documented_values() -> Vec<(String, String, String)> {
     let text = read("charts/agent-creds/values.yaml");
     let values: Value = serde_yaml::from_str(&text).expect("YAML");
@@ -146,7 +146,7 @@ fn documented_values() -> Vec<(String, String, String)> {
     found
 }
 
-/// Maps whose keys are the reader's own: each is one value.
+/// Maps with arbitrary keys; each of them is one value.
 const MAPS: [&str; 7] = [
     "admit.nodeSelector",
     "admit.podAnnotations",
@@ -158,7 +158,7 @@ const MAPS: [&str; 7] = [
 ];
 
 #[test]
-fn every_value_has_a_comment_of_its_own() {
+fn every_value_has_a_comment() {
     fn leaves(value: &Value, path: &str, into: &mut Vec<String>) {
         match value {
             Value::Object(map) if !map.is_empty() && !MAPS.contains(&path) => {
@@ -175,12 +175,12 @@ fn every_value_has_a_comment_of_its_own() {
     let documented: Vec<_> = documented_values();
     for leaf in &all {
         let comments: Vec<_> = documented.iter().filter(|(path, ..)| path == leaf).collect();
-        assert_eq!(comments.len(), 1, "{leaf} has one '# --' comment right above it");
+        assert_eq!(comments.len(), 1, "{leaf} needs one '# --' comment above it");
         let text = &comments[0].2;
-        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: a sentence, not {text:?}");
+        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: expected a sentence, found {text:?}");
     }
     let groups: Vec<_> = documented.iter().filter(|(path, ..)| !all.contains(path)).collect();
-    assert!(groups.is_empty(), "the comment of a group is no value's: {groups:?}");
+    assert!(groups.is_empty(), "a comment documents no value: {groups:?}");
 }
 
 #[test]
