@@ -192,7 +192,7 @@ fn a_credential_account_that_an_agent_could_use_is_refused() {
         (json!([grant("x", account("ops", "x"))]), "the credential account is the agent's own"),
         (
             json!([grant("x", account("vault", "one")), grant("y", account("vault", "one"))]),
-            "is agent ops/x's already",
+            "already belongs to agent ops/x",
         ),
         (
             json!([grant("x", account("ops", "y")), grant("y", Value::Null)]),
@@ -204,13 +204,16 @@ fn a_credential_account_that_an_agent_could_use_is_refused() {
         ),
         (
             json!([grant("x", account("ops", "default"))]),
-            "pods that name no ServiceAccount run as ops/default",
+            "pods without serviceAccountName run as ops/default",
         ),
         (
             json!([grant("x", account("agent-creds-system", "agent-creds-identity"))]),
-            "are the release's own in namespace agent-creds-system",
+            "are reserved in the release's namespace agent-creds-system",
         ),
-        (json!([grant(&"x".repeat(240), Value::Null)]), "is too long for the names made of it"),
+        (
+            json!([grant(&"x".repeat(240), Value::Null)]),
+            "is too long, because names of other objects are derived from it",
+        ),
         (json!([grant("x", account("Ops", "y"))]), "/grants/0/credential/namespace"),
     ] {
         let values = json!({"identity": {"mode": "exchange"}, "grants": grants});
@@ -222,7 +225,7 @@ fn a_credential_account_that_an_agent_could_use_is_refused() {
         (json!({"mode": "none"}), "at '/identity/mode'"),
         (json!({"tokenSeconds": 60}), "at '/identity/tokenSeconds'"),
         (json!({"tokenSeconds": 7200}), "at '/identity/tokenSeconds'"),
-        (json!({"port": 8080}), "identity.port can't be 8080"),
+        (json!({"port": 8080}), "identity.port cannot be 8080"),
         (json!({"issuer": "issuer"}), "at '/identity/issuer'"),
     ] {
         let error = try_render(&json!({"identity": identity}), &[]).expect_err("refused");

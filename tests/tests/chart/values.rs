@@ -37,7 +37,7 @@ fn invalid_values_are_refused_with_a_message() {
         (json!({"apiServer": "https://user@kubernetes.default.svc"}), "at '/apiServer'"),
         (json!({"sidecar": {"uid": 0}}), "at '/sidecar/uid'"),
         (json!({"admit": {"port": 443}}), "at '/admit/port'"),
-        (json!({"admit": {"port": 8080}}), "admit.port can't be 8080"),
+        (json!({"admit": {"port": 8080}}), "admit.port cannot be 8080"),
         (json!({"admit": {"replicas": 0}}), "at '/admit/replicas'"),
         (json!({"image": {"webhook": {"digest": digest}}}), "at '/image/webhook/digest'"),
         (json!({"image": {"registry": "https://images.example.com"}}), "at '/image/registry'"),
@@ -64,7 +64,7 @@ fn invalid_values_are_refused_with_a_message() {
         (
             json!({"identity": {"mode": "pod"}, "grants": [{"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"],
                 "credential": {"namespace": "ops", "name": "agent-creds"}}]}),
-            "with identity.mode=pod the sidecar is the agent's own ServiceAccount",
+            "with identity.mode=pod the sidecar uses the agent's own ServiceAccount",
         ),
     ];
     for (values, expected) in cases {

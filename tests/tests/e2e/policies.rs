@@ -12,15 +12,15 @@ pub(crate) const NAMESPACE: &str = "guarded";
 /// Another image for the sidecar's container or the agent's.
 const OTHER_IMAGE: &str = "localhost/pause:1";
 
-const ANNOTATION: &str = "none is added, changed or removed while it lives; change them in the pod template";
-const LABEL: &str = "the label agent-creds/injected tells monitoring which pods have the sidecar";
+const ANNOTATION: &str = "cannot be added, changed or removed later; change them in the pod template";
+const LABEL: &str = "only the webhook sets the label agent-creds/injected";
 const IMAGE: &str =
-    "the image of container agent-creds is not changed while the pod lives; for another version, upgrade";
-const OUR_IMAGE: &str = "the image of container agent-creds is for that container alone";
-const TARGET: &str = "an ephemeral container can't target container agent-creds";
+    "the image of container agent-creds cannot be changed in a running pod; for another version, upgrade";
+const OUR_IMAGE: &str = "only container agent-creds may use its image";
+const TARGET: &str = "an ephemeral container cannot target container agent-creds";
 const RESOURCES: &str =
-    "the resources of container agent-creds and of the pod as a whole are not changed while the pod lives";
-const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or leave it out, which means 30";
+    "the resources of container agent-creds and of the pod as a whole cannot be changed in a running pod";
+const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or omit it (the default is 30)";
 
 /// A pod of a test, which is deleted at the end.
 pub(crate) struct Pod(pub(crate) &'static str);
@@ -35,7 +35,7 @@ impl Pod {
 
     /// Creates an agent with its sidecar.
     pub(crate) fn injected(name: &'static str) -> Self {
-        let pod = Self::start(name, &asks(), &agent());
+        let pod = Self::start(name, &annotations(), &agent());
         assert_eq!(pod.get()["spec"]["initContainers"][0]["name"], "agent-creds");
         pod
     }
@@ -84,7 +84,7 @@ impl Drop for Pod {
     }
 }
 
-fn asks() -> Value {
+fn annotations() -> Value {
     json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "example.com/team": "a"})
 }
 
@@ -265,12 +265,12 @@ fn a_short_grace_period_is_refused_for_a_pod_with_the_sidecar() {
         pipe(&pod.to_string(), &["create", "--dry-run=server"])
     };
     for seconds in [0, 1, 29] {
-        refused(made(asks(), json!(seconds)), "injected", GRACE);
+        refused(made(annotations(), json!(seconds)), "injected", GRACE);
         made(Value::Null, json!(seconds)).expect("a pod without the sidecar");
         made(json!({"agent-creds/inject": "false"}), json!(seconds)).expect("a pod without the sidecar");
     }
     for seconds in [json!(30), json!(3600), Value::Null] {
-        made(asks(), seconds).expect("the default or longer");
+        made(annotations(), seconds).expect("the default or longer");
     }
     // The grace period of a deletion is not restricted.
     let pod = Pod::injected("deleted");
@@ -307,7 +307,7 @@ fn an_ephemeral_container_cannot_target_the_sidecar() {
 fn a_binding_cannot_add_agent_creds_annotations() {
     let mut unscheduled = agent();
     unscheduled["schedulerName"] = "none".into();
-    let pod = Pod::make("unbound", &asks(), &unscheduled);
+    let pod = Pod::make("unbound", &annotations(), &unscheduled);
     let binding = |metadata: Value| {
         let mut metadata = metadata;
         metadata["name"] = pod.0.into();
@@ -319,7 +319,7 @@ fn a_binding_cannot_add_agent_creds_annotations() {
     for path in [pod.path("binding"), legacy] {
         let bind = |metadata: Value| pipe(&binding(metadata), &["create", "--raw", &path]);
         for key in ["agent-creds/grants", "agent-creds/seal", "agent-creds/of-a-later-version"] {
-            let sentence = "a Binding adds none; remove them from the Binding";
+            let sentence = "a Binding cannot add them; remove them from the Binding";
             refused(bind(json!({"annotations": {key: "x"}})), "bindings", sentence);
         }
         refused(bind(json!({"labels": {"agent-creds/injected": "false"}})), "bindings", LABEL);

@@ -9,8 +9,8 @@ use crate::e2e::agent::apply;
 use crate::e2e::platform::ACCOUNT;
 use crate::e2e::policies::{NAMESPACE, Pod, refused};
 
-const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
-const TOKEN: &str = "tokens of audience agent-creds are made for the kubelet alone";
+const EXEC: &str = "exec and attach are denied for container agent-creds";
+const TOKEN: &str = "only the kubelet may create tokens of audience agent-creds";
 
 #[test]
 #[ignore = "needs the node: make test starts it"]

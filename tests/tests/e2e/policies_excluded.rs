@@ -93,18 +93,18 @@ fn an_injected_pod_stays_protected_when_its_namespace_is_excluded() {
     let file = json!({"fileKeyRef": {"volumeName": "agent-creds-spool", "path": "x", "key": "x"}});
     refused(debugger(json!({"env": [{"name": "X", "valueFrom": file}]})), "pods", alone);
     let target = json!({"targetContainerName": "agent-creds"});
-    refused(debugger(target), "pods", "an ephemeral container can't target container agent-creds");
-    let image = "the image of container agent-creds is for that container alone";
+    refused(debugger(target), "pods", "an ephemeral container cannot target container agent-creds");
+    let image = "only container agent-creds may use its image";
     refused(debugger(json!({"image": ours})), "pods", image);
     refused(
         there(&["set", "image", "pod/injected", "agent-creds=localhost/pause:1"]),
         "pods",
-        "the image of container agent-creds is not changed while the pod lives",
+        "the image of container agent-creds cannot be changed in a running pod",
     );
     refused(
         there(&["annotate", "pod", "injected", "agent-creds/inject-"]),
         "pods",
-        "none is added, changed or removed while it lives",
+        "cannot be added, changed or removed later",
     );
     // The webhook refuses what the policies do not cover, so it is still called.
     let privileged =
@@ -121,6 +121,6 @@ fn an_injected_pod_stays_protected_when_its_namespace_is_excluded() {
         .expect("a pod without the sidecar is not restricted");
     let mut labelled = agent("labelled");
     labelled["metadata"]["labels"] = json!({"agent-creds/injected": "true"});
-    let sentence = "the webhook alone sets the label agent-creds/injected";
+    let sentence = "only the webhook sets the label agent-creds/injected";
     refused(pipe(&labelled.to_string(), &["create"]), "injected", sentence);
 }

@@ -10,12 +10,12 @@ use crate::e2e::login::Login;
 use crate::e2e::platform::{ACCOUNT, CHANGED, CLOSED, START, why};
 use crate::e2e::policies::refused;
 
-const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
-const UNNAMED: &str = "a request that names no container could mean the one of a keep-alive pod";
-const IMAGE: &str = "the image of container agent-creds is not changed while the pod lives";
-const EPHEMERAL: &str = "a keep-alive pod gets no ephemeral container";
-const NO_ACCOUNT: &str = "only the keep-alive pods of agent-creds run as one";
-const NOT_OURS: &str = "is what the CronJob of agent-creds has, and nothing else";
+const EXEC: &str = "exec and attach are denied for container agent-creds";
+const UNNAMED: &str = "a request without a container name could reach the container of a keep-alive pod";
+const IMAGE: &str = "the image of container agent-creds cannot be changed in a running pod";
+const EPHEMERAL: &str = "a keep-alive pod cannot get an ephemeral container";
+const NO_ACCOUNT: &str = "only the keep-alive pods of agent-creds may run as one";
+const NOT_OURS: &str = "must equal the template of the agent-creds CronJob";
 
 /// Runs kubectl in a namespace.
 fn kubectl_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {

@@ -34,7 +34,7 @@ attempts! {
         }
         // A policy refuses tokens of the credential account; nothing refuses to impersonate it.
         let token = as_account("editor", &["create", "token", CREDENTIAL]);
-        let _ = stopped(token, "are made for the identity server and the kubelet alone");
+        let _ = stopped(token, "only the identity server and the kubelet may create tokens of a credential account");
         let credential = format!("--as=system:serviceaccount:{NAMESPACE}:{CREDENTIAL}");
         control(as_account("editor", &["get", "secret", &state, &credential]));
         Outcome::Documented(REMEDY.to_owned())

@@ -134,7 +134,7 @@ attempts! {
         let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");
         annotations.remove("agent-creds/inject");
         // A policy stops the copy that still says that it is injected.
-        let words = "the webhook alone sets the label agent-creds/injected";
+        let words = "only the webhook sets the label agent-creds/injected";
         let _ = stopped(Person::editor().pipe(&pod, &["create"]), words);
         pod["metadata"]["labels"].as_object_mut().expect("labels").remove("agent-creds/injected");
         let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");

@@ -32,7 +32,7 @@ attempts! {
         // The identity server may; a policy refuses it to other people who have the right.
         let server = "--as=system:serviceaccount:agent-creds-system:agent-creds-identity";
         control(as_administrator(&["create", "token", CREDENTIAL, server]));
-        let words = "are made for the identity server and the kubelet alone";
+        let words = "only the identity server and the kubelet may create tokens of a credential account";
         let _ = stopped(as_administrator(&["create", "token", CREDENTIAL]), words);
         // It may assume that account, which is for the identity server to ask; the API server knows no such verb.
         control(inside(&format!("k auth can-i assume serviceaccounts/{CREDENTIAL} -n hostile")));
@@ -62,7 +62,7 @@ attempts! {
         ];
         control(Person::editor().would_create(&pods[0]));
         // This one a policy refuses to people who may create pods, too.
-        let words = "only the keep-alive pods of agent-creds run as one";
+        let words = "only the keep-alive pods of agent-creds may run as one";
         let _ = stopped(Person::editor().would_create(&pods[1]), words);
         all(pods
             .map(|pod| stopped(inside(&format!("echo '{pod}' | k create -f -")), "cannot create resource \"pods\""))

@@ -14,7 +14,7 @@ use crate::hostile::people::Person;
 
 const DRY: &str = "--dry-run=server";
 /// Of a change of annotations.
-const FIXED: &str = "none is added, changed or removed while it lives";
+const FIXED: &str = "cannot be added, changed or removed later";
 
 /// What a forwarded port of the agent's pod answers.
 fn forwarded(request: &str) -> Met {
@@ -44,7 +44,7 @@ fn forwarded(request: &str) -> Met {
 attempts! {
     /// A program started in the sidecar's container with `exec`, by `edit` and by the administrator
     exec_into_the_sidecar {
-        let words = "nobody runs a program in container agent-creds or attaches to it";
+        let words = "exec and attach are denied for container agent-creds";
         let exec = |container: &'static str| ["exec", "agent", container, "--", "/agent-creds-sidecar", "probe", "liveness"];
         control(as_account("editor", &["exec", "agent", "--container=agent", "--", "true"]));
         all(vec![
@@ -60,7 +60,7 @@ attempts! {
         assert!(met.contains("pgrade"), "{met}");
         stopped(
             as_account("editor", &["attach", "agent", "--container=agent-creds"]),
-            "nobody runs a program in container agent-creds or attaches to it",
+            "exec and attach are denied for container agent-creds",
         )
     }
     /// The sidecar's port, forwarded by `edit` to another machine, without the caller key
@@ -85,7 +85,7 @@ attempts! {
         let swap = |container: &str| json!({"spec": {"initContainers": [{"name": container, "image": "localhost/hostile-agent:1"}]}}).to_string();
         let other = json!({"spec": {"containers": [{"name": "agent", "image": "localhost/hostile-agent:2"}]}}).to_string();
         control(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &other]));
-        let words = "the image of container agent-creds is not changed while the pod lives";
+        let words = "the image of container agent-creds cannot be changed in a running pod";
         all(vec![
             stopped(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &swap("agent-creds")]), words),
             stopped(as_administrator(&["patch", "pod", "agent", DRY, "--patch", &swap("agent-creds")]), words),
@@ -97,7 +97,7 @@ attempts! {
         control(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &image("localhost/hostile-agent:2")]));
         stopped(
             as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &image("localhost/agent-creds/sidecar:test")]),
-            "the image of container agent-creds is for that container alone",
+            "only container agent-creds may use its image",
         )
     }
     /// Annotations added, changed and taken away with `edit`, the seal among them
@@ -135,7 +135,7 @@ attempts! {
             Person::administrator(NAMESPACE).pipe(&binding, &["create", "--raw", &path])
         };
         let allowed = bind("example.com/a");
-        let words = "a Binding adds none";
+        let words = "a Binding cannot add them";
         let outcomes = ["agent-creds/grants", "agent-creds/inject", "agent-creds/new"].map(|key| stopped(bind(key), words));
         control(administrator.run(&["delete", "pod", "unbound", "--now"]));
         control(allowed);
@@ -144,7 +144,7 @@ attempts! {
     /// The label by which monitoring finds injected pods, set on one that is not and taken from one that is
     label_of_injected_pods {
         control(as_account("editor", &["label", "pod", "agent", DRY, "example.com/a=b"]));
-        let words = "the label agent-creds/injected tells monitoring which pods have the sidecar";
+        let words = "only the webhook sets the label agent-creds/injected";
         all(["agent-creds/injected-", "agent-creds/injected=false"]
             .map(|change| stopped(as_account("editor", &["label", "pod", "agent", DRY, "--overwrite", change]), words))
             .into())

@@ -161,7 +161,7 @@ attempts! {
     ephemeral_container_targets {
         let container = |target: &str| json!({"name": "debugger-2", "image": IMAGE, "targetContainerName": target});
         control(joined(&container("agent")));
-        stopped(joined(&container("agent-creds")), "an ephemeral container can't target container agent-creds")
+        stopped(joined(&container("agent-creds")), "an ephemeral container cannot target container agent-creds")
     }
     /// An ephemeral container of the sidecar's image, of its user, privileged
     ephemeral_container_imitates {
@@ -170,7 +170,7 @@ attempts! {
         all(vec![
             stopped(
                 joined(&json!({"name": "debugger-3", "image": "localhost/agent-creds/sidecar:test"})),
-                "the image of container agent-creds is for that container alone",
+                "only container agent-creds may use its image",
             ),
             stopped(with(json!({"runAsUser": 54911})), "is the sidecar's user; choose another one"),
             stopped(with(json!({"capabilities": {"add": ["SYS_PTRACE"]}})), "non-default capabilities"),

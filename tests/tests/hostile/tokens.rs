@@ -58,7 +58,7 @@ attempts! {
     minted_by_edit {
         let mint = |audience: &'static str| ["create", "token", ACCOUNT, audience, "--bound-object-kind=Pod", "--bound-object-name=agent"];
         control(as_account("editor", &mint("--audience=other")));
-        let words = "tokens of audience agent-creds are made for the kubelet alone";
+        let words = "only the kubelet may create tokens of audience agent-creds";
         all(vec![
             stopped(as_account("editor", &mint("--audience=agent-creds")), words),
             stopped(as_administrator(&mint("--audience=agent-creds")), words),
