@@ -1,10 +1,10 @@
-//! Checks that the files, links and make targets in the documentation exist.
+//! The documentation names only what exists: files, links and targets of make.
 
 use std::path::{Path, PathBuf};
 
 use agent_creds_tests::cluster::root;
 
-/// Returns all Markdown files of the repository.
+/// All Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
     let in_folder = |folder: &str| {
         let files = std::fs::read_dir(root().join(folder)).expect("a folder");
@@ -24,7 +24,7 @@ fn text(document: &Path) -> String {
 }
 
 #[test]
-fn every_mentioned_file_exists() {
+fn every_file_that_is_named_exists() {
     let top = [
         "core/",
         "refresh/",
@@ -39,7 +39,7 @@ fn every_mentioned_file_exists() {
         "fuzz/",
     ];
     for document in documents() {
-        // Checks words between backticks that look like a path of this repository.
+        // Between backticks: words with a slash that look like a path of this repository.
         for word in text(&document).split('`').skip(1).step_by(2).flat_map(str::split_whitespace) {
             let path = word.split([':', '#']).next().unwrap_or_default().trim_end_matches(['.', ',']);
             if top.iter().any(|top| path.starts_with(top)) && !path.contains(['*', '…', '$', '<', '{']) {
@@ -63,7 +63,7 @@ fn every_link_leads_to_a_file() {
 }
 
 #[test]
-fn every_mentioned_make_target_exists() {
+fn every_target_of_make_that_is_named_exists() {
     let makefile = text(&root().join("Makefile"));
     for document in documents() {
         for named in text(&document).split("`make ").skip(1) {

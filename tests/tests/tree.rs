@@ -1,8 +1,8 @@
-//! Checks the dependency tree: one TLS provider, and no HTTP client that retries requests by itself.
+//! What is linked: one TLS provider, and one HTTP stack that can part connecting from sending.
 
 use std::process::Command;
 
-/// Returns the dependents of a package on Linux, tests included; `None` if it is not in the tree.
+/// What depends on a package in what is built for Linux, tests included; `None` where it is not in the tree.
 fn tree(package: &str) -> Option<String> {
     let output = Command::new("cargo")
         .args(["tree", "--workspace", "--locked", "--offline", "--edges", "all", "--invert", package])
@@ -20,7 +20,7 @@ fn tree(package: &str) -> Option<String> {
 
 #[test]
 fn there_is_one_tls_provider() {
-    // With two providers in one process, rustls panics at the first handshake unless each use names its own.
+    // Two in one process make rustls panic at the first handshake, unless each use names its own.
     assert!(tree("aws-lc-rs").is_some_and(|tree| tree.contains("agent-creds-sidecar")));
     for other in ["ring", "openssl-sys", "native-tls"] {
         assert_eq!(tree(other), None);
@@ -28,6 +28,6 @@ fn there_is_one_tls_provider() {
 }
 
 #[test]
-fn no_http_client_that_retries_by_itself_is_linked() {
+fn no_client_that_repeats_requests_by_itself_presents_tokens() {
     assert_eq!(tree("reqwest"), None);
 }

@@ -118,7 +118,7 @@ fn the_schema_allows_no_additional_properties() {
     closed(&serde_json::from_str(&read("charts/agent-creds/values.schema.json")).expect("JSON"), "");
 }
 
-/// Returns path, default and description from the `# --` comments of values.yaml.
+/// `# --` comments of values.yaml: path, default, description.
 fn documented_values() -> Vec<(String, String, String)> {
     let text = read("charts/agent-creds/values.yaml");
     let values: Value = serde_yaml::from_str(&text).expect("YAML");
@@ -146,7 +146,7 @@ fn documented_values() -> Vec<(String, String, String)> {
     found
 }
 
-/// Maps with arbitrary keys; each of them is one value.
+/// Maps whose keys are the reader's own: each is one value.
 const MAPS: [&str; 7] = [
     "admit.nodeSelector",
     "admit.podAnnotations",
@@ -158,7 +158,7 @@ const MAPS: [&str; 7] = [
 ];
 
 #[test]
-fn every_value_has_a_comment() {
+fn every_value_has_a_comment_of_its_own() {
     fn leaves(value: &Value, path: &str, into: &mut Vec<String>) {
         match value {
             Value::Object(map) if !map.is_empty() && !MAPS.contains(&path) => {
@@ -175,12 +175,12 @@ fn every_value_has_a_comment() {
     let documented: Vec<_> = documented_values();
     for leaf in &all {
         let comments: Vec<_> = documented.iter().filter(|(path, ..)| path == leaf).collect();
-        assert_eq!(comments.len(), 1, "{leaf} needs one '# --' comment above it");
+        assert_eq!(comments.len(), 1, "{leaf} has one '# --' comment right above it");
         let text = &comments[0].2;
-        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: expected a sentence, found {text:?}");
+        assert!(text.len() > 20 && text.ends_with('.'), "{leaf}: a sentence, not {text:?}");
     }
     let groups: Vec<_> = documented.iter().filter(|(path, ..)| !all.contains(path)).collect();
-    assert!(groups.is_empty(), "a comment documents no value: {groups:?}");
+    assert!(groups.is_empty(), "the comment of a group is no value's: {groups:?}");
 }
 
 #[test]
