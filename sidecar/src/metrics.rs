@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::clock::Clock;
+use crate::refresher::WatchFailure;
 use crate::token_cache::TokenCache;
 use agent_creds_core::names::ObjectName;
 use agent_creds_core::words::Word as _;
@@ -42,6 +43,12 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    grant: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantLabel {
     grant: String,
 }
@@ -54,6 +61,7 @@ pub struct Metrics {
     duration: Histogram,
     requests: Family<RequestLabels, Counter>,
     suppressed: Family<GrantLabel, Counter>,
+    watch_failures: Family<WatchLabels, Counter>,
     unpersisted: Family<GrantLabel, Gauge>,
 }
 
@@ -65,6 +73,7 @@ impl Default for Metrics {
             duration: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0]),
             requests: Family::default(),
             suppressed: Family::default(),
+            watch_failures: Family::default(),
             unpersisted: Family::default(),
         }
     }
@@ -92,6 +101,11 @@ impl Metrics {
             self.suppressed.clone(),
         );
         registry.register(
+            "watch_failures",
+            "Watches of the two Secrets that failed, by reason; changes of a Secret are then noticed late",
+            self.watch_failures.clone(),
+        );
+        registry.register(
             "unpersisted_refresh_token",
             "1 while a received refresh token is not stored yet",
             self.unpersisted.clone(),
@@ -117,6 +131,12 @@ impl Metrics {
         }
         self.refresh.get_or_create(&RefreshLabels { grant, provider, outcome: outcome.as_str() }).inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed watch of one of the two Secrets of a grant.
+    pub fn watch_failed(&self, grant: &ObjectName, failure: WatchFailure) {
+        let labels = WatchLabels { grant: grant.to_string(), reason: failure.as_str() };
+        self.watch_failures.get_or_create(&labels).inc();
     }
 
     /// Sets whether a received refresh token is not stored yet.

@@ -2,12 +2,14 @@
 //! decides nothing about the protocol itself.
 
 mod event_recorder;
+mod follow;
 mod local_state;
 mod logins;
 mod once;
 mod read_secrets;
 
 pub use event_recorder::EventRecorder;
+pub use follow::WatchFailure;
 pub use logins::Logins;
 pub use once::Ended;
 
@@ -21,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::follow::follow;
 use self::local_state::Location;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
@@ -143,10 +146,11 @@ impl<S: Store> Refresher<S> {
     pub async fn run(mut self) -> Ended {
         let (grant_seen, mut grant_changes) = watch::channel(None);
         let (state_seen, mut state_changes) = watch::channel(None);
-        let store = self.tools.store.clone();
+        let Tools { store, timing, metrics, .. } = self.tools.clone();
         let (grant_name, state_name) = (self.cache.secret.clone(), self.state_name.clone());
+        let follow = |name, seen| follow(&store, &grant_name, name, seen, &timing, &metrics);
         let follow = async {
-            tokio::join!(store.follow(&grant_name, grant_seen), store.follow(&state_name, state_seen));
+            tokio::join!(follow(&grant_name, grant_seen), follow(&state_name, state_seen));
         };
         let mut phase = self.tools.phase.clone();
         let mut identity = self.tools.store.token_source().map(TokenSource::changes);

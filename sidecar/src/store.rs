@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 
+use futures_util::Stream;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use crate::identity::token_source::TokenSource;
 use agent_creds_core::names::ObjectName;
@@ -101,13 +101,12 @@ pub trait Store: Clone + Send + Sync + 'static {
         document: Vec<u8>,
     ) -> impl Future<Output = Result<Object<Self::Version>, StoreError>> + Send;
 
-    /// Watches a Secret for ever and reports its version; `None` where it does not exist or its version is not known. A late or
-    /// repeated report is harmless: the receiver reads the Secret again.
-    fn follow(
+    /// Opens a watch of one Secret and returns its versions until the watch ends; `None` where the Secret does not exist or its
+    /// version is not known. A late or repeated version is harmless: the receiver reads the Secret again.
+    fn watch(
         &self,
         name: &ObjectName,
-        seen: watch::Sender<Option<Self::Version>>,
-    ) -> impl Future<Output = ()> + Send;
+    ) -> impl Future<Output = Result<impl Stream<Item = Option<Self::Version>> + Send, StoreError>> + Send;
 
     /// Records an Event about a grant Secret, where the store has Events.
     fn record(

@@ -2,7 +2,7 @@
 //! log.
 //!
 //! All three are the same closed set. `tests/tests/chart/rights.rs` compares the granted rights with the documented
-//! ones, and `tests/tests/rights.rs` the used ones.
+//! ones, and `tests/tests/e2e/used_rights.rs` the used ones.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -13,6 +13,7 @@ mod policies_access;
 mod policies_excluded;
 mod policies_keep_alive;
 mod upgrade;
+mod used_rights;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -197,16 +198,34 @@ fn strict_start_holds_the_agent_until_its_grant_is_ready() {
     ready_pods("strict", 1);
 }
 
-/// Invariant I9. The test takes the webhook down, so its name sorts it to the end and it runs alone.
+/// Scales the webhook up again when a test that took it down ends, also if the test panics.
+struct WebhookDown;
+
+impl WebhookDown {
+    fn scale(replicas: &str) -> Result<String, String> {
+        let target = ["scale", "deployment/agent-creds-admit", "--namespace", SYSTEM];
+        kubectl(&[&target[..], &[&format!("--replicas={replicas}")]].concat())
+    }
+
+    fn begin() -> Self {
+        Self::scale("0").expect("taking the webhook down");
+        Self
+    }
+}
+
+impl Drop for WebhookDown {
+    fn drop(&mut self) {
+        let _ = Self::scale("2");
+        let rollout = ["rollout", "status", "deployment/agent-creds-admit", "--namespace", SYSTEM];
+        let _ = kubectl(&[&rollout[..], &["--timeout=90s"]].concat());
+    }
+}
+
+/// Invariant I9. Other tests do not run at the same time (`--test-threads=1`): their pods would be refused.
 #[test]
 #[ignore = "needs the node: make test starts it"]
 fn with_the_webhook_down_only_annotated_pods_are_refused() {
-    // This test runs last (--test-threads=1), when the other tests no longer create pods.
     std::sync::LazyLock::force(&PLATFORM);
-    let scale = |replicas: &str| {
-        let target = ["scale", "deployment/agent-creds-admit", "--namespace", SYSTEM];
-        kubectl(&[&target[..], &[&format!("--replicas={replicas}")]].concat()).expect("scaling the webhook");
-    };
     let pod = |name: &str, annotations: Value| {
         let mut pod = pod_template("true");
         pod["apiVersion"] = "v1".into();
@@ -215,7 +234,7 @@ fn with_the_webhook_down_only_annotated_pods_are_refused() {
         pod
     };
     apply(&[account("down")]).expect("the account");
-    scale("0");
+    let down = WebhookDown::begin();
     eventually(START, || {
         let admit = ["pods", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/component=admit"];
         let left = get(&admit)["items"].as_array().map_or(0, Vec::len);
@@ -227,9 +246,7 @@ fn with_the_webhook_down_only_annotated_pods_are_refused() {
     assert!(refused.contains("pods.mutate.agent-creds"), "{refused}");
     apply(&[pod("plain", json!({})), pod("declined", json!({"agent-creds/inject": "false"}))])
         .expect("other pods are admitted");
-    scale("2");
-    kubectl(&["rollout", "status", "deployment/agent-creds-admit", "--namespace", SYSTEM, "--timeout=90s"])
-        .expect("the webhook is ready again");
+    drop(down);
     eventually(START, || {
         apply(&[pod("annotated", json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"}))])
     });

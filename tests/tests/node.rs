@@ -2,4 +2,3 @@
 
 mod e2e;
 mod hostile;
-mod rights;

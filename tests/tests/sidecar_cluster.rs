@@ -223,3 +223,27 @@ async fn without_the_right_to_create_events_it_warns_once_and_works() {
     assert!(environment.events().is_empty());
     assert_eq!(environment.outcomes(), ["granted"]);
 }
+
+#[tokio::test]
+#[ignore = "needs the API server: make test starts it"]
+async fn a_denied_watch_is_logged_once_with_the_missing_right_and_counted() {
+    let environment = Environment::new("watches-nothing").await;
+    let role = ["patch", "role", "agent-creds-agent", "--namespace", environment.namespace, "--type=json"];
+    let without = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get"]}]"#;
+    kubectl(&[&role[..], &["--patch", without]].concat()).expect("taking a right");
+    let sidecar = environment.sidecar().start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    let failures = "agent_creds_watch_failures_total{grant=\"watches-nothing/one\",reason=\"forbidden\"}";
+    eventually("a second attempt", async || {
+        let metrics = sidecar.metrics().await;
+        if metrics.get(failures).is_some_and(|count| *count >= 2.0) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    let log = sidecar.log();
+    let failed: Vec<_> = log.iter().filter(|line| line["message"] == "watch failed").collect();
+    assert_eq!(failed.len(), 1, "{log:?}");
+    assert_eq!(
+        (&failed[0]["secret"], &failed[0]["reason"], &failed[0]["error"]),
+        (&json!("watches-nothing/one"), &json!("forbidden"), &json!("not allowed to watch it"))
+    );
+}

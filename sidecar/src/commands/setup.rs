@@ -81,7 +81,7 @@ fn kubernetes(args: &GrantArgs, clock: &Clock) -> anyhow::Result<(Kubernetes, St
             connect(Account::Source(tokens)).context("the API server")?
         }
     };
-    Ok((Kubernetes::new(api, &timing(args)), cluster))
+    Ok((Kubernetes::new(api), cluster))
 }
 
 /// Returns the connector to token endpoints.

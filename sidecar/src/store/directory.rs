@@ -13,8 +13,8 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::Stream;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
 
 use super::{Object, STATE_KEY, Store, StoreError};
 use agent_creds_core::names::ObjectName;
@@ -132,15 +132,21 @@ impl Store for Directory {
         blocking(move || this.write_now(&name, &version, &document)).await
     }
 
-    async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
+    async fn watch(
+        &self,
+        name: &ObjectName,
+    ) -> Result<impl Stream<Item = Option<Version>> + Send, StoreError> {
         let path = self.manifest(name);
-        loop {
+        Ok(futures_util::stream::unfold(false, move |polled| {
             let path = path.clone();
-            let version =
-                blocking(move || Ok(load(&path)?.map(|bytes| Version(hash(&bytes))))).await.ok().flatten();
-            seen.send_if_modified(|old| std::mem::replace(old, version.clone()) != version);
-            tokio::time::sleep(POLL).await;
-        }
+            async move {
+                if polled {
+                    tokio::time::sleep(POLL).await;
+                }
+                let version = blocking(move || Ok(load(&path)?.map(|bytes| Version(hash(&bytes))))).await;
+                Some((version.ok().flatten(), true))
+            }
+        }))
     }
 }
 

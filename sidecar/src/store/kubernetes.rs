@@ -2,17 +2,16 @@
 //! sidecar has no right to it, and the cost must not grow with the namespace.
 
 use std::fmt;
+use std::future::ready;
 use std::path::Path;
-use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
 use kube::api::{GetParams, PostParams, WatchEvent, WatchParams};
-use tokio::sync::watch;
 
 use super::{Object, Regarding, STATE_KEY, Store, StoreError};
 use crate::api_client::{Account, ApiClient};
@@ -20,7 +19,6 @@ use crate::clock::Clock;
 use crate::identity::token_source::TokenSource;
 use agent_creds_core::names::ObjectName;
 use agent_creds_refresh::event::Event as Change;
-use agent_creds_refresh::timing::Timing;
 use agent_creds_runtime::api_server::ClientError;
 use agent_creds_runtime::random;
 
@@ -31,14 +29,12 @@ const WATCH_SECONDS: u32 = 280;
 #[derive(Clone)]
 pub struct Kubernetes {
     api: ApiClient,
-    /// Longest pause after a watch that ended, so that an outage does not cause a storm of requests.
-    watch_pause: Duration,
 }
 
 impl Kubernetes {
     /// The Secrets that the account of `api` may read.
-    pub fn new(api: ApiClient, timing: &Timing) -> Self {
-        Self { api, watch_pause: Duration::try_from(timing.settle).unwrap_or_default() / 3 }
+    pub fn new(api: ApiClient) -> Self {
+        Self { api }
     }
 
     /// The same with the ServiceAccount token in `token_file` ([`ApiClient::connect`]).
@@ -50,9 +46,8 @@ impl Kubernetes {
         roots: Vec<Vec<u8>>,
         token_file: &Path,
         clock: Clock,
-        timing: &Timing,
     ) -> Result<Self, ClientError> {
-        Ok(Self::new(ApiClient::connect(server, roots, Account::File(token_file), clock)?, timing))
+        Ok(Self::new(ApiClient::connect(server, roots, Account::File(token_file), clock)?))
     }
 
     fn request(namespace: &str) -> kube::core::Request {
@@ -145,37 +140,27 @@ impl Store for Kubernetes {
         self.api.call::<Event>(request, "create").await.map(drop)
     }
 
-    async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
+    async fn watch(
+        &self,
+        name: &ObjectName,
+    ) -> Result<impl Stream<Item = Option<Version>> + Send, StoreError> {
         let params =
             WatchParams::default().fields(&format!("metadata.name={}", name.name)).timeout(WATCH_SECONDS);
-        loop {
-            // An empty resourceVersion starts with the object as it is now. So no change in between is missed, however short
-            // the server's history is.
-            let stream = match Self::request(&name.namespace).watch(&params, "") {
-                Ok(request) => self.api.watch(request).await,
-                Err(error) => Err(unasked(error)),
-            };
-            if let Ok(stream) = stream {
-                let mut stream = std::pin::pin!(stream);
-                while let Some(Some(event)) = stream.next().await {
-                    let version = match event {
-                        WatchEvent::Added(secret) | WatchEvent::Modified(secret) => {
-                            object(secret).ok().map(|object| object.version)
-                        }
-                        WatchEvent::Deleted(_) => None,
-                        WatchEvent::Bookmark(_) => continue,
-                        WatchEvent::Error(_) => break,
-                    };
-                    let changed = |old: &mut Option<Version>| {
-                        let changed = *old != version;
-                        old.clone_from(&version);
-                        changed
-                    };
-                    seen.send_if_modified(changed);
+        // An empty resourceVersion starts with the object as it is now. So no change in between is missed, however short the
+        // server's history is.
+        let request = Self::request(&name.namespace).watch(&params, "").map_err(unasked)?;
+        let events = self.api.watch(request).await?;
+        let versions = events.scan((), |(), event| {
+            ready(match event {
+                Some(WatchEvent::Added(secret) | WatchEvent::Modified(secret)) => {
+                    Some(Some(object(secret).ok().map(|object| object.version)))
                 }
-            }
-            tokio::time::sleep(self.watch_pause.mul_f64(0.5 + random::fraction() / 2.0)).await;
-        }
+                Some(WatchEvent::Deleted(_)) => Some(Some(None)),
+                Some(WatchEvent::Bookmark(_)) => Some(None),
+                Some(WatchEvent::Error(_)) | None => None,
+            })
+        });
+        Ok(versions.filter_map(ready))
     }
 }
 

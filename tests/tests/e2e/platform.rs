@@ -7,7 +7,7 @@ use agent_creds_tests::platform::{Platform, grant_of};
 use serde_json::json;
 
 /// Agents of the tests, each in its own namespace.
-const AGENTS: [&str; 15] = [
+const AGENTS: [&str; 16] = [
     "ops",
     "job",
     "late",
@@ -22,6 +22,7 @@ const AGENTS: [&str; 15] = [
     CHANGED,
     "upgraded",
     "guarded",
+    "rights",
     "versions",
 ];
 /// An agent with a keep-alive CronJob, which is scheduled for a day that does not occur.

@@ -2,12 +2,14 @@
 //! its own sidecar would. Only the watches are shared, because one machine cannot hold so many connections: each change
 //! is passed on to all replicas.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use agent_creds_core::names::ObjectName;
 use agent_creds_refresh::event::Event;
 use agent_creds_sidecar::store::kubernetes::{Kubernetes, Version};
 use agent_creds_sidecar::store::{Object, Regarding, Store, StoreError};
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -31,7 +33,12 @@ impl Shared {
             let (seen, news) = watch::channel(None);
             watched.push((name.clone(), news));
             let store = store.clone();
-            watches.spawn(async move { store.follow(&name, seen).await });
+            watches.spawn(async move {
+                let mut versions = pin!(store.watch(&name).await.expect("a watch"));
+                while let Some(version) = versions.next().await {
+                    let _ = seen.send(version);
+                }
+            });
         }
         let reads = Arc::new(Semaphore::new(READS));
         Self { store, reads, watched: watched.into(), _watches: watches.into() }
@@ -55,20 +62,19 @@ impl Store for Shared {
         self.store.write(name, version, document).await
     }
 
-    async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
-        let Some((_, news)) = self.watched.iter().find(|(watched, _)| watched == name) else { return };
-        let mut news = news.clone();
-        loop {
-            let version = news.borrow_and_update().clone();
-            seen.send_if_modified(|old| {
-                let changed = *old != version;
-                *old = version;
-                changed
-            });
-            if news.changed().await.is_err() {
-                return;
+    async fn watch(
+        &self,
+        name: &ObjectName,
+    ) -> Result<impl Stream<Item = Option<Version>> + Send, StoreError> {
+        let (_, changes) =
+            self.watched.iter().find(|(watched, _)| watched == name).ok_or(StoreError::NotFound)?;
+        Ok(futures_util::stream::unfold((changes.clone(), false), |(mut changes, seen)| async move {
+            if seen {
+                changes.changed().await.ok()?;
             }
-        }
+            let version = changes.borrow_and_update().clone();
+            Some((version, (changes, true)))
+        }))
     }
 
     async fn record(&self, regarding: &Regarding, event: &Event) -> Result<(), StoreError> {

@@ -54,8 +54,7 @@ impl Swarm {
         let ca = std::fs::read(cluster::directory().join("ca.crt")).expect("the API server's CA");
         let ca = CertificateDer::from_pem_slice(&ca).expect("a certificate");
         let clock = Clock::system();
-        let timing = Timing::PRODUCTION.scaled(TIME_SCALE);
-        let store = Kubernetes::connect(API_SERVER, vec![ca.to_vec()], &token, clock.clone(), &timing);
+        let store = Kubernetes::connect(API_SERVER, vec![ca.to_vec()], &token, clock.clone());
         let secret = name(place.namespace, GRANT);
         let names = [secret.clone(), name(place.namespace, &format!("{GRANT}-state"))];
         let root = CertificateDer::from_pem_slice(place.provider_ca.as_bytes()).expect("a certificate");

@@ -1,5 +1,9 @@
 use std::sync::Arc;
 
+use std::pin::pin;
+
+use futures_util::StreamExt as _;
+
 use super::*;
 
 fn place() -> (tempfile::TempDir, Directory, ObjectName) {
@@ -91,16 +95,10 @@ async fn what_is_no_secret_is_refused_without_being_shown() {
 #[tokio::test]
 async fn changes_by_hand_are_noticed() {
     let (dir, store, name) = place();
-    let (sender, mut news) = watch::channel(None);
-    let following = tokio::spawn({
-        let (store, name) = (store.clone(), name.clone());
-        async move { store.follow(&name, sender).await }
-    });
+    let mut versions = pin!(store.watch(&name).await.unwrap());
+    assert!(versions.next().await.unwrap().is_none());
     std::fs::write(dir.path().join("a-state.yaml"), EMPTY).unwrap();
-    news.changed().await.unwrap();
-    assert!(news.borrow_and_update().is_some());
+    assert!(versions.next().await.unwrap().is_some());
     std::fs::remove_file(dir.path().join("a-state.yaml")).unwrap();
-    news.changed().await.unwrap();
-    assert!(news.borrow().is_none());
-    following.abort();
+    assert!(versions.next().await.unwrap().is_none());
 }
