@@ -208,7 +208,10 @@ fn follow(document: &Document) {
             }
             Effect::Connect(_) => Input::Connected(Ok(())),
             Effect::Write(document) => {
-                assert!(Document::parse(Some(&document.to_json())).is_ok(), "the replica wrote a document that it cannot read");
+                assert!(
+                    Document::parse(Some(&document.to_json())).is_ok(),
+                    "the replica wrote a document that it cannot read"
+                );
                 stored = *document;
                 Input::Written(Ok(()))
             }

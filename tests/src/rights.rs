@@ -21,7 +21,7 @@ const ANY: &str = "any";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The role, or the kind of account.
-    pub who: String,
+    pub account: String,
     /// `get`.
     pub verb: String,
     /// `secrets`, `serviceaccounts/token`, `leases.coordination.k8s.io`.
@@ -31,15 +31,20 @@ pub struct Right {
 }
 
 impl Right {
-    fn new(who: &str, verb: &str, resource: &str, name: Option<&str>) -> Self {
+    fn new(account: &str, verb: &str, resource: &str, name: Option<&str>) -> Self {
         let word = str::to_owned;
-        Self { who: word(who), verb: word(verb), resource: word(resource), name: kind(resource, name) }
+        Self {
+            account: word(account),
+            verb: word(verb),
+            resource: word(resource),
+            name: kind(resource, name),
+        }
     }
 
-    /// Whether this right allows a used one.
+    /// Returns whether this right allows a used one.
     #[must_use]
     pub fn allows(&self, used: &Self) -> bool {
-        (&self.who, &self.verb, &self.resource) == (&used.who, &used.verb, &used.resource)
+        (&self.account, &self.verb, &self.resource) == (&used.account, &used.verb, &used.resource)
             && (self.name == ANY || self.name == used.name)
     }
 }
@@ -58,7 +63,7 @@ fn kind(resource: &str, name: Option<&str>) -> String {
 }
 
 /// Returns how a right names an account: ours by name, others by their kind.
-fn who<'a>(namespace: &str, name: &'a str) -> &'a str {
+fn account_of<'a>(namespace: &str, name: &'a str) -> &'a str {
     match name {
         ours if namespace == SYSTEM => ours,
         credential if credential.ends_with("-creds") => "the credential ServiceAccount",
@@ -104,7 +109,7 @@ pub fn listed() -> BTreeSet<Right> {
             resources.iter().flat_map(move |resource| names.iter().map(move |name| (verb, resource, name)))
         }) {
             rights.insert(Right {
-                who: who.clone(),
+                account: who.clone(),
                 verb: verb.clone(),
                 resource: resource.clone(),
                 name: name.clone(),
@@ -134,7 +139,7 @@ pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
         for subject in binding["subjects"].as_array().into_iter().flatten() {
             let (namespace, name) = (text(&subject["namespace"]), text(&subject["name"]));
             let all = subject["kind"] == "Group" && name == "system:serviceaccounts";
-            let account = if all { EVERYONE } else { who(&namespace, &name) };
+            let account = if all { EVERYONE } else { account_of(&namespace, &name) };
             for rule in role["rules"].as_array().into_iter().flatten() {
                 let names = list(&rule["resourceNames"]);
                 let names: Vec<_> =
@@ -198,7 +203,7 @@ fn of_line(line: &Value) -> Option<[Right; 2]> {
     // A request without an object is listed with its URI, so that it shows up as an undocumented right.
     let resource = resource.or_else(|| Some(line["requestURI"].as_str()?.to_owned()))?;
     let object = object["name"].as_str();
-    let account = match who(namespace, name) {
+    let account = match account_of(namespace, name) {
         // Requests of agents and of the cluster's controllers are not ours, except reads of the public CA.
         AGENT if object == Some("agent-creds-ca") => EVERYONE,
         AGENT => return None,
