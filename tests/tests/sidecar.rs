@@ -162,8 +162,7 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).expect("a time that fits")
 }
 
-/// Returns status, `error` and description of a refusal, after checking its form (RFC 6749
-/// - 5.2).
+/// Returns status, `error` and description of a refusal, after checking its form (RFC 6749 §5.2).
 fn refusal(answer: &Answer) -> (u16, String, String) {
     assert!(!answer.status.is_success(), "{:?}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");

@@ -35,8 +35,7 @@ pub struct Client {
     pub scopes: Vec<String>,
 }
 
-/// How a client authenticates at the token endpoint (RFC 6749
-/// - 2.3).
+/// How a client authenticates at the token endpoint (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {

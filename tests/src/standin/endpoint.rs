@@ -209,8 +209,7 @@ fn pagerduty_scope(client: &Client, granted: &[String]) -> String {
     std::iter::once("openid").chain(rest).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns `asked` if it is a subset of `granted` (RFC 6749
-/// - 6).
+/// Returns `asked` if it is a subset of `granted` (RFC 6749 §6).
 fn narrowed(asked: &str, granted: &[String]) -> Result<String, Refusal> {
     match asked.split(' ').find(|scope| !granted.iter().any(|known| known == scope)) {
         Some(scope) => Err(Refusal::invalid_scope(format!("{scope:?} was not granted"))),

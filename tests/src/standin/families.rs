@@ -1,9 +1,8 @@
 //! The families of tokens: which refresh token is current, which was used, and what a reuse revokes.
 //!
 //! A family is one login with all its tokens. Each use replaces the current refresh token. A used one that is presented
-//! again revokes the family with its access tokens (RFC 9700
-//! - 4.14.2). Callers pass the time. Tokens are stored as fingerprints only.
-//! asks says what time it is. Tokens are known by their fingerprints only.
+//! again revokes the family with its access tokens (RFC 9700 §4.14.2). Callers pass the time. Tokens are stored as
+//! fingerprints only.
 
 use std::collections::HashMap;
 

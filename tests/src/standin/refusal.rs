@@ -4,13 +4,11 @@
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// An error code of RFC 6749
-    /// - 5.2, or one of our own if the request is not a token request.
+    /// An error code of RFC 6749 §5.2, or one of our own if the request is not a token request.
     pub(super) error: &'static str,
     pub(super) description: &'static str,
     pub(super) reason: String,
-    /// Whether the client tried HTTP Basic, so that the answer must name the scheme (RFC 6749
-    /// - 5.2).
+    /// Whether the client tried HTTP Basic, so that the answer must name the scheme (RFC 6749 §5.2).
     pub(super) challenge: bool,
 }
 

@@ -68,8 +68,7 @@ impl Asked {
         self.headers.contains_key(header::AUTHORIZATION)
     }
 
-    /// Returns id and secret of HTTP Basic, each form-encoded before base64 (RFC 6749
-    /// - 2.3.1).
+    /// Returns id and secret of HTTP Basic, each form-encoded before base64 (RFC 6749 §2.3.1).
     pub(super) fn basic(&self) -> Result<Option<(String, String)>, Refusal> {
         if !self.has_authorization() {
             return Ok(None);
