@@ -1,5 +1,5 @@
-//! What holds for every reply of a token endpoint and for every state document, whoever wrote it. The fuzz targets and
-//! the properties of `refresh/tests/properties.rs` share this file.
+//! Invariants for every reply of a token endpoint and for every state document, whatever bytes it consists of. The fuzz
+//! targets and the property tests in `refresh/tests/properties.rs` share this file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use agent_creds_refresh::timing::Timing;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Effects that a replica is followed through.
+/// Number of effects for which `follow` drives a replica.
 const STEPS: u8 = 60;
 
 /// A grant whose refresh token is `r1`.
@@ -34,7 +34,7 @@ fn login() -> Login {
     Login::new(Grant::read(Some("oauth2"), &data).expect("a grant"))
 }
 
-/// 2027-01-15T08:00:00Z, and so many seconds.
+/// Returns 2027-01-15T08:00:00Z plus `seconds`.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("a time in this century")
 }
@@ -71,7 +71,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
         Claim { id: "c".to_owned(), parent_fp: of_token(&parent), claimed_at: at(0), ..Claim::default() };
     let adopted = agent_creds_refresh::seed::adopt(&Document::default(), login, at(0), Safeguards::ON);
     let claimed = Document { claim: Some(claim.clone()), ..adopted.clone() };
-    // The claim still stands, or somebody else has ended it.
+    // First with the claim, then without it, as if another process had removed it.
     for document in [claimed, adopted] {
         let presentation = Presentation {
             claim: &claim,
@@ -96,8 +96,8 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
     }
 }
 
-/// Any state document: it is refused, or it survives a rewrite with every field that this version does not know, and
-/// a replica that finds it goes on from it without a panic.
+/// Checks one state document. It is refused, or a rewrite keeps every field that this version does not know, and a
+/// replica that reads it continues without a panic.
 pub(crate) fn state(bytes: &[u8]) {
     let document = match Document::parse(Some(bytes)) {
         Ok(document) => document,
@@ -111,8 +111,8 @@ pub(crate) fn state(bytes: &[u8]) {
     follow(&ours(document));
 }
 
-/// Whether every number is one that JSON keeps: a fraction, or what is too large for an integer, may change in its last
-/// digit when it is read. The schema has none.
+/// Returns whether reading keeps every number exactly. The last digit of a fraction, or of a number too large for an
+/// integer, may change. The schema has no such numbers.
 fn is_exact(value: &Value) -> bool {
     match value {
         Value::Number(number) => !number.is_f64(),
@@ -126,16 +126,16 @@ fn is_rewritten(bytes: &[u8], found: &Value, document: &Document) {
     let written = document.to_json();
     let again = match Document::parse(Some(&written)) {
         Ok(again) => again,
-        // What we write escapes a little more than others do.
+        // Our writer escapes some characters that other writers do not, so the rewritten document can be larger.
         Err(DocumentError::TooLarge) if bytes.len() > MAX_DOCUMENT / 8 => return,
-        Err(error) => panic!("not stable: {error}"),
+        Err(error) => panic!("a rewritten document is refused: {error}"),
     };
-    assert_eq!(again.to_json(), written, "not stable");
-    assert_eq!(Document { v: document.v, ..again }, *document, "not the same");
+    assert_eq!(again.to_json(), written, "a second rewrite changes the document");
+    assert_eq!(Document { v: document.v, ..again }, *document, "a rewrite changes the document");
     survives(found, &serde_json::from_slice(&written).expect("JSON"));
 }
 
-/// The same as if it were of our login, so that the replica goes on from it and does not adopt.
+/// Changes the document's fingerprints to those of `login()`, so that the replica continues from it and does not adopt.
 fn ours(mut document: Document) -> Document {
     let login = login();
     if let Some(seed) = &mut document.seed {
@@ -152,7 +152,7 @@ fn ours(mut document: Document) -> Document {
     document
 }
 
-/// All that stood there stands there still; absent, null and empty are one.
+/// Checks that `after` contains everything in `before`. Absent, null and empty count as equal.
 fn survives(before: &Value, after: &Value) {
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
@@ -160,7 +160,7 @@ fn survives(before: &Value, after: &Value) {
                 let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
                 match after.get(key) {
                     Some(after) if key != "v" => survives(value, after),
-                    found => assert!(empty || found.is_some(), "{key} is gone"),
+                    found => assert!(empty || found.is_some(), "a rewrite removes {key}"),
                 }
             }
         }
@@ -168,13 +168,13 @@ fn survives(before: &Value, after: &Value) {
             assert_eq!(before.len(), after.len());
             before.iter().zip(after).for_each(|(before, after)| survives(before, after));
         }
-        // A time may be written in another way.
+        // The format of a time may change.
         (Value::String(_), Value::String(_)) | (Value::Null, _) => {}
         (before, after) => assert_eq!(before, after),
     }
 }
 
-/// Follows a replica that finds this document, while hours pass and every answer is another one.
+/// Drives a replica that finds this document, while hours pass and each request gets a different reply.
 fn follow(document: &Document) {
     let login = login();
     let settings = Settings {
@@ -195,7 +195,7 @@ fn follow(document: &Document) {
         let effect = replica.step(event, &moment);
         let _ = Status::of(replica.known(), replica.login(), replica.condition(), now);
         event = match effect {
-            // The reply comes while it is waited for.
+            // The reply arrives while the replica waits for it.
             Effect::Wait(_) if std::mem::take(&mut sent) => Input::Replied(answer(step)),
             Effect::Wait(_) => {
                 passed += 1 << (step / 4).min(14);
@@ -208,7 +208,10 @@ fn follow(document: &Document) {
             }
             Effect::Connect(_) => Input::Connected(Ok(())),
             Effect::Write(document) => {
-                assert!(Document::parse(Some(&document.to_json())).is_ok(), "wrote what it cannot read");
+                assert!(
+                    Document::parse(Some(&document.to_json())).is_ok(),
+                    "the replica wrote a document that it cannot read"
+                );
                 stored = *document;
                 Input::Written(Ok(()))
             }

@@ -2,7 +2,7 @@
 #![no_main]
 
 #[path = "../invariants.rs"]
-#[allow(dead_code, reason = "the other target's")]
+#[allow(dead_code, reason = "the other fuzz target uses the rest")]
 mod invariants;
 
 const STATUSES: [u16; 16] = [200, 201, 204, 299, 302, 304, 400, 401, 403, 404, 429, 499, 500, 503, 100, 999];

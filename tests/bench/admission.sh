@@ -1,5 +1,5 @@
-# Sourced: admission over TLS, as the API server asks for it, beside nginx that answers the same over TLS and reads
-# nothing of what it was sent.
+# Sourced: measures admission over TLS, with the requests of an API server. The reference is nginx, which sends the same
+# response over TLS and does not parse the request.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 cat >"$work/policy.yaml" <<YAML
@@ -17,9 +17,9 @@ jq -c . "$here/review.json" >"$work/review.json"
 printf 'POST /mutate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n' \
     "$(stat -c %s "$work/review.json")" | cat - "$work/review.json" >"$work/review.request"
 curl -sS --fail-with-body --cacert "$work/ca.pem" -o "$work/answer.json" -H 'Content-Type: application/json' \
-    --data-binary "@$work/review.json" "https://127.0.0.1:$admit_port/mutate" || fail "admit refuses the review"
+    --data-binary "@$work/review.json" "https://127.0.0.1:$admit_port/mutate" || fail "admit refused the review"
 jq -e '.response | .allowed and .patch' "$work/answer.json" >/dev/null || fail "the pod was not injected: $(cat "$work/answer.json")"
-echo "a review of $(stat -c %s "$work/review.json") bytes, an answer of $(stat -c %s "$work/answer.json") bytes"
+echo "request: $(stat -c %s "$work/review.json") bytes, response: $(stat -c %s "$work/answer.json") bytes"
 
 begin_nginx nginx-admission "listen @PORT@ ssl;
         ssl_certificate $work/tls.pem;
@@ -36,7 +36,7 @@ admit_500() { # PORT
     paced "$1" "$work/review.request" 500 "$seconds" --ca "$work/ca.pem"
     jq -e '.per_second > 400' <<<"$paced" >/dev/null || fail "the load was not 500 requests/s"
 }
-# To warm up.
+# Warm-up.
 admit_500 "$admit_port"
 admit_500 "$nginx_port"
 for ((round = 0; round < rounds; round++)); do
@@ -51,9 +51,9 @@ for ((round = 0; round < rounds; round++)); do
     echo "[$ours, $rate]" >>"$work/admission.pairs"
     echo "[$ours_cpu, $cpu]" >>"$work/admission-cpu.pairs"
 done
-static="nginx $nginx_version, TLS 1.3, a static answer of the same size"
+static="nginx $nginx_version, TLS 1.3, a static response of the same size"
 compared admission_p50_at_500_per_second ms "$work/p50.pairs" "$static"
-# The goal is absolute, so the row has no reference; what a machine that does other things adds, nginx sees too.
+# The goal is absolute, so the row has no reference. The line shows nginx, too, because load on the machine affects both.
 jq -rs 'def ms: map(. * 1000 | round / 1000) | sort; "p99 of the rounds: \(map(.[0]) | ms) ms; nginx: \(map(.[1]) | ms) ms"' "$work/p99.pairs"
 row admission_p99_at_500_per_second ms "$(jq -s 'map(.[0]) | sort | .[length / 2 | floor]' "$work/p99.pairs")" 2
 compared admission_throughput requests/s "$work/admission.pairs" "$static"

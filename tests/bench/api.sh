@@ -1,5 +1,5 @@
-# Sourced: the sidecar as it runs in a pod, with its Secrets in an API server. nginx stands in for that: it
-# answers the two GETs, and two watches that begin with the object as it is and then stay open.
+# Sourced: starts the sidecar as it runs in a pod, with its Secrets in an API server. nginx serves as the API server: it
+# answers the two GETs, and two watches that begin with the current object and then stay open.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 begin_nginx nginx-api "listen @PORT@ ssl;
@@ -18,13 +18,13 @@ for name in "$grant" "$state"; do
         .metadata += {namespace: "ops", uid: "uid-of-\(.metadata.name)", resourceVersion: "1"} |
         .data = (if .metadata.name == $state then {state: $document} else .stringData | map_values(@base64) end) | del(.stringData)
         ' "$work/$name.json" >"$object"
-    # One event of 8 KiB, blanks included, at once; after it one blank a second.
+    # One event, padded with blanks to 8 KiB and sent at once. Then one blank per second.
     printf '%-8191s\n%4096s' "$(jq -c '{type: "ADDED", object: .}' "$object")" '' >"$folder/html/watch/metadata.name%3D$name"
 done
 mkdir "$work/identity"
 printf token >"$work/identity/api-token"
 
-# sidecar_folder NAME: the folders of a sidecar, and the command that runs it in them.
+# sidecar_folder NAME: creates the directories of a sidecar, and sets `folder` and `command`, which runs it with them.
 sidecar_folder() {
     folder=$work/$1
     mkdir -p "$folder/shared" "$folder/spool"
@@ -42,8 +42,8 @@ sidecar_port=$(port_of sidecar api)
 authorization="Authorization: Bearer $(cat "$folder/shared/caller-key")"
 token_path=/v1/token/pagerduty
 curl -sS --fail-with-body -H "$authorization" -o "$work/token.json" "http://127.0.0.1:$sidecar_port$token_path" ||
-    fail "the sidecar refuses: $(cat "$work/token.json")"
-jq -e '.access_token and .token_type == "Bearer"' "$work/token.json" >/dev/null || fail "the answer holds no token"
+    fail "the sidecar refused the request: $(cat "$work/token.json")"
+jq -e '.access_token and .token_type == "Bearer"' "$work/token.json" >/dev/null || fail "the response contains no token"
 token_bytes=$(stat -c %s "$work/token.json")
 printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n' "$token_path" "$authorization" >"$work/token.request"
-echo "the answer of GET $token_path has $token_bytes bytes"
+echo "the response of GET $token_path has $token_bytes bytes"

@@ -1,4 +1,4 @@
-# Sourced: the images, uncompressed, as a node keeps them.
+# Sourced: measures the size of the images, uncompressed, as a node stores them.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 for part in sidecar webhook; do

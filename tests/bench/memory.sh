@@ -1,4 +1,4 @@
-# Sourced: what the sidecar holds in memory: after its first token, when nobody asks, and while it is asked.
+# Sourced: measures the sidecar's memory after its first token, first idle and then under load.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 kilobytes() { # FIELD
@@ -10,7 +10,7 @@ mebibytes() { # KILOBYTES
 
 sleep 1
 idle=$(kilobytes VmRSS)
-echo "idle: VmRSS $idle kB, of it RssAnon $(kilobytes RssAnon) kB"
+echo "idle: VmRSS $idle kB, of that RssAnon $(kilobytes RssAnon) kB"
 row memory_idle MiB "$(mebibytes "$idle")" 8
 
 watch_memory() {
@@ -28,6 +28,6 @@ paced "$sidecar_port" "$work/token.request" 1000 "$((seconds * 2))" --connection
 most=$(cat "$work/most")
 end "$watching"
 jq -r --arg most "$most" --arg anonymous "$(kilobytes RssAnon)" '
-    "at \(.per_second | round) requests/s: VmRSS \($most) kB at most, RssAnon \($anonymous) kB; answers in \(.p50_ms) ms, p99 \(.p99_ms) ms"' <<<"$paced"
+    "at \(.per_second | round) requests/s: VmRSS \($most) kB at most, RssAnon \($anonymous) kB; response times: median \(.p50_ms) ms, p99 \(.p99_ms) ms"' <<<"$paced"
 jq -e '.per_second > 900' <<<"$paced" >/dev/null || fail "the load was not 1000 requests/s"
 row memory_at_1000_per_second MiB "$(mebibytes "$most")" 12

@@ -1,9 +1,10 @@
-# Sourced: nginx, the reference: one process, no log, files kept open, connections kept for ever.
+# Sourced: functions for nginx, the reference. It runs as one process, writes no access log, and keeps files and
+# connections open.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 nginx_version=$(nginx -v 2>&1 | sed -n 's/.*nginx\/\([0-9.]*\).*/\1/p')
 
-# nginx_folder NAME SERVER: a folder with a configuration whose server block is SERVER; files go below html/.
+# nginx_folder NAME SERVER: creates a directory with a configuration whose server block is SERVER. Files go below html/.
 nginx_folder() {
     folder=$work/$1
     mkdir "$folder" "$folder/html"
@@ -38,12 +39,12 @@ nginx_command() { # FOLDER
     command=(nginx -p "$1/" -e "$1/error.log" -c "$1/nginx.conf")
 }
 
-answers() { # PORT: whether somebody listens there
+answers() { # PORT: succeeds if a process listens on this port
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# begin_nginx NAME SERVER: as above, with @PORT@ in SERVER replaced by a free port, which is in `port` then, and
-# started. nginx cannot choose a port itself; one below those that the kernel hands out is tried until one is free.
+# begin_nginx NAME SERVER: creates such a directory and starts nginx. It replaces @PORT@ in SERVER by a free port and sets
+# `port`. nginx cannot choose a port itself, so this tries ports below the kernel's ephemeral range.
 begin_nginx() {
     local n
     for ((n = 0; n < 20; n++)); do

@@ -1,10 +1,11 @@
-# Sourced: every process that the benchmark starts is in `running`, and is ended by its id however the run ends.
+# Sourced: functions for processes. `running` contains every process that the benchmark starts. All are ended by their ids
+# when the run ends.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 declare -A running=()
 
 cleanup() {
-    # A process that is in the middle of something gets a moment, then none.
+    # SIGTERM first, then SIGKILL for the processes that are still running.
     local pid
     for pid in "${!running[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${!running[@]}"; do gone "$pid" || kill -KILL "$pid" 2>/dev/null || true; done
@@ -27,7 +28,7 @@ fail() {
     exit 1
 }
 
-# begin NAME COMMAND...: starts it with its output in NAME.log; its id is in `pid` then.
+# begin NAME COMMAND...: starts COMMAND with its output in NAME.log, and sets `pid`.
 begin() {
     local name=$1
     shift
@@ -36,7 +37,7 @@ begin() {
     running[$pid]=$name
 }
 
-gone() { # PID, within 5 s
+gone() { # PID: succeeds if the process ends within 5 s
     local n
     for ((n = 0; n < 50; n++)); do
         [ -e "/proc/$1" ] && [ "$(cut -d ' ' -f 3 "/proc/$1/stat" 2>/dev/null)" != Z ] || return 0
@@ -55,7 +56,7 @@ end() { # PID...
     done
 }
 
-# until_true SECONDS COMMAND...: tries again until it succeeds.
+# until_true SECONDS COMMAND...: repeats COMMAND until it succeeds, at most for SECONDS.
 until_true() {
     local tries=$(($1 * 20)) n
     shift
@@ -66,7 +67,8 @@ until_true() {
     return 1
 }
 
-# A tool that loads a server: in the background, so that a signal need not wait for it. Its output is in load.log.
+# load COMMAND...: runs a load generator, with its output in load.log. It runs in the background, so that a signal to this
+# script takes effect at once.
 load() {
     local mine
     begin load "$@"
@@ -75,27 +77,27 @@ load() {
     unset "running[$mine]"
 }
 
-# rate PID URL WRK-ARGUMENT...: how many requests a second process PID answers wrk, which has one thread and 16
-# connections, in `rate`; and how many microseconds of processor time each takes it, in `cpu`.
+# rate PID URL WRK-ARGUMENT...: loads process PID with wrk (one thread, 16 connections). Sets `rate` to the requests per
+# second, and `cpu` to the processor time of PID per request in microseconds.
 rate() {
     local server=$1 url=$2 before
     shift 2
     before=$(nanoseconds "$server")
     load wrk -t 1 -c 16 -d "${seconds}s" "$url" "$@"
     cpu=$(($(nanoseconds "$server") - before))
-    # Fast refusals are no speed.
+    # Error responses are fast and must not count.
     ! grep -E 'Non-2xx|Socket errors' "$work/load.log" >&2 || fail "not every request to $url was answered with 200"
     rate=$(sed -n 's/^Requests\/sec: *//p' "$work/load.log")
     [ -n "$rate" ] || fail "wrk measured nothing at $url"
     cpu=$(jq -n "$cpu / 1000 / $(sed -n 's/^ *\([0-9]*\) requests in .*/\1/p' "$work/load.log")")
 }
 
-# Both sides serve with one thread, so its time on a processor is the process's.
+# Both servers have one thread, so the main thread's processor time is the time of the process.
 nanoseconds() { # PID
     cut -d ' ' -f 1 "/proc/$1/schedstat"
 }
 
-# paced PORT REQUEST RATE SECONDS ARGUMENT...: answers' times at a fixed rate, as JSON in `paced`.
+# paced PORT REQUEST RATE SECONDS ARGUMENT...: measures response times at a fixed rate, and sets `paced` to them as JSON.
 paced() {
     local port=$1 request=$2 per_second=$3 for=$4
     shift 4
@@ -103,6 +105,6 @@ paced() {
     paced=$(cat "$work/load.log")
 }
 
-port_of() { # LOG FIELD: the port in the address that a program said it listens on
+port_of() { # LOG FIELD: prints the port of the address that a program logged in FIELD
     jq -ern --arg field "$2" 'first(inputs | select(has($field))) | .[$field] | split(":") | last' "$work/$1.log"
 }

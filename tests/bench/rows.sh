@@ -1,4 +1,4 @@
-# Sourced: the rows of bench.json and their table.
+# Sourced: functions that write the rows of bench.json and print them as a table.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 results=$root/target/results/bench${BENCH_ONLY:+-only}.json
@@ -10,8 +10,8 @@ row() {
         '{$name, $ours, reference: null, reference_name: null, $unit, ratio: null, $goal}' >>"$work/rows"
 }
 
-# compared NAME UNIT PAIRS REFERENCE_NAME [GOAL]: PAIRS is a file with one [ours, reference] a round. Neighbours in
-# time are compared, then the median is taken: what disturbs the machine for a while disturbs both.
+# compared NAME UNIT PAIRS REFERENCE_NAME [GOAL]: PAIRS is a file with one [ours, reference] per round. The ratio is the
+# median of the ratios of all rounds, because other load on the machine affects both values of a round.
 compared() {
     jq -cn --arg name "$1" --arg unit "$2" --slurpfile pairs "$3" --arg reference_name "$4" --argjson goal "${5:-null}" '
         def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
@@ -26,11 +26,11 @@ print_table() {
         map(.ours |= short | .reference |= short | .ratio |= short
             | . + {met: (if .goal == null then null else (.ratio // .ours) as $figure
                 | if .unit == "requests/s" then $figure >= .goal else $figure <= .goal end end)})' "$work/rows" >"$work/bench.json"
-    # Whole or not at all.
+    # Atomic, so that a reader never sees a partial file.
     cp "$work/bench.json" "$results.new" && mv "$results.new" "$results"
     say "results ($machine)"
     jq -r 'def short: if . == null then "-" elif . >= 1000 then round else . end;
-        (["NAME", "OURS", "REFERENCE", "UNIT", "RATIO", "GOAL", "MET", "BESIDE"], (.[] |
+        (["NAME", "OURS", "REFERENCE", "UNIT", "RATIO", "GOAL", "MET", "REFERENCE NAME"], (.[] |
          [.name, (.ours | short), (.reference | short), .unit, (.ratio | short), (.goal | short),
           (if .met == null then "-" elif .met then "yes" else "no" end), .reference_name // "-"])) | map(tostring) | join("\t")' \
         "$results" | while IFS=$'\t' read -r name ours reference unit ratio goal met beside; do

@@ -1,4 +1,5 @@
-# Sourced: from the start of the process to the first token, when another replica has redeemed the grant already.
+# Sourced: measures the time from the start of the process to its first token, when another replica has already redeemed
+# the grant.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 end "$sidecar_pid"
@@ -19,8 +20,8 @@ for ((round = 0; round < rounds; round++)); do
     command=("${reference_command[@]}")
     measure_start "$reference_socket" && echo "[$mine, $took]" >>"$work/start.pairs"
 done
-compared start_to_first_token ms "$work/start.pairs" "nginx $nginx_version, to its first answer"
-# Nothing was redeemed for all that.
+compared start_to_first_token ms "$work/start.pairs" "nginx $nginx_version, to its first response"
+# No measurement redeemed the grant again.
 redeemed=$(curl -sS --cacert "$work/provider-ca.pem" "https://$provider_address/test/log" | jq 'map(select(.kind == "presented")) | length')
-[ "$redeemed" = 1 ] || fail "the state was not warm: $redeemed redemptions"
+[ "$redeemed" = 1 ] || fail "the state had no valid access token: $redeemed redemptions"
 end "$provider" "$api_pid"

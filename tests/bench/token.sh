@@ -1,4 +1,5 @@
-# Sourced: reading a token from the sidecar, beside nginx that serves a file of the same size; the same requests.
+# Sourced: measures reads of a token from the sidecar. The reference is nginx, which serves a file of the same size to the
+# same requests.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 begin_nginx nginx-token 'listen @PORT@;'
@@ -8,7 +9,7 @@ head -c "$token_bytes" /dev/zero | tr '\0' x >"$folder/html$token_path"
 read_tokens() { # PID PORT
     rate "$1" "http://127.0.0.1:$2$token_path" -H "$authorization"
 }
-# To warm up.
+# Warm-up.
 read_tokens "$sidecar_pid" "$sidecar_port"
 read_tokens "$nginx_pid" "$nginx_port"
 for ((round = 0; round < rounds; round++)); do

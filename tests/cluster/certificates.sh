@@ -1,4 +1,4 @@
-# Sourced: the cluster's CA, and what is signed with it. Good for as long as a cluster lives.
+# Sourced: creates the cluster's CA and the certificates that it signs. They are valid for 7 days.
 # shellcheck shell=bash disable=SC2154
 
 keys=$directory/keys

@@ -1,9 +1,10 @@
-# Sourced: a cgroup of its own for this node, so that clusters side by side don't share one. `sweep` takes it away.
+# Sourced: creates a cgroup for this node, so that clusters that run at the same time do not share one. `sweep` removes
+# it.
 # shellcheck shell=bash disable=SC2154
 
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     hierarchies=(/sys/fs/cgroup)
-    # A folder gets only the controllers that the one above it hands down.
+    # A cgroup has only the controllers that its parent enables for it.
     echo "+cpuset +cpu +memory +pids" >/sys/fs/cgroup/cgroup.subtree_control
 else
     hierarchies=(/sys/fs/cgroup/*/)

@@ -1,4 +1,4 @@
-# Sourced: starts the parts of the cluster, waits for them, and says which one failed.
+# Sourced: functions that start the components of the cluster, wait for them, and report the one that failed.
 # shellcheck shell=bash disable=SC2154
 
 logs=$directory/logs
@@ -22,7 +22,7 @@ ended() { # prints the names of the components that have ended
     done
 }
 
-await() { # NAME SECONDS CHECK [ARG...]: until the check succeeds
+await() { # NAME SECONDS CHECK [ARG...]: waits until the check succeeds
     local deadline=$((SECONDS + $2)) dead
     until timeout 10 "${@:3}" >"$logs/$1.check" 2>&1; do
         dead=$(ended | head -n 1)

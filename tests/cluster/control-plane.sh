@@ -1,9 +1,9 @@
-# Sourced: etcd, the API server and the controller manager.
+# Sourced: starts etcd, the API server and the controller manager.
 # shellcheck shell=bash disable=SC2154
 
 kubernetes=$(built kubernetes)
 admission=NodeRestriction
-# It changes our container after our webhook did, which is worth testing; but a node here has nowhere to pull from.
+# AlwaysPullImages changes our container after our webhook, which the tests should cover. A node cannot pull images here.
 [ "$level" = node ] || admission+=,AlwaysPullImages
 
 start etcd "$kubernetes" etcd --data-dir=/run/etcd --unsafe-no-fsync
@@ -20,7 +20,7 @@ start kube-apiserver "$kubernetes" kube-apiserver \
     --kubelet-client-certificate="$keys/kubelet-client.crt" --kubelet-client-key="$keys/kubelet-client.key" \
     --kubelet-certificate-authority="$directory/ca.crt" --kubelet-preferred-address-types=InternalIP \
     --audit-policy-file="$here/configuration/audit.yaml" --audit-log-path="$directory/audit.log" \
-    --audit-log-maxsize=10000 # else a reader loses its file after 100 MB
+    --audit-log-maxsize=10000 # no rotation, which by default happens at 100 MB and would take the file away from readers
 await kube-apiserver 120 kubectl get --raw /readyz
 
 start kube-controller-manager "$kubernetes" kube-controller-manager \
@@ -29,5 +29,5 @@ start kube-controller-manager "$kubernetes" kube-controller-manager \
     --cluster-signing-cert-file="$directory/ca.crt" --cluster-signing-key-file="$keys/ca.key" \
     --allocate-node-cidrs --cluster-cidr=10.244.0.0/16 --leader-elect=false --secure-port=0 \
     --kube-api-qps=500 --kube-api-burst=1000
-# The last two things that a namespace gets, and without which no pod is admitted.
+# The controllers create these two objects last, and the API server admits no pod before they exist.
 await kube-controller-manager 120 kubectl get serviceaccount/default configmap/kube-root-ca.crt

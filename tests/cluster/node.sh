@@ -1,14 +1,14 @@
-# Sourced: scheduler, containerd, kubelet, kube-proxy and DNS: a node called "node", ready for pods.
+# Sourced: starts the scheduler, containerd, the kubelet, kube-proxy and DNS, and waits until the node "node" is ready.
 # shellcheck shell=bash disable=SC2154
 
 configuration=$here/configuration
 
-# CNI and the kubelet have places that no setting moves.
+# These directories of CNI and the kubelet are not configurable.
 for place in /var/lib/cni /var/lib/kubelet /var/log; do
     mkdir -p "$place"
     mount -t tmpfs -o mode=755 tmpfs "$place"
 done
-# The kubelet would change these for the whole machine, and for good: it writes to copies.
+# The kubelet would change these settings permanently for the whole machine, so it gets copies to write to.
 for setting in vm/{overcommit_memory,panic_on_oom} kernel/{panic,panic_on_oops} kernel/keys/root_max{keys,bytes}; do
     copy=/run/${setting//\//.}
     cat "/proc/sys/$setting" >"$copy"
@@ -38,7 +38,7 @@ start kube-proxy "$kubernetes" kube-proxy --kubeconfig="$keys/kube-proxy.kubecon
 await dns 60 busybox wget -q -O - "http://$AGENT_CREDS_NODE_ADDRESS:8181/ready"
 await kube-proxy 60 busybox wget -q -O - http://127.0.0.1:10256/healthz
 await kubelet 120 kubectl wait --for=condition=Ready node/node --timeout=5s
-# The controller manager takes the taint off a while after the node is ready.
+# The controller manager removes the taint some time after the node is ready.
 untainted() {
     [ -z "$(kubectl get node/node --output="jsonpath={.spec.taints}")" ]
 }

@@ -1,4 +1,4 @@
-# Sourced: a kubeconfig for each user of the API server. Tokens are random: a pod may try to guess one.
+# Sourced: writes a kubeconfig for each user of the API server. Tokens are random, so that a pod cannot guess them.
 # shellcheck shell=bash disable=SC2154
 
 user() { # KUBECONFIG USER [GROUP]

@@ -1,5 +1,5 @@
-//! What the hostile agent has beside busybox: bytes on a socket exactly as they are written, many connections at once,
-//! packets of the pod's interfaces, and DNS answers of its own.
+//! Network tools of the hostile agent that busybox lacks: raw bytes on a socket, many connections at once, packets of
+//! the pod's interfaces, and forged DNS answers.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -80,19 +80,19 @@ impl Write for Stream {
     }
 }
 
-/// Standard input to a socket, and what comes back until it ends or is quiet for so long.
+/// Sends standard input to a socket and prints the answer, until the connection closes or is quiet for this time.
 fn send(address: &str, quiet: Duration) -> Result<()> {
     let mut stream = Stream::connect(address)?;
     stream.timeouts(quiet)?;
     let mut writing = stream.try_clone()?;
-    // Whoever refuses early reads no further: that is no failure of ours.
+    // The server may close before all is sent, which is not a failure.
     std::thread::spawn(move || std::io::copy(&mut std::io::stdin(), &mut writing));
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     std::io::stdout().write_all(&answer)
 }
 
-/// Passes every connection on.
+/// Forwards every connection.
 fn relay(listen: &str, address: &str) -> Result<()> {
     for inside in TcpListener::bind(listen)?.incoming() {
         let (mut inside, Ok(mut outside)) = (inside?, TcpStream::connect(address)) else { continue };
@@ -109,7 +109,7 @@ fn relay(listen: &str, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints what comes over each connection in its first second.
+/// Prints the data of each connection in its first second.
 fn catch(listen: &str) -> Result<()> {
     for stream in TcpListener::bind(listen)?.incoming() {
         let mut stream = stream?;
@@ -122,7 +122,7 @@ fn catch(listen: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sends standard input over each of many connections, reads nothing, and says how many are still open in the end.
+/// Sends standard input over many connections without reading, and prints how many are open at the end.
 fn hold(address: &str, count: usize, time: Duration) -> Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes)?;
@@ -145,7 +145,7 @@ fn hold(address: &str, count: usize, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Whether the other side has not closed; what it said is read.
+/// Whether the other side has not closed the connection; its data is read and discarded.
 fn is_open(stream: &mut Stream) -> bool {
     let mut buffer = [0; 64 * 1024];
     loop {
@@ -157,7 +157,7 @@ fn is_open(stream: &mut Stream) -> bool {
     }
 }
 
-/// Standard input, one byte a second; says when the other side had enough, and what it said.
+/// Sends standard input with one byte a second, and prints the answer and the time until the connection closes.
 fn trickle(address: &str, time: Duration) -> Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes)?;
@@ -183,7 +183,7 @@ fn trickle(address: &str, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The packets of all interfaces, as they are.
+/// Prints the raw packets of all interfaces.
 fn sniff(time: Duration) -> Result<()> {
     unsafe extern "C" {
         fn socket(domain: i32, kind: i32, protocol: i32) -> i32;
@@ -212,7 +212,7 @@ fn sniff(time: Duration) -> Result<()> {
     out.flush()
 }
 
-/// Answers for names with this word itself, and has all others answered by the cluster.
+/// Answers DNS queries for names with this word, and forwards all others to the cluster's DNS.
 fn dns(listen: &str, upstream: &str, word: &str, address: &str) -> Result<()> {
     let address: std::net::Ipv4Addr = address.parse().expect("an address");
     let server = UdpSocket::bind(listen)?;
@@ -238,7 +238,7 @@ fn forwarded(question: &[u8], upstream: &str) -> Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// RFC 1035: the question again, and one address for type A; no answer for other types.
+/// Returns an answer (RFC 1035) with the question and one address for type A, and without an answer for other types.
 fn own(question: &[u8], address: std::net::Ipv4Addr) -> Vec<u8> {
     let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap_or(0) + 5;
     let is_a = question.get(end - 4..end - 2) == Some(&[0, 1]);

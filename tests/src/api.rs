@@ -1,4 +1,5 @@
-//! The API server of the test cluster as the administrator sees it, past everything that goes wrong for the sidecars.
+//! A client of the test cluster's API server with the administrator's token. It connects directly, past the faults that
+//! tests put between the sidecars and the API server.
 
 mod agent;
 
@@ -13,14 +14,14 @@ pub use self::agent::Agent;
 use crate::cluster;
 use crate::https::Client;
 
-/// Longest wait for an answer; while etcd stands still there is none.
+/// Timeout of a request. The API server does not answer while etcd is stopped.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Where the test cluster's API server listens.
+/// Address of the test cluster's API server.
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 /// The name in its certificate.
 pub const NAME: &str = "localhost";
 
-/// The administrator.
+/// A client with the administrator's token.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
@@ -28,7 +29,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// With the kubeconfig and the CA of the test cluster.
+    /// Reads the kubeconfig and the CA of the test cluster.
     ///
     /// # Panics
     /// Outside `tests/cluster/with`.
@@ -39,7 +40,7 @@ impl Api {
         Self { client: Client::new(ADDRESS, &read("ca.crt")), token: token.to_owned() }
     }
 
-    /// A client that is nobody yet: what the sidecars' requests are passed on with.
+    /// A client without credentials, for passing on the sidecars' requests.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -55,10 +56,10 @@ impl Api {
         Some((answer.status, serde_json::from_slice(&answer.body).unwrap_or_default()))
     }
 
-    /// Makes an object.
+    /// Creates an object.
     ///
     /// # Panics
-    /// If the API server does not take it.
+    /// If the API server refuses it.
     pub async fn create(&self, path: &str, object: &Value) -> Value {
         match self.call(Method::POST, path, object).await {
             Some((status, made)) if status.is_success() => made,
@@ -66,18 +67,18 @@ impl Api {
         }
     }
 
-    /// An object, if there is an answer and it exists.
+    /// Returns an object, or `None` if it does not exist or the API server does not answer.
     pub async fn get(&self, path: &str) -> Option<Value> {
         let (status, object) = self.call(Method::GET, path, &Value::Null).await?;
         status.is_success().then_some(object)
     }
 
-    /// Writes an object over the one that was read: the status, if there is an answer.
+    /// Replaces an object that was read before. Returns the status, or `None` without an answer.
     pub async fn put(&self, path: &str, object: &Value) -> Option<StatusCode> {
         Some(self.call(Method::PUT, path, object).await?.0)
     }
 
-    /// Reads, changes and writes an object until that has worked; false when it has not for long.
+    /// Reads, changes and writes an object until the write succeeds; false after 40 attempts.
     pub async fn edit(&self, path: &str, mut change: impl FnMut(&mut Value)) -> bool {
         for _ in 0..40 {
             if let Some(mut object) = self.get(path).await {
@@ -91,7 +92,7 @@ impl Api {
         false
     }
 
-    /// A token of a ServiceAccount, good for longer than any run.
+    /// Returns a token of a ServiceAccount, valid for a day.
     ///
     /// # Panics
     /// If there is no such account.

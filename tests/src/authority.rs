@@ -1,7 +1,7 @@
-//! A certificate authority for one test: made when asked for, gone with the process.
+//! A certificate authority for one test. It is created on demand and ends with the process.
 //!
-//! What trusts [`Authority::ca_pem`] trusts every server whose certificate it signed, so that one CA file can
-//! serve several servers. Its keys never touch the disk unless a caller writes them there.
+//! A client that trusts [`Authority::ca_pem`] trusts every server certificate that this CA signed, so one CA file
+//! serves several servers. The keys stay in memory unless a caller writes them to a file.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// The crypto provider of everything here, given explicitly: tests install no process-wide one.
+/// The crypto provider of all test servers and clients. Tests install no process-wide one.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// A certificate authority; clones are the same authority.
+/// A certificate authority; clones share the same keys.
 #[derive(Clone)]
 pub struct Authority {
     issuer: Arc<Issuer<'static, KeyPair>>,
@@ -44,7 +44,7 @@ impl Authority {
         Self { issuer: Arc::new(Issuer::new(params, key)), ca_pem }
     }
 
-    /// The authority's own certificate, PEM: what a client must trust.
+    /// The CA certificate in PEM, for the trust store of a client.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

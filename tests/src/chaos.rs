@@ -1,5 +1,5 @@
-//! The thinking part of the chaos run (`tests/tests/chaos.rs`): what is to go wrong and when ([`schedule`]), what was
-//! seen ([`record`]), and what it means ([`oracle`]). Nothing here does I/O or reads a clock.
+//! The pure part of the chaos run (`tests/tests/chaos.rs`): [`schedule`] plans the faults, [`record`] holds the
+//! observations, and [`oracle`] judges them. No module does I/O or reads a clock.
 
 pub mod oracle;
 pub mod random;

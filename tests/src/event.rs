@@ -1,7 +1,7 @@
-//! What an OAuth server of the tests writes down, in one form for both.
+//! The log format of both OAuth servers of the tests.
 //!
-//! A token itself is never in it: tests compare [`fingerprint`]s, so a log may be printed and kept. This is the
-//! evidence that a refresh token was presented once, and what came of it.
+//! A log contains [`fingerprint`]s and no tokens, so it may be printed and kept. Tests use it as evidence of how often
+//! a refresh token was presented and with which result.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -9,53 +9,53 @@ use std::net::IpAddr;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-/// One line of a server's log.
+/// An entry of a server's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// A request to the server that was not one of its test routes.
+    /// A request outside the server's test routes.
     Presented(Box<Presentation>),
-    /// A family of tokens that died: reuse was noticed, or a test revoked it.
+    /// A token family was revoked, because of a reuse or by a test.
     Revoked {
         /// When, in milliseconds since 1970.
         at_ms: u64,
-        /// Which family.
+        /// The family.
         family: String,
     },
 }
 
-/// A request as the server understood it, and what it decided.
+/// A request as the server understood it, and the decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Presentation {
     /// When its last byte had been read, in milliseconds since 1970 by the wall clock.
     pub at_ms: u64,
-    /// Where it came from: in a cluster the pod's address.
+    /// The client's address; in a cluster the pod's.
     pub peer: Option<IpAddr>,
-    /// Its `Host`.
+    /// Its `Host` header.
     pub host: String,
     /// Its path, without a query.
     pub path: String,
-    /// Who it said it was.
+    /// The client's `client_id`, also if the authentication failed.
     pub client_id: Option<String>,
-    /// What it asked for.
+    /// The requested grant type.
     pub grant_type: Option<String>,
-    /// [`fingerprint`] of the refresh token that it presented.
+    /// [`fingerprint`] of the presented refresh token.
     pub token_sha256: Option<String>,
-    /// [`fingerprint`] of the refresh token that was made for it.
+    /// [`fingerprint`] of the issued refresh token.
     pub child_sha256: Option<String>,
-    /// The family of the presented token, where the server knows it; the family outlives the tokens.
+    /// The family of the presented token, if the server knows the token, also after its revocation.
     pub family: Option<String>,
-    /// `granted`, an OAuth error code, or the stand-in's own: `not_found`, `misdirected`, `method_not_allowed`, and
-    /// `unprocessed` for a request that a fault kept from being carried out.
+    /// `granted`, an OAuth error code, or a code of the stand-in's own: `not_found`, `misdirected`,
+    /// `method_not_allowed`, and `unprocessed` for a request that a fault kept from being carried out.
     pub outcome: String,
-    /// What the client did wrong, in the server's own words.
+    /// The client's mistake, in the server's words.
     pub reason: Option<String>,
-    /// The fault that spoilt the answer, if the test had ordered one.
+    /// The fault that the test had ordered for this answer.
     pub fault: Option<String>,
 }
 
-/// The presentations of a log, in order.
+/// Returns the presentations of a log, in order.
 pub fn presentations(log: &[Event]) -> impl Iterator<Item = &Presentation> {
     log.iter().filter_map(|event| match event {
         Event::Presented(presentation) => Some(&**presentation),
@@ -63,7 +63,7 @@ pub fn presentations(log: &[Event]) -> impl Iterator<Item = &Presentation> {
     })
 }
 
-/// The families of a log that were revoked, in order.
+/// Returns the revoked families of a log, in order.
 pub fn revoked(log: &[Event]) -> impl Iterator<Item = &str> {
     log.iter().filter_map(|event| match event {
         Event::Presented(_) => None,
@@ -71,7 +71,7 @@ pub fn revoked(log: &[Event]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// SHA-256 of a token, in hex: how logs name it.
+/// Returns the SHA-256 of a token, in hex.
 pub fn fingerprint(token: &str) -> String {
     let digest = digest::digest(&digest::SHA256, token.as_bytes());
     digest.as_ref().iter().fold(String::new(), |mut hex, byte| {

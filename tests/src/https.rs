@@ -1,8 +1,8 @@
-//! An HTTPS client for tests that does exactly what it is told.
+//! An HTTPS client for tests without any automatic behaviour.
 //!
-//! Every request is one fresh HTTP/1.1 connection to one given address, whatever the host is called, unless a
-//! test holds a [`Connection`]; nothing is resolved, retried, followed or decoded. How a request failed is told apart, since for a token request that
-//! is the whole question.
+//! Every request uses a fresh HTTP/1.1 connection to one given address, whatever the host name is, unless a test holds
+//! a [`Connection`]. The client resolves no names, retries nothing, follows no redirects and decodes nothing.
+//! [`Failure`] distinguishes how far a request got, because for a token request that decides whether it was presented.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,17 +36,17 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, as it came.
+    /// Its body, undecoded.
     pub body: Bytes,
 }
 
-/// Why there is no complete answer.
+/// The reason why there is no complete answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No connection, so nothing was sent.
+    /// No connection was made, so nothing was sent.
     #[error("connecting to the server")]
     Connect(#[source] std::io::Error),
-    /// No TLS session, so nothing was sent.
+    /// The TLS handshake failed, so nothing was sent.
     #[error("agreeing on TLS with the server")]
     Handshake(#[source] std::io::Error),
     /// The connection ended before an answer began.
@@ -55,16 +55,16 @@ pub enum Failure {
     /// The connection ended within the body.
     #[error("reading the body, after {} bytes of it", received.len())]
     CutOff {
-        /// What had come.
+        /// The part that was received.
         received: Bytes,
-        /// How it ended.
+        /// The cause.
         #[source]
         source: hyper::Error,
     },
 }
 
 impl Client {
-    /// A client of the server at `address`, which must have a certificate of the CA in `ca_pem`.
+    /// A client of the server at `address`, which needs a certificate of the CA in `ca_pem`.
     ///
     /// # Panics
     /// If `ca_pem` holds no certificate.
@@ -80,22 +80,22 @@ impl Client {
         Self { address, tls: Arc::new(config).into() }
     }
 
-    /// Where requests go, whatever their host.
+    /// The address that requests go to, whatever their host.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `GET path` of `host`.
+    /// Sends `GET path` to `host`.
     pub async fn get(&self, host: &str, path: &str) -> Result<Answer, Failure> {
         self.send(host, host, Request::get(path).body(String::new()).expect("a path")).await
     }
 
-    /// `POST path` of `host` with a form, percent-encoded as RFC 6749 wants it.
+    /// Sends `POST path` to `host` with a form, percent-encoded as in RFC 6749.
     pub async fn post_form(&self, host: &str, path: &str, form: &[(&str, &str)]) -> Result<Answer, Failure> {
         self.post(host, path, &[("content-type", "application/x-www-form-urlencoded")], encode(form)).await
     }
 
-    /// `POST path` of `host` with these headers and body.
+    /// Sends `POST path` to `host` with these headers and body.
     pub async fn post(
         &self,
         host: &str,
@@ -115,7 +115,7 @@ impl Client {
         self.connect(sni).await?.send(host, request).await
     }
 
-    /// A connection for several requests, or for time to pass before the first.
+    /// Opens a connection for several requests, or for a pause before the first.
     pub async fn connect(&self, sni: &str) -> Result<Connection, Failure> {
         let bare = sni.parse::<SocketAddr>().map_or_else(
             |_| sni.rsplit_once(':').map_or(sni, |(name, _)| name).to_owned(),
@@ -123,18 +123,18 @@ impl Client {
         );
         let name = ServerName::try_from(bare).expect("SNI is a host name or an address");
         let tcp = TcpStream::connect(self.address).await.map_err(Failure::Connect)?;
-        // Small writes that wait for each other's acknowledgement would cost 40 ms a request.
+        // With Nagle's algorithm, small writes would wait 40 ms for an acknowledgement.
         tcp.set_nodelay(true).map_err(Failure::Connect)?;
         let tls = self.tls.connect(name, tcp).await.map_err(Failure::Handshake)?;
         let (sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(Failure::Unanswered)?;
-        // It does the reading and writing, and ends with the sender.
+        // The task does the reading and writing, and ends with the sender.
         tokio::spawn(connection);
         Ok(Connection(sender))
     }
 }
 
 impl Connection {
-    /// Sends `request` as it is, after the one before it was answered in full, and hands the answer on as it comes.
+    /// Sends `request` unchanged after the previous answer is complete, and returns the answer as a stream.
     pub async fn forward(
         &mut self,
         request: Request<Bytes>,
@@ -143,7 +143,7 @@ impl Connection {
         self.0.send_request(request.map(Full::new)).await.map_err(Failure::Unanswered)
     }
 
-    /// Sends `request` to `host`, after the one before it was answered.
+    /// Sends `request` to `host` after the previous answer is complete.
     pub async fn send(&mut self, host: &str, mut request: Request<String>) -> Result<Answer, Failure> {
         let host = host.parse().expect("a host name is a header value");
         request.headers_mut().insert(header::HOST, host);
@@ -163,22 +163,22 @@ impl Connection {
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
-    /// If it is not.
+    /// If it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in the body {:?}", self.body))
     }
 
-    /// A field of a JSON body, if it is there and is text.
+    /// Returns a text field of a JSON body.
     pub fn text(&self, field: &str) -> Option<String> {
         self.json()[field].as_str().map(str::to_owned)
     }
 }
 
-/// A form in `application/x-www-form-urlencoded`.
+/// Encodes a form as `application/x-www-form-urlencoded`.
 pub fn encode(form: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
 }

@@ -1,12 +1,12 @@
-//! What the tests of agent-creds stand on.
+//! Shared code of the tests of agent-creds.
 //!
-//! Two OAuth servers that speak TLS: [`standin`], our own, which is as strict as the providers are and can be
-//! told to misbehave, and [`oidc`], somebody else's, which knows nothing of us and so can't share our mistakes.
-//! Both write down what was presented to them ([`event`]). [`authority`] signs their certificates and
-//! [`https`] is a client that hides nothing: one connection per request, no retry, no redirect. [`cluster`] and [`api`] are for
-//! tests that run beside a real API server, and [`sidecar`] for those that run the sidecar as a process.
+//! There are two OAuth servers with TLS: [`standin`], our own, is as strict as the providers and can be told to fail;
+//! [`oidc`] runs an independent implementation, which cannot share our mistakes. Both log the presented tokens
+//! ([`event`]). [`authority`] signs their certificates. [`https`] is a client that sends each request once, on its own
+//! connection, without redirects. [`cluster`] and [`api`] are for tests beside a real API server, and [`sidecar`] runs
+//! the sidecar as a process.
 //!
-//! Nothing here is part of what is shipped; so a broken promise of the machine ends in a panic that says which.
+//! Nothing here is shipped, so an unexpected failure panics.
 
 pub mod api;
 pub mod authority;

@@ -1,8 +1,8 @@
-//! Somebody else's OAuth server: npm `oidc-provider`, started and asked by tests.
+//! Runs an independent OAuth server for tests: npm `oidc-provider`.
 //!
-//! It rotates refresh tokens and notices their reuse by its own lights, so a client that satisfies it and the
-//! stand-in is not merely agreeing with our reading of the RFCs. The server is `tests/servers/oidc/server.mjs`;
-//! it needs `node` and, once per machine, `npm`. It lives as long as [`Oidc`], and no longer than this process.
+//! It rotates refresh tokens and detects their reuse by its own implementation. So a client that works with it and with
+//! the stand-in does not merely agree with our reading of the RFCs. The server is `tests/servers/oidc/server.mjs`; it
+//! needs `node` and, once per machine, `npm`. It ends with [`Oidc`], and at the latest with this process.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -23,24 +23,24 @@ use crate::https;
 use crate::standin::ClientAuth;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/oidc");
-/// Installing may fetch some forty packages; starting takes a second.
+/// An installation may download some forty packages; a start takes a second.
 const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// The client that asks about tokens; it has no others.
+/// The client for token introspection; it has no other rights.
 const INSPECTOR: [&str; 2] = ["test-inspector", "known to the test alone"];
 
-/// How the server is set up.
+/// The settings of a server.
 #[derive(Clone)]
 pub struct Config {
-    /// Where it listens, on a free port; its issuer has this name.
+    /// Its address, with a free port; the issuer is named after it.
     pub address: IpAddr,
-    /// Who may ask for tokens, besides those that register themselves.
+    /// The registered clients. Further clients can register themselves.
     pub clients: Vec<Client>,
-    /// What may be granted, besides `openid` and `offline_access`.
+    /// The scopes that can be granted, besides `openid` and `offline_access`.
     pub scopes: Vec<String>,
-    /// Seconds that access tokens live.
+    /// Lifetime of access tokens in seconds.
     pub token_life: u64,
-    /// Who signs the certificate; a new authority if not given.
+    /// The CA that signs the certificate; `None` creates one.
     pub authority: Option<Authority>,
 }
 
@@ -49,15 +49,15 @@ pub struct Config {
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
-    /// Its `client_secret`, unless it is public.
+    /// Its `client_secret`; `None` for a public client.
     pub secret: Option<String>,
-    /// How it proves itself. This server takes Basic for post and the reverse: the stand-in does not.
+    /// How it authenticates. This server accepts Basic and post for each other; the stand-in does not.
     pub auth: ClientAuth,
     /// Its redirect URIs; a public client may use any port of a loopback one.
     pub redirect_uris: Vec<String>,
 }
 
-/// A running server; dropping it ends it.
+/// A running server; dropping it stops it.
 pub struct Oidc {
     issuer: String,
     ca_pem: String,
@@ -84,12 +84,12 @@ impl Client {
         Self { id: id.to_owned(), secret: None, auth: ClientAuth::None, redirect_uris: vec![] }
     }
 
-    /// A client with a secret, which it sends in the way of `auth`. It may use client credentials.
+    /// A client with a secret, which authenticates by `auth`. It may use client credentials.
     pub fn confidential(id: &str, secret: &str, auth: ClientAuth) -> Self {
         Self { id: id.to_owned(), secret: Some(secret.to_owned()), auth, redirect_uris: vec![] }
     }
 
-    /// As the server wants to read it.
+    /// The client as the server's metadata.
     fn metadata(&self) -> Value {
         let auth = match self.auth {
             ClientAuth::Post => "client_secret_post",
@@ -113,7 +113,7 @@ impl Client {
 }
 
 impl Oidc {
-    /// Installs the server's packages if this machine has not got them, and starts it.
+    /// Installs the server's packages if they are missing, and starts the server.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         tokio::time::timeout(START_LIMIT, Self::start_slowly(config))
             .await
@@ -150,7 +150,7 @@ impl Oidc {
         let Some(issuer) = ready(&mut lines).await? else {
             bail!("node ended at once: {}", std::fs::read_to_string(&noise).unwrap_or_default());
         };
-        // Read on, or the server stops when the pipe is full of notices.
+        // Without a reader the server would block when the pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
 
         let address: SocketAddr =
@@ -159,23 +159,23 @@ impl Oidc {
         Ok(Self { issuer, ca_pem: authority.ca_pem().to_owned(), https, _folder: folder, child })
     }
 
-    /// Its name, for example `https://127.0.0.1:43210`. The token endpoint is `/token` below it; the rest stands
-    /// in `/.well-known/openid-configuration`.
+    /// Returns the issuer, for example `https://127.0.0.1:43210`. The token endpoint is `/token` below it; the other
+    /// endpoints are listed in `/.well-known/openid-configuration`.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn addr(&self) -> SocketAddr {
         self.https.address()
     }
 
-    /// What a client must trust, PEM.
+    /// Returns the CA certificate, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// A client of this server.
+    /// Returns a client of this server.
     pub fn https(&self) -> https::Client {
         self.https.clone()
     }
@@ -184,21 +184,21 @@ impl Oidc {
         self.addr().to_string()
     }
 
-    /// A new login without a browser: the first refresh token of a new family.
+    /// Creates a login without a browser and returns the first refresh token of its family.
     pub async fn seed(&self, client_id: &str, scope: &str) -> anyhow::Result<String> {
         let body = json!({ "client_id": client_id, "scope": scope }).to_string();
         let answer = self.https.post(&self.host(), "/test/refresh-token", &[], body).await?;
         answer.text("refresh_token").with_context(|| format!("no refresh token in {:?}", answer.body))
     }
 
-    /// Closes the server's stdin, which is all it takes to end it, and waits for the end.
+    /// Closes the server's stdin, which ends it, and waits for its exit.
     pub async fn stop(mut self) -> anyhow::Result<ExitStatus> {
         drop(self.child.stdin.take());
         let end = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
         end.context("the OAuth server does not end")?.context("waiting for the OAuth server to end")
     }
 
-    /// What the server says about a token (RFC 7662): `active`, and of a live one `scope`, `client_id`, `exp`.
+    /// Returns the token introspection (RFC 7662): `active`, and for an active token `scope`, `client_id`, `exp`.
     pub async fn introspect(&self, token: &str) -> anyhow::Result<Value> {
         let [id, secret] = INSPECTOR.map(|part| https::encode(&[("", part)])[1..].to_owned());
         let authorization = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
@@ -209,14 +209,14 @@ impl Oidc {
         serde_json::from_slice(&answer.body).with_context(|| format!("introspection said {:?}", answer.body))
     }
 
-    /// Everything so far. `reason` is the server's own `error_detail`.
+    /// Returns the whole log. `reason` is the server's own `error_detail`.
     pub async fn log(&self) -> anyhow::Result<Vec<Event>> {
         let answer = self.https.get(&self.host(), "/test/log").await?;
         serde_json::from_slice(&answer.body).context("reading the server's log")
     }
 }
 
-/// Where the packages are, after making sure that they are.
+/// Installs the packages if they are missing, and returns their folder.
 async fn install() -> anyhow::Result<String> {
     let script = Path::new(FOLDER).join("install");
     let done = Command::new(&script).stdin(Stdio::null()).kill_on_drop(true).output().await;
@@ -227,7 +227,7 @@ async fn install() -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
-/// The issuer of the line that says so, past the notices; `None` if the server ended instead.
+/// Reads to the line with the issuer; `None` if the server ended before.
 async fn ready(lines: &mut Lines<BufReader<ChildStdout>>) -> anyhow::Result<Option<String>> {
     while let Some(line) = lines.next_line().await.context("reading what node prints")? {
         let said: Value = serde_json::from_str(&line).unwrap_or_default();

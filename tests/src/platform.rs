@@ -1,5 +1,5 @@
-//! What the platform team does on the node, once for all tests of a program: the chart is installed with the images that
-//! were built from this source, and the providers' real host names lead to the stand-in.
+//! Sets up the platform on the node, once for all tests of a program: it installs the chart with the images of this
+//! source, and points the providers' real host names to the stand-in.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -13,17 +13,17 @@ use crate::authority::Authority;
 use crate::cluster::{self, SYSTEM, directory, get, helm, kubectl, pipe, root};
 use crate::standin::{Client, Config, Provider, Standin};
 
-/// Seconds that the stand-in's access tokens live: 20 refreshes in two minutes.
+/// Lifetime of the stand-in's access tokens in seconds: 20 refreshes in two minutes.
 pub const TOKEN_LIFE: u64 = 5;
-/// The one ServiceAccount name that they all use, as in the example.
+/// The agents' ServiceAccount name in every namespace, as in the example.
 pub const ACCOUNT: &str = "devops-agent";
-/// The one grant Secret of each.
+/// Name of the grant Secret in every namespace.
 pub const GRANT: &str = "devops-agent-pagerduty";
 const SECRET: &str = "stand-in-client-secret";
 
-/// The installed release, and the providers.
+/// The installed release, and the stand-in.
 pub struct Platform {
-    /// All providers.
+    /// The stand-in for all providers.
     pub standin: Standin,
     /// The release's values.
     values: String,
@@ -31,7 +31,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Installs the chart for these agents, each in a namespace of its own that is made here; `grants` are the chart's.
+    /// Creates a namespace for each agent and installs the chart with `grants`.
     pub fn install(agents: &[&str], grants: &[Value]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -60,12 +60,12 @@ impl Platform {
         if let Err(error) = platform.helm("install", &["--wait", "--timeout", "4m"]) {
             panic!("helm install: {error}\n{}", why(SYSTEM));
         }
-        // The webhook is ready; that its Service leads there, the node may learn a moment later.
+        // After the webhook is ready, the node may still need a moment to route its Service.
         cluster::eventually(START, || admission_answers(agents[0]));
         platform
     }
 
-    /// `helm VERB` of the chart in the repository, with the values of this platform.
+    /// Runs `helm VERB` on the repository's chart with the values of this platform.
     pub fn helm(&self, verb: &str, more: &[&str]) -> Result<String, String> {
         let chart = root().join("charts/agent-creds");
         let chart = chart.to_str().expect("UTF-8");
@@ -73,7 +73,7 @@ impl Platform {
         helm(&[&arguments[..], more].concat(), &self.values)
     }
 
-    /// What a person does after a login: writes the grant Secret. Returns the login's refresh token.
+    /// Logs in and writes the grant Secret, as a person does. Returns the login's refresh token.
     pub fn log_in(&self, agent: &str) -> String {
         let seed = self.standin.seed(Provider::PagerDuty, agent);
         let mut secret: Value = serde_yaml::from_str(
@@ -89,7 +89,7 @@ impl Platform {
     }
 }
 
-/// Has a pod admitted that asks for injection, without making it. A refusal is an answer.
+/// Sends a pod with an injection request as a dry run. A refusal counts as an answer.
 fn admission_answers(namespace: &str) -> Result<(), String> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -102,7 +102,7 @@ fn admission_answers(namespace: &str) -> Result<(), String> {
     }
 }
 
-/// Gives the provider's name to the stand-in, for pods (cluster DNS) and for the node alike.
+/// Points the provider's name to the stand-in, for pods (cluster DNS) and for the node.
 fn name_hosts(node: SocketAddr) {
     let hosts = directory().join("hosts");
     let mut file = OpenOptions::new().append(true).open(hosts).expect("the cluster's hosts file");
@@ -118,7 +118,7 @@ fn make_namespace(name: &str, level: &str) {
         .expect("its default ServiceAccount");
 }
 
-/// The chart's entry for an agent with the one grant.
+/// The chart's `grants` entry for an agent with one grant.
 pub fn grant_of(agent: &str) -> Value {
     json!({"agent": {"namespace": agent, "name": ACCOUNT}, "secrets": [GRANT]})
 }
@@ -133,7 +133,7 @@ fn values(provider_ca: &str, grants: &[Value]) -> String {
     values.to_string()
 }
 
-/// What there is to know about the pods of a namespace, for a test that failed.
+/// Describes the pods of a namespace for the message of a failed test.
 pub fn why(namespace: &str) -> String {
     let mut text = String::new();
     for pod in get(&["pods", "--namespace", namespace])["items"].as_array().into_iter().flatten() {
@@ -146,5 +146,5 @@ pub fn why(namespace: &str) -> String {
     text + &kubectl(&events).unwrap_or_else(|error| error)
 }
 
-/// How long a pod may take from being made to running, on a machine that does other things besides.
+/// Longest start of a pod on a busy machine.
 pub const START: Duration = Duration::from_secs(90);

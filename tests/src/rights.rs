@@ -1,7 +1,8 @@
-//! Who may do what in the API: as documented, as the chart grants it, as the API server saw it used.
+//! Which account may do what in the API: as documented, as granted by the chart, and as used according to the audit
+//! log.
 //!
-//! All three are the same closed set, and two tests hold them together: `tests/tests/chart/rights.rs` what is granted,
-//! `tests/tests/e2e/used_rights.rs` what is used.
+//! All three are the same closed set. `tests/tests/chart/rights.rs` compares the granted rights with the documented
+//! ones, and `tests/tests/e2e/used_rights.rs` the used ones.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,34 +17,39 @@ const AGENT: &str = "the agent's ServiceAccount";
 const EVERYONE: &str = "every ServiceAccount";
 const ANY: &str = "any";
 
-/// One verb on one resource, in the words of `tests/data/rights.yaml`.
+/// One verb on one resource, in the terms of `tests/data/rights.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The role, or the kind of account.
-    pub who: String,
+    pub account: String,
     /// `get`.
     pub verb: String,
     /// `secrets`, `serviceaccounts/token`, `leases.coordination.k8s.io`.
     pub resource: String,
-    /// The object's name or what it is to the account; "any".
+    /// The object's name, or its relation to the account; "any" for all objects.
     pub name: String,
 }
 
 impl Right {
-    fn new(who: &str, verb: &str, resource: &str, name: Option<&str>) -> Self {
+    fn new(account: &str, verb: &str, resource: &str, name: Option<&str>) -> Self {
         let word = str::to_owned;
-        Self { who: word(who), verb: word(verb), resource: word(resource), name: kind(resource, name) }
+        Self {
+            account: word(account),
+            verb: word(verb),
+            resource: word(resource),
+            name: kind(resource, name),
+        }
     }
 
-    /// Whether this right allows what was done by that one.
+    /// Returns whether this right allows a used one.
     #[must_use]
     pub fn allows(&self, used: &Self) -> bool {
-        (&self.who, &self.verb, &self.resource) == (&used.who, &used.verb, &used.resource)
+        (&self.account, &self.verb, &self.resource) == (&used.account, &used.verb, &used.resource)
             && (self.name == ANY || self.name == used.name)
     }
 }
 
-/// What an object is to who uses it. Ours have their names; those of agents are of a kind.
+/// Returns how a right names an object: our own by name, those of agents by their relation to the account.
 fn kind(resource: &str, name: Option<&str>) -> String {
     let kind = match (resource, name) {
         (_, None) => ANY,
@@ -56,8 +62,8 @@ fn kind(resource: &str, name: Option<&str>) -> String {
     kind.to_owned()
 }
 
-/// A role by its name, another account by its kind.
-fn who<'a>(namespace: &str, name: &'a str) -> &'a str {
+/// Returns how a right names an account: ours by name, others by their kind.
+fn account_of<'a>(namespace: &str, name: &'a str) -> &'a str {
     match name {
         ours if namespace == SYSTEM => ours,
         credential if credential.ends_with("-creds") => "the credential ServiceAccount",
@@ -65,7 +71,7 @@ fn who<'a>(namespace: &str, name: &'a str) -> &'a str {
     }
 }
 
-/// `leases` of group `coordination.k8s.io` is `leases.coordination.k8s.io`.
+/// Returns `leases.coordination.k8s.io` for `leases` of group `coordination.k8s.io`.
 fn qualified(resource: &str, group: Option<&str>) -> String {
     match group {
         None | Some("") => resource.to_owned(),
@@ -79,20 +85,20 @@ fn qualified(resource: &str, group: Option<&str>) -> String {
 pub struct Entry {
     /// The role, or the kind of account.
     pub who: String,
-    /// None where the role has no rights at all.
+    /// Empty if the role has no rights.
     pub verbs: Vec<String>,
     /// As in [`Right`].
     pub resources: Vec<String>,
     /// As in [`Right`].
     pub names: Vec<String>,
-    /// What the rights are needed for.
+    /// The reason for the rights.
     pub why: String,
 }
 
-/// The rights that the documentation lists.
+/// Returns the documented rights.
 ///
 /// # Panics
-/// Where `tests/data/rights.yaml` is missing or wrong.
+/// If `tests/data/rights.yaml` is missing or invalid.
 #[must_use]
 pub fn listed() -> BTreeSet<Right> {
     let text = std::fs::read_to_string(root().join("tests/data/rights.yaml")).expect("rights.yaml");
@@ -103,7 +109,7 @@ pub fn listed() -> BTreeSet<Right> {
             resources.iter().flat_map(move |resource| names.iter().map(move |name| (verb, resource, name)))
         }) {
             rights.insert(Right {
-                who: who.clone(),
+                account: who.clone(),
                 verb: verb.clone(),
                 resource: resource.clone(),
                 name: name.clone(),
@@ -113,10 +119,10 @@ pub fn listed() -> BTreeSet<Right> {
     rights
 }
 
-/// What these objects grant, by Roles and ClusterRoles and what binds them.
+/// Returns the rights that these Roles and ClusterRoles grant through their bindings.
 ///
 /// # Panics
-/// Where a binding binds a role that is not among them.
+/// If a binding refers to a role that is not among the objects.
 #[must_use]
 pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -129,11 +135,11 @@ pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
                 || role["metadata"]["namespace"] == binding["metadata"]["namespace"];
             role["kind"] == reference["kind"] && role["metadata"]["name"] == reference["name"] && near
         };
-        let role = objects.iter().find(bound).unwrap_or_else(|| panic!("nothing is bound by {binding}"));
+        let role = objects.iter().find(bound).unwrap_or_else(|| panic!("no such role: {binding}"));
         for subject in binding["subjects"].as_array().into_iter().flatten() {
             let (namespace, name) = (text(&subject["namespace"]), text(&subject["name"]));
             let all = subject["kind"] == "Group" && name == "system:serviceaccounts";
-            let account = if all { EVERYONE } else { who(&namespace, &name) };
+            let account = if all { EVERYONE } else { account_of(&namespace, &name) };
             for rule in role["rules"].as_array().into_iter().flatten() {
                 let names = list(&rule["resourceNames"]);
                 let names: Vec<_> =
@@ -153,26 +159,26 @@ pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
     rights
 }
 
-/// What the API server's audit log says that our accounts asked for since it started.
+/// The requests of our accounts in the API server's audit log since its start.
 #[derive(Default)]
 pub struct Requests {
-    /// All, also what was refused.
+    /// All requests, also the refused ones.
     pub made: BTreeSet<Right>,
-    /// Those of them that were allowed.
+    /// The allowed requests.
     pub allowed: BTreeSet<Right>,
 }
 
 /// Reads the audit log.
 ///
 /// # Panics
-/// Where there is no log, or one that is of another form.
+/// If there is no log, or a line cannot be parsed.
 #[must_use]
 pub fn used() -> Requests {
     let log = File::open(directory().join("audit.log")).expect("the audit log");
     let mut requests = Requests::default();
     for line in BufReader::new(log).lines() {
         let line = line.expect("reading the audit log");
-        // Nobody else's lines are worth parsing.
+        // Parsing the lines of other accounts would take long and has no use.
         if line.contains(r#""username":"system:serviceaccount:"#) {
             let line: Value = serde_json::from_str(&line).expect("a line of the audit log");
             let rights = of_line(&line);
@@ -185,7 +191,7 @@ pub fn used() -> Requests {
     requests
 }
 
-/// The right that a request needed, and the one that it asked about.
+/// Returns the right that a request needed, and the right that it asked about.
 fn of_line(line: &Value) -> Option<[Right; 2]> {
     let user = line["user"]["username"].as_str()?.strip_prefix("system:serviceaccount:")?;
     let (namespace, name) = user.split_once(':')?;
@@ -194,17 +200,17 @@ fn of_line(line: &Value) -> Option<[Right; 2]> {
         let resource = qualified(resource, object["apiGroup"].as_str());
         object["subresource"].as_str().map_or(resource.clone(), |part| format!("{resource}/{part}"))
     });
-    // Where a request has no object, it is none that any of them should make.
+    // A request without an object is listed with its URI, so that it shows up as an undocumented right.
     let resource = resource.or_else(|| Some(line["requestURI"].as_str()?.to_owned()))?;
     let object = object["name"].as_str();
-    let account = match who(namespace, name) {
-        // What agents and the cluster's own controllers do is theirs, but for what all may read of ours.
+    let account = match account_of(namespace, name) {
+        // Requests of agents and of the cluster's controllers are not ours, except reads of the public CA.
         AGENT if object == Some("agent-creds-ca") => EVERYONE,
         AGENT => return None,
         ours => ours,
     };
     let made = Right::new(account, verb, &resource, object);
-    // The identity server asks whether the agent may; nobody else asks for that verb.
+    // Only the identity server sends SubjectAccessReviews: whether the agent may `assume` the account.
     let question = &line["requestObject"]["spec"]["resourceAttributes"];
     let asked = match question["verb"].as_str() {
         Some(verb) if line["responseObject"]["status"]["allowed"] == true => {

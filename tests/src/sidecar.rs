@@ -1,8 +1,8 @@
-//! The real sidecar as a process, with a directory of Secrets ([`Secrets`]) and ports of its own.
+//! Runs the real sidecar as a process, with a directory of Secrets ([`Secrets`]) and its own ports.
 //!
-//! It has an empty environment and volumes in a temporary folder, and ends with [`Sidecar`]. Whatever it lets out is
-//! kept: its log, every answer that a test got, its metrics, the files for the agent. When it ends, all that is
-//! searched for what must never leave it (`leaks`), so every test is a test of that, too.
+//! The process has an empty environment and its volumes in a temporary folder, and ends with [`Sidecar`]. All its
+//! output is kept: the log, every answer that a test received, the metrics, and the files for the agent. At the end the
+//! output is searched for secrets (`leaks`), so every test also checks for leaks.
 
 mod http1;
 mod leaks;
@@ -32,13 +32,13 @@ pub use self::secrets::{LONG_AGO, Secrets};
 
 use crate::https::Answer;
 
-/// How long something may take that takes a moment: a guard against waiting for ever, not a measurement.
+/// Timeout of a wait that usually takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary, which `cargo build -p agent-creds-sidecar` puts beside the tests.
+/// Returns the path of the binary, which `cargo build -p agent-creds-sidecar` puts beside the tests.
 ///
 /// # Panics
-/// If it is not there.
+/// If it is missing.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let beside =
@@ -47,10 +47,10 @@ pub fn binary() -> PathBuf {
     beside
 }
 
-/// What `look` finds, as soon as it finds it. The one place where tests let time pass.
+/// Calls `look` until it succeeds, and returns the result. Tests let time pass only here.
 ///
 /// # Panics
-/// If that takes unreasonably long; with what `look` saw last.
+/// After the timeout, with the last result of `look`.
 pub async fn eventually<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -62,7 +62,7 @@ pub async fn eventually<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> 
     }
 }
 
-/// How a sidecar is to be started.
+/// The settings for starting a sidecar.
 pub struct Setup {
     program: PathBuf,
     secrets: Secrets,
@@ -74,7 +74,7 @@ pub struct Setup {
     uid: Option<u32>,
 }
 
-/// A running sidecar; dropping it kills it, and looks for leaks.
+/// A running sidecar; dropping it kills it and checks for leaks.
 pub struct Sidecar {
     secrets: Secrets,
     volumes: Arc<TempDir>,
@@ -87,7 +87,7 @@ pub struct Sidecar {
 }
 
 impl Setup {
-    /// A sidecar with the Secrets of this directory, and no grant yet.
+    /// A sidecar with the Secrets of this directory, and no grants yet.
     pub fn new(secrets: &Secrets) -> Self {
         let volumes = tempfile::tempdir().expect("a temporary folder");
         for name in ["shared", "spool"] {
@@ -105,61 +105,61 @@ impl Setup {
         }
     }
 
-    /// Another build of it than the one beside the tests.
+    /// Uses another build of the sidecar.
     #[must_use]
     pub fn program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
 
-    /// With a grant that the agent calls like its Secret.
+    /// Adds a grant that has the name of its Secret.
     #[must_use]
     pub fn grant(self, name: &str) -> Self {
         self.argument(&format!("--grant={name}={name}"))
     }
 
-    /// With the Secrets of an API server, in place of those of the directory.
+    /// Uses the Secrets of an API server instead of the directory's.
     #[must_use]
     pub fn in_cluster(mut self) -> Self {
         "kubernetes".clone_into(&mut self.store);
         self
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
     }
 
-    /// With the CA of the token endpoint.
+    /// Adds the CA of the token endpoint.
     #[must_use]
     pub fn trust(self, ca_pem: &str) -> Self {
         self.argument(&format!("--provider-roots-data={}", STANDARD.encode(ca_pem)))
     }
 
-    /// With a variable in its environment, which is empty otherwise.
+    /// Sets an environment variable; the environment is empty otherwise.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With the volumes of an earlier one, as after a restart of the container.
+    /// Uses the volumes of an earlier process, as after a restart of the container.
     #[must_use]
     pub fn volumes(mut self, volumes: &Arc<TempDir>) -> Self {
         self.volumes = Arc::clone(volumes);
         self
     }
 
-    /// On these ports, of the API and of the metrics, instead of free ones.
+    /// Listens on these ports, for the API and for the metrics, instead of free ones.
     #[must_use]
     pub fn ports(mut self, api: u16, metrics: u16) -> Self {
         self.ports = (api, metrics);
         self
     }
 
-    /// As this user, who gets the volumes and the Secrets.
+    /// Runs as this user, which gets the volumes and the Secrets.
     #[must_use]
     pub fn user(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
@@ -174,11 +174,11 @@ impl Setup {
         command
     }
 
-    /// The program with what all subcommands take that redeem.
+    /// The command for a subcommand that redeems.
     fn subcommand(&self, name: &str) -> Command {
         let Self { program, secrets, store, arguments, environment, volumes, uid, .. } = self;
         let mut command = Command::new(match uid {
-            // Another user may not look into the folder that cargo builds in.
+            // Another user may not read cargo's build folder.
             Some(_) => {
                 let copy = volumes.path().join("agent-creds-sidecar");
                 std::fs::copy(program, &copy).expect("copying the sidecar for another user");
@@ -198,29 +198,29 @@ impl Setup {
         command
     }
 
-    /// Starts it where that must fail: its exit and what it said.
+    /// Starts it where the start must fail, and returns its exit status and output.
     pub fn refused(&self) -> Output {
         let output = self.command().output().expect("running the sidecar");
         look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
         output
     }
 
-    /// Runs `refresh --once` in place of `serve`, with these arguments besides: its exit and what it said.
+    /// Runs `refresh --once` with these additional arguments, and returns its exit status and output.
     pub async fn refresh(&self, arguments: &[&str]) -> Output {
         let mut command = self.subcommand("refresh");
         command.arg("--once").args(arguments);
-        // Elsewhere: the servers that it talks to run here.
+        // The servers that it connects to run on this thread.
         let run = tokio::task::spawn_blocking(move || command.output());
         let output = run.await.expect("no panic there").expect("running the sidecar");
         look_in(&[&output.stdout, &output.stderr], &self.secrets.lasting());
         output
     }
 
-    /// Starts it, and waits until it serves.
+    /// Starts it and waits until it serves.
     pub async fn start(self) -> Sidecar {
         let mut command = self.command();
         let Self { secrets, volumes, .. } = self;
-        // A restarted one appends to the log of the one before it, in a file of its own.
+        // A restarted process logs to a new file.
         let number = std::fs::read_dir(volumes.path()).expect("our own folder").count();
         let log = volumes.path().join(format!("log-{number}"));
         let stdout = File::create_new(&log).expect("a new file in our own folder");
@@ -244,32 +244,32 @@ impl Setup {
 }
 
 impl Sidecar {
-    /// Where the local API is.
+    /// Returns the address of the local API.
     pub fn api(&self) -> SocketAddr {
         self.api
     }
 
-    /// Where the metrics are.
+    /// Returns the address of the metrics.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics
     }
 
-    /// The caller key.
+    /// Returns the caller key.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Its folders `shared` and `spool`.
+    /// Returns the folders `shared` and `spool`.
     pub fn volumes(&self) -> &Arc<TempDir> {
         &self.volumes
     }
 
-    /// A file of the volume that it shares with the agent.
+    /// Returns the path of a file in the volume that it shares with the agent.
     pub fn shared(&self, name: &str) -> PathBuf {
         self.volumes.path().join("shared").join(name)
     }
 
-    /// What it has logged.
+    /// Returns the log lines so far.
     pub fn log(&self) -> Vec<Value> {
         lines(&self.output())
     }
@@ -278,13 +278,13 @@ impl Sidecar {
         std::fs::read_to_string(&self.log).expect("the log")
     }
 
-    /// The answer to these bytes on loopback; `None` if the connection is closed without one.
+    /// Sends these bytes on loopback; `None` if the connection is closed without an answer.
     pub async fn say(&self, request: &[u8]) -> Option<Answer> {
         let stream = TcpStream::connect(self.api).await.expect("the API takes connections");
         self.converse(stream, request).await
     }
 
-    /// The answer to these bytes on the socket.
+    /// Sends these bytes on the socket.
     pub async fn say_on_socket(&self, request: &[u8]) -> Option<Answer> {
         let socket = self.shared("agent.sock");
         let stream = UnixStream::connect(socket).await.expect("the socket takes connections");
@@ -298,7 +298,7 @@ impl Sidecar {
         http1::parse(&heard)
     }
 
-    /// `GET path` as the agent does it: on loopback, with the caller key.
+    /// Sends `GET path` as the agent does: on loopback, with the caller key.
     pub async fn get(&self, path: &str) -> Answer {
         let key = &self.key;
         let request = format!(
@@ -307,25 +307,25 @@ impl Sidecar {
         self.say(request.as_bytes()).await.expect("an answer")
     }
 
-    /// `GET path` on the socket, with nothing else.
+    /// Sends `GET path` on the socket, without a caller key.
     pub async fn get_on_socket(&self, path: &str) -> Answer {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         self.say_on_socket(request.as_bytes()).await.expect("an answer")
     }
 
-    /// What the agent gets when it asks for the token of a grant.
+    /// Requests the token of a grant.
     pub async fn token(&self, grant: &str) -> Answer {
         self.get(&format!("/v1/token/{grant}")).await
     }
 
-    /// The access token of a grant, which must be there.
+    /// Requests the access token of a grant, which must be available.
     pub async fn access_token(&self, grant: &str) -> String {
         let answer = self.token(grant).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         answer.text("access_token").expect("an access token")
     }
 
-    /// A grant as `GET /v1/grants` shows it.
+    /// Returns a grant from `GET /v1/grants`.
     pub async fn grant(&self, name: &str) -> Value {
         let listed = self.get("/v1/grants").await.json();
         let found =
@@ -333,7 +333,7 @@ impl Sidecar {
         found.cloned().unwrap_or_else(|| panic!("no grant {name} in {listed}"))
     }
 
-    /// Waits until a grant is in this state for this reason, and shows it then.
+    /// Waits until a grant has this state and reason, and returns it.
     pub async fn becomes(&self, name: &str, state: &str, reason: &str) -> Value {
         eventually(&format!("grant {name} is {state}: {reason}"), async || {
             let grant = self.grant(name).await;
@@ -342,7 +342,7 @@ impl Sidecar {
         .await
     }
 
-    /// The text of the metrics.
+    /// Returns the text of the metrics.
     pub async fn exposition(&self) -> String {
         let stream = TcpStream::connect(self.metrics).await.expect("the metrics take connections");
         let request = b"GET /metrics HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n";
@@ -351,7 +351,7 @@ impl Sidecar {
         String::from_utf8(answer.body.to_vec()).expect("metrics are text")
     }
 
-    /// The metrics: series to value.
+    /// Returns the metrics by series.
     pub async fn metrics(&self) -> BTreeMap<String, f64> {
         let text = self.exposition().await;
         let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -362,11 +362,11 @@ impl Sidecar {
         samples.map(|line| sample(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect()
     }
 
-    /// Everything that it lets out, when it is killed now.
+    /// Kills it and returns all its output.
     fn outlet(&mut self) -> leaks::Outlet {
         let metrics = http1::get_now(self.metrics, "/metrics").unwrap_or_default();
         let arguments = std::fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
-        // It may be gone already; then there is nothing to kill.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let heard =
@@ -377,7 +377,7 @@ impl Sidecar {
 }
 
 impl Drop for Sidecar {
-    #[expect(clippy::print_stderr, reason = "the log of a sidecar whose test has failed")]
+    #[expect(clippy::print_stderr, reason = "shows the log of a sidecar whose test failed")]
     fn drop(&mut self) {
         let outlet = self.outlet();
         if std::thread::panicking() {

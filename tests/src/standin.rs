@@ -1,12 +1,11 @@
-//! Our own OAuth server for tests: as strict as the providers, and able to misbehave on demand.
+//! The stand-in: our own OAuth server for tests, as strict as the providers, with failures on request.
 //!
-//! It answers on the real host names with the shapes that PagerDuty and Datadog document, and on any other host
-//! as RFC 6749 says. It forgives nothing: a parameter too many, a secret in the wrong place, a `+` that was not
-//! encoded are refused, and the log says what was wrong. A refresh token that comes a second time kills its
-//! family, with every access token. What providers do not document (their replies to a reuse) is its
-//! strictest reading.
+//! It answers on the real host names in the formats that PagerDuty and Datadog document, and on any other host as RFC
+//! 6749 says. It tolerates no mistake: it refuses an additional parameter, a secret in the wrong place, or a `+` that
+//! was not encoded, and logs the reason. A refresh token that is presented a second time revokes its family, with every
+//! access token. Where a provider's answer to a reuse is undocumented, the stand-in takes the strictest one.
 //!
-//! The part that decides (`endpoint` and below) knows no network; [`Standin`] is the network around it.
+//! The deciding part (`endpoint` and below) does no I/O; [`Standin`] adds the network.
 
 mod answer;
 mod authenticate;
@@ -49,7 +48,7 @@ pub struct Standin {
 }
 
 impl Standin {
-    /// Starts one in this process, on the runtime that calls. Port 0 takes a free one.
+    /// Starts a stand-in in this process, on the caller's runtime. Port 0 selects a free port.
     pub async fn start(listen: SocketAddr, config: Config) -> io::Result<Self> {
         for client in &config.clients {
             client.check().map_err(|what| io::Error::new(io::ErrorKind::InvalidInput, what))?;
@@ -68,29 +67,29 @@ impl Standin {
         Ok(Self { shared, address, ca_pem: authority.ca_pem().to_owned(), task })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client must trust, PEM.
+    /// Returns the CA certificate, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The token endpoint of a provider, as a URL. For PagerDuty and Datadog it has the real host, so the client
-    /// must be told to connect to [`Self::addr`] instead.
+    /// Returns the URL of a provider's token endpoint. PagerDuty's and Datadog's have the real host, so the client must
+    /// be told to connect to [`Self::addr`] instead.
     pub fn token_url(&self, provider: Provider) -> String {
         let host = provider.host().unwrap_or_else(|| self.address.to_string());
         format!("https://{host}{}", provider.token_path())
     }
 
-    /// A client of this server.
+    /// Returns a client of this server.
     pub fn https(&self) -> https::Client {
         https::Client::new(self.address, &self.ca_pem)
     }
 
-    /// A new login: the first refresh token of a new family, with all scopes of the client.
+    /// Creates a login with all scopes of the client, and returns the first refresh token of its family.
     ///
     /// # Panics
     /// If there is no such client.
@@ -98,8 +97,8 @@ impl Standin {
         self.shared.endpoint().seed(provider, client_id, None).expect("a client of the configuration")
     }
 
-    /// A new login with these scopes. At PagerDuty a scope that the client does not have is not refused: every
-    /// token of the login will hold `openid` alone.
+    /// Creates a login with these scopes. PagerDuty does not refuse a scope that the client does not have: every token
+    /// of the login then has the scope `openid` only.
     ///
     /// # Panics
     /// If there is no such client.
@@ -107,27 +106,27 @@ impl Standin {
         self.shared.endpoint().seed(provider, client_id, Some(scope)).expect("a client of the configuration")
     }
 
-    /// Spoils the next `calls` token requests that the fault fits, after those that are ordered already.
+    /// Makes the next `calls` matching token requests fail, after the faults that are already ordered.
     pub fn fail_next(&self, calls: usize, fault: &Fault) {
         self.shared.endpoint().faults.add(calls, fault);
     }
 
-    /// Lets one answer go that is held back ([`How::Held`]), or the next one that would be.
+    /// Sends one answer that is held back ([`How::Held`]), or the next one that would be.
     pub fn release(&self) {
         self.shared.release();
     }
 
-    /// Takes back all faults that have not happened.
+    /// Drops all faults that have not happened.
     pub fn stop_failing(&self) {
         self.shared.endpoint().faults.clear();
     }
 
-    /// From now on access tokens live this many seconds; `None`: as long as the provider's own.
+    /// Sets the lifetime of access tokens from now on, in seconds; `None` is the provider's own.
     pub fn set_token_life(&self, seconds: Option<u64>) {
         self.shared.endpoint().life = seconds;
     }
 
-    /// Puts the server's clock forward, so that access tokens end without waiting. The log keeps to the wall clock.
+    /// Moves the server's clock forward, so that access tokens expire without waiting. The log keeps the wall clock.
     pub fn advance(&self, by: Duration) {
         self.shared.endpoint().ahead_ms += u64::try_from(by.as_millis()).expect("a time that tests need");
     }
@@ -137,27 +136,27 @@ impl Standin {
         self.shared.is_active(access_token)
     }
 
-    /// When an access token ends, or ended, in milliseconds since 1970; none if it is not one of this server's.
+    /// Returns when an access token expires or expired, in Unix milliseconds; `None` if this server did not issue it.
     pub fn expires_at_ms(&self, access_token: &str) -> Option<u64> {
         self.shared.endpoint().families.expires_at_ms(access_token)
     }
 
-    /// Whether the login that this refresh token comes from has ended.
+    /// Whether the family of this refresh token is revoked.
     pub fn is_revoked(&self, refresh_token: &str) -> bool {
         self.shared.endpoint().families.is_revoked(refresh_token)
     }
 
-    /// Revokes the family of a refresh token, as a person would at the provider; `false` if nothing was alive.
+    /// Revokes the family of a refresh token, as a person would at the provider; `false` if it was revoked already.
     pub fn revoke(&self, refresh_token: &str) -> bool {
         self.shared.revoke(refresh_token)
     }
 
-    /// Everything so far.
+    /// Returns the whole log.
     pub fn log(&self) -> Vec<Event> {
         self.shared.endpoint().log.clone()
     }
 
-    /// The log as soon as it is `enough`, for instance once a request that hangs has arrived.
+    /// Returns the log as soon as it is `enough`, for example after the arrival of a request that hangs.
     pub async fn log_when(&self, enough: impl Fn(&[Event]) -> bool) -> Vec<Event> {
         let mut written = self.shared.written();
         loop {

@@ -1,5 +1,5 @@
-//! Admission as a real API server does it: defaults, its own plugins, other webhooks, and a webhook that is down.
-//! Each test has a namespace and a registration of its own, and `admit` runs in this process.
+//! Admission by a real API server: defaults, its built-in plugins, other webhooks, and a webhook that is down. Each
+//! test has its own namespace and registration, and `admit` runs in this process.
 
 mod cluster;
 mod other;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always, \
                       resources: {requests: {cpu: 5m}, limits: {memory: 64Mi}}}}";
 
-/// An agent without a token of its own, so that the API server has no mount to add.
+/// An agent without a ServiceAccount token, so that the API server adds no mount.
 fn agent(name: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -36,7 +36,7 @@ fn sidecar(pod: &Value) -> &Value {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn the_stored_pod_equals_what_was_added() {
+async fn the_stored_pod_equals_the_injected_one() {
     let cluster = Cluster::start("equal", POLICY).await;
     let stored = cluster.create(&agent("agent")).await.expect("created");
     let policy = Policy::parse(POLICY, cluster.authority.ca_pem().as_bytes()).expect("a policy");
@@ -79,11 +79,15 @@ async fn the_api_servers_own_plugins_do_not_make_a_second_call_fail() {
     let stored = cluster.create(&agent).await.expect("created");
 
     let sidecar = sidecar(&stored);
-    assert_eq!(sidecar["imagePullPolicy"], "Always", "by AlwaysPullImages");
-    assert_eq!(sidecar["resources"]["limits"], json!({"cpu": "500m", "memory": "64Mi"}), "by LimitRanger");
+    assert_eq!(sidecar["imagePullPolicy"], "Always", "set by AlwaysPullImages");
+    assert_eq!(
+        sidecar["resources"]["limits"],
+        json!({"cpu": "500m", "memory": "64Mi"}),
+        "set by LimitRanger"
+    );
     assert_eq!(sidecar["resources"]["requests"], json!({"cpu": "5m", "memory": "64Mi"}));
     let mounts = sidecar["volumeMounts"].as_array().expect("mounts");
-    assert_eq!(mounts.len(), 4, "one by ServiceAccount");
+    assert_eq!(mounts.len(), 4, "one is added by the ServiceAccount plugin");
     assert!(
         mounts[3]["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-")),
         "{mounts:?}"
@@ -93,10 +97,10 @@ async fn the_api_servers_own_plugins_do_not_make_a_second_call_fail() {
     assert_eq!(
         (counted("new_pod"), counted("already_injected")),
         (1, 1),
-        "they changed our container, so we were asked again"
+        "the plugins changed the sidecar, so the webhook was called again"
     );
 
-    // The same pod, as people copy it: everything of ours is there already.
+    // People create copies of pods, which contain everything that the webhook adds.
     let mut copy = stored.clone();
     copy["metadata"] = json!({
         "name": "copy",
@@ -124,7 +128,7 @@ async fn a_dry_run_shows_the_sidecar_and_stores_nothing() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn containers_of_a_later_webhook_get_access_by_reinvocation() {
+async fn a_container_of_a_later_webhook_gets_access_by_reinvocation() {
     let cluster = Cluster::start("late", POLICY).await;
     let helper = json!([{"op": "add", "path": "/spec/containers/-", "value": {"name": "helper", "image": "helper:1"}}]);
     let other = other::start(&cluster, helper).await;
@@ -143,7 +147,7 @@ async fn containers_of_a_later_webhook_get_access_by_reinvocation() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_later_webhook_cannot_reach_the_sidecars_volumes() {
+async fn a_later_webhook_that_mounts_the_sidecars_volumes_is_refused() {
     let cluster = Cluster::start("hostile", POLICY).await;
     let mount = json!({"name": "agent-creds-spool", "mountPath": "/spool"});
     let theft = json!([{"op": "add", "path": "/spec/containers/0/volumeMounts/-", "value": mount}]);
@@ -164,7 +168,7 @@ async fn a_later_webhook_cannot_reach_the_sidecars_volumes() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn only_pods_that_ask_depend_on_the_webhook() {
+async fn only_annotated_pods_depend_on_the_webhook() {
     let mut cluster = Cluster::start("down", POLICY).await;
     cluster.create(&agent("before")).await.expect("created");
     cluster.stop_admission().await;
@@ -182,7 +186,7 @@ async fn only_pods_that_ask_depend_on_the_webhook() {
         let stored = cluster.create(&pod).await.expect("created");
         assert_eq!(stored["spec"].get("initContainers"), None, "{name}");
     }
-    // A pod that lives is nobody's hostage.
+    // The webhook is not called for changes of existing pods.
     for arguments in
         [&["label", "pod/before", "a=b"][..], &["delete", "pod/before", "--grace-period=0", "--force"]]
     {
@@ -193,7 +197,7 @@ async fn only_pods_that_ask_depend_on_the_webhook() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn kubectls_user_reads_refusals_and_warnings() {
+async fn kubectl_shows_refusals_and_warnings() {
     let cluster = Cluster::start("words", POLICY).await;
     let mut bad = agent("agent");
     bad["spec"]["hostNetwork"] = json!(true);
@@ -227,7 +231,7 @@ async fn kubectls_user_reads_refusals_and_warnings() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_restricted_namespace_takes_the_sidecar() {
+async fn a_restricted_namespace_admits_the_sidecar() {
     let cluster = Cluster::start("restricted", POLICY).await;
     let label = "pod-security.kubernetes.io/enforce=restricted";
     cluster

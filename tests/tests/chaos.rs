@@ -1,16 +1,16 @@
-//! Chaos: twenty real sidecars on one grant, a real API server and etcd, and everything goes wrong, by a schedule that
-//! a seed replays. In the end the provider's log tells whether a token was ever presented that should not have been, or
-//! a login was lost that could have been saved. `make chaos` runs it for longer, and keeps what was seen.
+//! Chaos test: twenty real sidecars share one grant, beside a real API server and etcd, under faults that a seed
+//! determines. The provider's log decides the result: whether a token was presented without a licence, and whether a
+//! login was lost that could have been saved. `make chaos` runs it for longer and keeps the observations.
 
 mod agent;
+mod control_plane;
+mod environment;
 mod fleet;
 mod gateway;
 mod ledger;
-mod plane;
+mod proxy;
 mod report;
 mod setting;
-mod wire;
-mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -27,23 +27,23 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use agent::Told;
+use agent::Answers;
+use control_plane::ControlPlane;
+use environment::Environment;
 use fleet::{Fleet, Setup};
 use ledger::{Ledger, now_ms};
-use plane::Plane;
+use proxy::Proxy;
 use setting::{
     Arguments, CLIENT, CLIENT_SECRET, GRANT_NAME, NAMESPACE, RULES, SIDECARS, TIME_SCALE, TOKEN_LIFE_S,
 };
-use wire::Wire;
-use world::World;
 
-/// After everything has stopped going wrong, and after the end of whatever wait the state itself names, all sidecars are
-/// ready within so long: that is time for one more doubt, and for a login that a person makes.
+/// After the last fault, and after the end of any wait in the state document, all sidecars are ready within this time.
+/// It is enough for one more doubt and for one login by a person.
 const RECOVERS_MS: u64 = 45_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the API server: make test starts it"]
-async fn twenty_sidecars_keep_one_grant_through_everything() {
+async fn twenty_sidecars_keep_one_grant_under_random_faults() {
     let arguments = Arguments::read();
     let setting = Setting {
         seed: arguments.seed,
@@ -55,46 +55,46 @@ async fn twenty_sidecars_keep_one_grant_through_everything() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     report::begin(&arguments, &planned, folder.path());
 
-    let (world, _wire) = build(&arguments, folder.path()).await;
-    let world = Arc::new(world);
-    let told = Arc::new(Told::default());
-    let agents = agents(&world, &told);
-    let person = Arc::clone(&world);
+    let (environment, _proxy) = build(&arguments, folder.path()).await;
+    let environment = Arc::new(environment);
+    let answers = Arc::new(Answers::default());
+    let agents = agents(&environment, &answers);
+    let person = Arc::clone(&environment);
     let mut people = JoinSet::new();
     people.spawn(async move { person.log_in_again().await });
 
-    recovered(&world, "the first token").await;
-    carry_out(&world, planned).await;
-    world.standin.stop_failing();
-    world.ledger.stop_spoiling();
-    let recovered = recovered(&world, "everything works again").await;
+    recovered(&environment, "ready before the faults").await;
+    carry_out(&environment, planned).await;
+    environment.standin.stop_failing();
+    environment.ledger.stop_spoiling();
+    let recovered = recovered(&environment, "ready after the faults").await;
     drop((agents, people));
 
-    let died = world.stop().await;
-    world.keep(folder.path());
-    let record = world.ledger.record().clone();
+    let died = environment.stop().await;
+    environment.keep(folder.path());
+    let record = environment.ledger.record().clone();
     let judgement = judge(&record, &RULES);
-    report::end(&arguments, folder.path(), &record, &judgement, &told);
-    assert_eq!(died, Vec::<usize>::new(), "sidecars that ended of themselves");
-    assert!(recovered, "not all sidecars are ready on the same token");
+    report::end(&arguments, folder.path(), &record, &judgement, &answers);
+    assert_eq!(died, Vec::<usize>::new(), "sidecars that exited by themselves");
+    assert!(recovered, "not all sidecars are ready with the same token");
     assert_eq!(judgement.unlicensed.len(), 0, "{:#?}", judgement.unlicensed);
     assert_eq!(judgement.lost().count(), 0, "{:#?}", judgement.lost().collect::<Vec<_>>());
     assert_eq!(record.served_expired.len(), 0, "{:#?}", record.served_expired);
 }
 
-/// Everything up to twenty running sidecars.
-async fn build(arguments: &Arguments, folder: &Path) -> (World, Wire) {
+/// Builds the environment and starts twenty sidecars.
+async fn build(arguments: &Arguments, folder: &Path) -> (Environment, Proxy) {
     let api = Api::of_cluster();
     let client = Client::generic(CLIENT, Some(CLIENT_SECRET), ClientAuth::Post, &["incidents.read"]);
     let config = Config { clients: vec![client], token_life: Some(TOKEN_LIFE_S), ..Config::default() };
     let standin = Standin::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config).await;
     let standin = standin.expect("a free port");
     let ledger = Arc::new(Ledger::new());
-    let wire = Wire::to(standin.addr(), arguments.seed, Arc::clone(&ledger)).await;
+    let proxy = Proxy::to(standin.addr(), arguments.seed, Arc::clone(&ledger)).await;
 
     let login = standin.seed(Provider::Generic, CLIENT);
-    ledger.logged_in(Written { at_ms: now_ms(), login: Login::New, token: fingerprint(&login) });
-    let token_url = format!("https://{}/oauth/token", wire.address());
+    ledger.record_login(Written { at_ms: now_ms(), login: Login::New, token: fingerprint(&login) });
+    let token_url = format!("https://{}/oauth/token", proxy.address());
     let setup = Setup {
         folder: folder.to_owned(),
         seed: arguments.seed,
@@ -106,42 +106,42 @@ async fn build(arguments: &Arguments, folder: &Path) -> (World, Wire) {
         ledger: Arc::clone(&ledger),
     };
     let fleet = Fleet::start(&setup, SIDECARS).await;
-    let plane = Mutex::new(Plane::find(api.clone(), folder));
-    (World { api, standin, ledger, fleet, plane, logins: Mutex::new(vec![login]) }, wire)
+    let plane = Mutex::new(ControlPlane::find(api.clone(), folder));
+    (Environment { api, standin, ledger, fleet, plane, logins: Mutex::new(vec![login]) }, proxy)
 }
 
-/// An agent beside each sidecar; they end with what is returned.
-fn agents(world: &Arc<World>, told: &Arc<Told>) -> JoinSet<()> {
+/// Starts an agent beside each sidecar. The agents end with the returned set.
+fn agents(environment: &Arc<Environment>, answers: &Arc<Answers>) -> JoinSet<()> {
     let mut agents = JoinSet::new();
     for sidecar in 0..SIDECARS {
-        let (world, told) = (Arc::clone(world), Arc::clone(told));
+        let (environment, answers) = (Arc::clone(environment), Arc::clone(answers));
         agents.spawn(async move {
-            let socket = world.fleet.all()[sidecar].socket();
-            agent::ask(sidecar, &socket, &world.standin, &world.ledger, &told).await;
+            let socket = environment.fleet.all()[sidecar].socket();
+            agent::ask(sidecar, &socket, &environment.standin, &environment.ledger, &answers).await;
         });
     }
     agents
 }
 
-/// All that is planned, each at its time; returns when the last of it is over.
-async fn carry_out(world: &Arc<World>, planned: Vec<Planned>) {
+/// Carries out the planned actions, each at its time, and waits until the last one is over.
+async fn carry_out(environment: &Arc<Environment>, planned: Vec<Planned>) {
     let start = Instant::now();
     let mut under_way = JoinSet::new();
     for Planned { at_ms, action } in planned {
         tokio::time::sleep_until(start + Duration::from_millis(at_ms)).await;
-        let world = Arc::clone(world);
-        under_way.spawn(async move { world.perform(action).await });
+        let environment = Arc::clone(environment);
+        under_way.spawn(async move { environment.perform(action).await });
     }
     while let Some(ended) = under_way.join_next().await {
-        ended.expect("what is planned can be carried out");
+        ended.expect("a planned action does not panic");
     }
 }
 
-/// Whether every sidecar gets to be ready with one and the same token, which is good.
-async fn recovered(world: &World, what: &str) -> bool {
+/// Waits until all sidecars are ready with the same valid token; false after a timeout.
+async fn recovered(environment: &Environment, what: &str) -> bool {
     let (began_ms, mut last) = (now_ms(), String::new());
-    while now_ms() < began_ms.max(world.waits_until_ms()) + RECOVERS_MS {
-        match disagreement(world).await {
+    while now_ms() < began_ms.max(environment.waits_until_ms()) + RECOVERS_MS {
+        match disagreement(environment).await {
             None => {
                 report::say(&format!("{what}: after {} ms", now_ms() - began_ms));
                 return true;
@@ -150,13 +150,13 @@ async fn recovered(world: &World, what: &str) -> bool {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    report::say(&format!("{what}: waited in vain; last seen: {last}"));
+    report::say(&format!("{what}: timed out; last seen: {last}"));
     false
 }
 
-async fn disagreement(world: &World) -> Option<String> {
+async fn disagreement(environment: &Environment) -> Option<String> {
     let mut tokens = std::collections::BTreeSet::new();
-    for (number, slot) in world.fleet.all().iter().enumerate() {
+    for (number, slot) in environment.fleet.all().iter().enumerate() {
         match agent::state(&slot.socket()).await {
             Some((state, _)) if state == "ready" => {}
             other => return Some(format!("sidecar {number}: {other:?}")),
@@ -165,8 +165,8 @@ async fn disagreement(world: &World) -> Option<String> {
     }
     let mut all = tokens.iter();
     match (all.next(), all.next()) {
-        (Some(token), None) if world.standin.is_active(token) => None,
-        (Some(_), None) => Some("a token that the provider has ended".to_owned()),
+        (Some(token), None) if environment.standin.is_active(token) => None,
+        (Some(_), None) => Some("a token that is no longer valid".to_owned()),
         _ => Some(format!("{} tokens", tokens.len())),
     }
 }

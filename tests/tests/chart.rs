@@ -1,6 +1,5 @@
-//! The chart as helm renders it without a cluster, and the manifests that are rendered from it: nothing runs with
-//! more rights than it needs, and no value is ignored.
-//! What helm does to a cluster is in `chart_lifecycle.rs`.
+//! The chart as helm renders it without a cluster, and the manifests that are rendered from it: least privilege, and no
+//! ignored value. `chart_lifecycle.rs` tests what helm does in a cluster.
 
 mod identity;
 mod keep_alive;
@@ -21,7 +20,7 @@ use std::process::{Command, Stdio};
 use clap::Parser as _;
 use serde_json::{Value, json};
 
-/// A certificate, as far as the chart looks.
+/// A PEM block that satisfies the chart's checks.
 const CA: &str = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
 
 fn root() -> PathBuf {
@@ -32,15 +31,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one thing that a test learns from its environment: where helm is"
-)]
+#[expect(clippy::disallowed_methods, reason = "the only setting from the environment: the path of helm")]
 fn helm() -> OsString {
     std::env::var_os("HELM").unwrap_or_else(|| "helm".into())
 }
 
-/// Renders the chart with these values; `Err` is what helm says.
+/// Renders the chart with these values; `Err` is helm's error.
 fn try_render(values: &Value, arguments: &[&str]) -> Result<Vec<Value>, String> {
     let mut helm = Command::new(helm())
         .args(["template", "agent-creds", "--namespace", "agent-creds-system", "--kube-version", "1.35.0"])
@@ -68,7 +64,7 @@ fn render(values: &Value) -> Vec<Value> {
     try_render(values, &[]).unwrap_or_else(|error| panic!("rendering {values}: {error}"))
 }
 
-/// The objects of a YAML stream.
+/// Returns the objects of a YAML stream.
 fn documents(text: &str) -> Vec<Value> {
     let parsed = text
         .split("\n---\n")
@@ -86,7 +82,7 @@ fn only<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     found[0]
 }
 
-/// An object of the release itself.
+/// Returns an object of the release.
 fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found: Vec<_> =
         of_kind(objects, kind).into_iter().filter(|object| object["metadata"]["name"] == name).collect();
@@ -94,7 +90,7 @@ fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     found[0]
 }
 
-/// Those of agents, without the release's own.
+/// Returns the objects of agents, without the release's own.
 fn of_agents<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     let theirs = |object: &&Value| object["metadata"]["namespace"] != "agent-creds-system";
     of_kind(objects, kind).into_iter().filter(theirs).collect()
@@ -118,7 +114,7 @@ fn grants() -> Value {
     ]})
 }
 
-/// The Pod Security standard `restricted`, field by field, and what we ask beyond it.
+/// Checks the Pod Security standard `restricted`, field by field, and our additional rules.
 fn assert_restricted(pod: &Value) {
     let spec = &pod["spec"];
     assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
@@ -138,7 +134,7 @@ fn assert_restricted(pod: &Value) {
         assert_ne!(context["privileged"], true);
         assert!(
             container["resources"]["requests"]["cpu"].is_string(),
-            "a request, for quotas and autoscalers"
+            "a CPU request is needed by quotas and autoscalers"
         );
         assert!(container["resources"]["limits"]["cpu"].is_null(), "a CPU limit throttles");
         seen += 1;
@@ -164,7 +160,7 @@ fn the_webhook_runs_restricted_and_without_a_token() {
 }
 
 #[test]
-fn admission_has_no_rights_and_the_other_two_roles_alone_have_any_cluster_wide() {
+fn admission_has_no_rights_and_only_the_other_roles_have_cluster_wide_ones() {
     let objects = render(&grants());
     for object in &objects {
         let kind = object["kind"].as_str().expect("a kind");
@@ -179,7 +175,7 @@ fn admission_has_no_rights_and_the_other_two_roles_alone_have_any_cluster_wide()
             let own = subject["namespace"] == binding["metadata"]["namespace"];
             assert!(
                 own || subject["name"] == "agent-creds-identity",
-                "nobody of another namespace: {subject}"
+                "no account of another namespace: {subject}"
             );
         }
     }
@@ -190,14 +186,14 @@ fn admission_has_no_rights_and_the_other_two_roles_alone_have_any_cluster_wide()
     }
 }
 
-/// The same values in identity mode `pod`.
+/// Returns the same values in identity mode `pod`.
 fn as_the_pod(mut values: Value) -> Value {
     values["identity"]["mode"] = "pod".into();
     values
 }
 
 #[test]
-fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
+fn an_agent_may_read_only_its_own_secrets_by_name() {
     let objects = render(&as_the_pod(grants()));
     let roles = of_agents(&objects, "Role");
     assert_eq!(roles.len(), 3);
@@ -208,7 +204,7 @@ fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
             match strings(&rule["resources"]).into_iter().collect::<Vec<_>>()[..] {
                 ["secrets"] => {
                     let names = strings(&rule["resourceNames"]);
-                    assert!(!names.is_empty(), "without names it is every Secret");
+                    assert!(!names.is_empty(), "a rule without names covers every Secret");
                     let state = names.iter().all(|name| name.ends_with("-state"));
                     let expected: &[&str] =
                         if state { &["get", "update", "watch"] } else { &["get", "watch"] };
@@ -216,7 +212,7 @@ fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
                 }
                 ["events"] => {
                     assert_eq!(rule["apiGroups"], json!(["events.k8s.io"]));
-                    assert!(verbs.iter().eq(&["create"]), "what is used, and no more");
+                    assert!(verbs.iter().eq(&["create"]), "only the used verbs");
                 }
                 ref other => panic!("a right to {other:?}"),
             }
@@ -229,7 +225,7 @@ fn an_agent_reaches_its_own_secrets_by_name_and_lists_nothing() {
 }
 
 #[test]
-fn a_state_secret_is_made_once_and_never_with_data() {
+fn a_state_secret_is_rendered_once_and_without_data() {
     let objects = render(&grants());
     let secrets = of_agents(&objects, "Secret");
     let names: BTreeSet<_> = secrets
@@ -254,12 +250,12 @@ fn a_state_secret_is_made_once_and_never_with_data() {
         assert!(labels["helm.sh/chart"].is_null() && labels["app.kubernetes.io/version"].is_null());
         let annotations = &secret["metadata"]["annotations"];
         assert_eq!(annotations["helm.sh/resource-policy"], "keep");
-        assert!(annotations["helm.sh/hook"].is_null(), "a GitOps controller makes hooks anew at each sync");
+        assert!(annotations["helm.sh/hook"].is_null(), "a GitOps controller recreates hooks at each sync");
     }
 }
 
 #[test]
-fn the_api_server_asks_for_annotated_pods_alone() {
+fn the_api_server_calls_the_webhook_only_for_annotated_pods() {
     let objects = render(&json!({"excludedNamespaces": ["monitoring", "kube-system"]}));
     let webhook = &only(&objects, "MutatingWebhookConfiguration")["webhooks"][0];
     assert_eq!(webhook["name"], "pods.mutate.agent-creds");
@@ -282,7 +278,7 @@ fn the_api_server_asks_for_annotated_pods_alone() {
     assert_eq!(webhook["sideEffects"], "None");
     assert_eq!(webhook["matchConditions"].as_array().map(Vec::len), Some(1));
 
-    // Debug containers of pods that were injected, also before their namespace was excluded.
+    // Ephemeral containers of injected pods, also if their namespace is excluded later.
     let debug = &validating[1];
     assert_eq!(debug["name"], "ephemeralcontainers.validate.agent-creds");
     assert_eq!(debug["rules"], json!([rule("UPDATE", "pods/ephemeralcontainers")]));
@@ -295,11 +291,11 @@ fn the_api_server_asks_for_annotated_pods_alone() {
         assert_eq!(debug[same], last[same]);
     }
     assert_eq!(validating.as_array().map(Vec::len), Some(2));
-    // That every field with a default is set is compared with the living object in chart_lifecycle.rs.
+    // chart_lifecycle.rs compares the living object, so every field with a default is covered there.
 }
 
 #[test]
-fn the_chart_installs_this_version() {
+fn the_charts_app_version_is_this_version() {
     let chart: Value = serde_yaml::from_str(&read("charts/agent-creds/Chart.yaml")).expect("YAML");
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
 }
@@ -317,7 +313,7 @@ fn the_selector_never_changes() {
 }
 
 #[test]
-fn the_policy_has_the_keys_that_the_webhook_knows() {
+fn the_rendered_policy_has_all_settings() {
     let objects = render(&json!({
         "image": {"registry": "localhost:5000/x", "sidecar": {"tag": "1", "digest": format!("sha256:{}", "a".repeat(64))}},
         "sidecar": {"uid": 1_234_567_890, "resources": {"requests": {"cpu": 1}, "limits": {"memory": "32Mi"}}},
@@ -352,7 +348,7 @@ fn the_policy_has_the_keys_that_the_webhook_knows() {
 }
 
 #[test]
-fn a_changed_policy_restarts_the_webhook_and_nothing_else_does() {
+fn only_a_changed_policy_restarts_the_webhook() {
     let checksum = |values: &Value| {
         let objects = render(values);
         named(&objects, "Deployment", "agent-creds-admit")["spec"]["template"]["metadata"]["annotations"]["checksum/policy"].clone()
@@ -362,7 +358,7 @@ fn a_changed_policy_restarts_the_webhook_and_nothing_else_does() {
 }
 
 #[test]
-fn ports_and_placement_are_values() {
+fn ports_and_placement_can_be_set() {
     let objects = render(&json!({"admit": {
         "port": 10250, "bindAddress": "[::]", "replicas": 3, "priorityClassName": "system-cluster-critical",
         "tolerations": [{"key": "infra", "operator": "Exists"}], "imagePullSecrets": [{"name": "pull"}],
@@ -402,7 +398,7 @@ fn each_deployment_has_a_memory_limit_and_no_cpu_limit() {
         assert!(found["requests"]["cpu"].is_string() && found["limits"]["cpu"].is_null(), "{role}: {found}");
     }
     assert_eq!(resources(&objects, "admit")["limits"], json!({"memory": "128Mi"}));
-    // Helm takes a key away where its value is null.
+    // Helm removes a key whose value is null.
     let mine = json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "64Mi"}}});
     let none = json!({"resources": {"limits": null}});
     let objects = render(&json!({"admit": mine, "identity": mine, "manage": none}));
@@ -417,7 +413,7 @@ fn each_deployment_has_a_memory_limit_and_no_cpu_limit() {
 }
 
 #[test]
-fn pod_monitors_need_their_api() {
+fn pod_monitors_need_the_podmonitor_api() {
     let values = json!({"podMonitor": {"enabled": true, "labels": {"release": "prometheus"}}});
     let error = try_render(&values, &[]).expect_err("no such API");
     assert!(error.contains("this cluster has no PodMonitor"), "{error}");

@@ -1,6 +1,6 @@
-//! The chart on a real API server: what helm does to a state Secret over the whole life of a release (a rotated
-//! refresh token exists nowhere else), and what the API server makes of the rest.
-//! There are no nodes, so the webhook never answers here: whatever asks it is refused, which is a rule too.
+//! The chart on a real API server: the effect of helm commands on state Secrets (a rotated refresh token exists nowhere
+//! else), and the API server's treatment of the other objects. There are no nodes, so the webhook never answers, and
+//! the API server refuses each pod for which it calls the webhook.
 
 mod cluster;
 mod newer;
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use agent_creds_tests::cluster::{self as api, SYSTEM, get, helm, kubectl, manifest, pipe};
 use cluster::{Cluster, FIRST, SECOND};
 
-/// Writes as the sidecar does: an update of the object that is there.
+/// Updates the existing object, as the sidecar does.
 fn write_state(name: &str) {
     let mut secret = get(&["secret", name, "--namespace", "ops"]);
-    assert!(secret.get("data").is_none(), "{name} was made with data");
+    assert!(secret.get("data").is_none(), "{name} was created with data");
     secret["stringData"] = json!({"state": "the only refresh token"});
     pipe(&secret.to_string(), &["replace"]).expect("writing the state");
 }
@@ -32,7 +32,7 @@ fn assert_state(names: &[&str], after: &str) {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn a_state_secret_survives_whatever_helm_does() {
+fn a_state_secret_survives_every_helm_command() {
     let _cluster = Cluster::alone();
     let first = |verb: &str, grants: &[&str], more: &[&str]| {
         FIRST.helm(verb, grants, more).unwrap_or_else(|error| panic!("helm {verb} {more:?}: {error}"))
@@ -40,7 +40,7 @@ fn a_state_secret_survives_whatever_helm_does() {
     let kept = |after: &str| assert_state(&["a-state", "b-state"], after);
 
     first("install", &["a", "b"], &["--dry-run=server"]);
-    kubectl(&["get", "secret", "a-state", "--namespace", "ops"]).expect_err("a dry run makes nothing");
+    kubectl(&["get", "secret", "a-state", "--namespace", "ops"]).expect_err("a dry run creates nothing");
     first("install", &["a", "b"], &[]); // revision 1
     write_state("a-state");
     write_state("b-state");
@@ -78,7 +78,7 @@ fn a_state_secret_survives_whatever_helm_does() {
     kept("installing under another name");
 }
 
-/// What GitOps controllers do: render without a cluster, apply, again and again.
+/// GitOps controllers render without a cluster and apply repeatedly.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
 fn a_state_secret_survives_an_apply_of_the_rendered_chart() {
@@ -91,13 +91,13 @@ fn a_state_secret_survives_an_apply_of_the_rendered_chart() {
     assert_state(&["a-state"], "kubectl apply");
     apply(&["--server-side", "--force-conflicts"]);
     assert_state(&["a-state"], "kubectl apply --server-side");
-    FIRST.helm("install", &["a"], &["--take-ownership"]).expect("changing over to helm");
+    FIRST.helm("install", &["a"], &["--take-ownership"]).expect("taking the objects over with helm");
     assert_state(&["a-state"], "helm install --take-ownership");
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn what_the_cluster_forbids_is_refused_with_a_sentence() {
+fn conflicts_with_the_cluster_are_refused_with_a_message() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &[], &[]).expect("the first release");
     let one =
@@ -114,7 +114,7 @@ fn what_the_cluster_forbids_is_refused_with_a_sentence() {
     let error = upgrade("nowhere", "a");
     assert!(error.contains("namespace \"nowhere\" does not exist. Create it first."), "{error}");
     kubectl(&["create", "secret", "generic", "theirs-state", "--namespace", "ops"])
-        .expect("somebody's Secret");
+        .expect("a Secret that is not ours");
     let error = upgrade("ops", "theirs");
     assert!(
         error.contains("ops/theirs-state exists without the label agent-creds/state-of: theirs"),
@@ -122,7 +122,7 @@ fn what_the_cluster_forbids_is_refused_with_a_sentence() {
     );
 }
 
-/// A GitOps controller compares what it applied with what is there.
+/// A GitOps controller compares the applied object with the live one.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
 fn the_api_server_adds_nothing_to_the_webhook_configuration() {
@@ -138,7 +138,7 @@ fn the_api_server_adds_nothing_to_the_webhook_configuration() {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_api_server_takes_the_network_policies_as_they_are() {
+fn the_api_server_stores_the_network_policies_unchanged() {
     let _cluster = Cluster::alone();
     let sources = r#"networkPolicy.apiServer={"cidrs": ["192.0.2.0/28"], "peers": [{"podSelector": {}}]}"#;
     let values = ["--set", "networkPolicy.enabled=true", "--set-json", sources];
@@ -152,7 +152,7 @@ fn the_api_server_takes_the_network_policies_as_they_are() {
         let name = ours["metadata"]["name"].as_str().expect("a name");
         let stored = get(&["networkpolicy", name, "--namespace", SYSTEM]);
         let mut ours = ours["spec"].clone();
-        // An empty list is the same as none.
+        // The API server drops an empty list.
         let empty = ours["egress"] == json!([]);
         if empty {
             ours.as_object_mut().expect("a spec").remove("egress");
@@ -161,7 +161,7 @@ fn the_api_server_takes_the_network_policies_as_they_are() {
     }
 }
 
-/// Has a pod admitted, but not made.
+/// Sends a pod as a dry run.
 fn admit(namespace: &str, annotations: &Value) -> Result<String, String> {
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -177,7 +177,7 @@ fn admit(namespace: &str, annotations: &Value) -> Result<String, String> {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn while_the_webhook_is_down_only_pods_that_ask_are_refused() {
+fn while_the_webhook_is_down_only_annotated_pods_are_refused() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &[], &["--set", "excludedNamespaces={elsewhere}"]).expect("installing");
     let asks = json!({"agent-creds/inject": "true"});
@@ -185,11 +185,11 @@ fn while_the_webhook_is_down_only_pods_that_ask_are_refused() {
     let refused =
         (0..200).find_map(|_| admit("ops", &asks).err()).expect("an annotated pod needs the webhook");
     assert!(refused.contains("pods.mutate.agent-creds"), "{refused}");
-    admit("ops", &json!({"agent-creds/inject": "yes"})).expect_err("the webhook has to say what is wrong");
+    admit("ops", &json!({"agent-creds/inject": "yes"})).expect_err("only the webhook can check the value");
 
     admit("ops", &Value::Null).expect("no annotations");
     admit("ops", &json!({"a": "b", "agent-creds/grants": "x"})).expect("other annotations");
-    admit("ops", &json!({"agent-creds/inject": "false"})).expect("as if absent");
+    admit("ops", &json!({"agent-creds/inject": "false"})).expect("the value false");
     for namespace in [SYSTEM, "kube-system", "elsewhere"] {
         admit(namespace, &asks).unwrap_or_else(|error| panic!("{namespace} is excluded: {error}"));
     }
@@ -209,7 +209,7 @@ fn pod_security_restricted_accepts_the_webhook_and_the_example() {
         let mut pod = deployment["spec"]["template"].clone();
         pod["apiVersion"] = "v1".into();
         pod["kind"] = "Pod".into();
-        // Without annotations: the webhook, which nobody answers for, is not the question here.
+        // Without annotations, because the webhook does not answer here.
         pod["metadata"] = json!({"name": "pod", "namespace": namespace});
         pipe(&pod.to_string(), &["create", "--dry-run=server"]).unwrap_or_else(|error| panic!("{error}"));
     }
@@ -217,7 +217,7 @@ fn pod_security_restricted_accepts_the_webhook_and_the_example() {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_credential_account_may_use_its_own_secrets_the_agent_and_admission_none() {
+fn only_the_credential_account_may_use_its_secrets() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &["a"], &[]).expect("installing");
     let may = |account: &str, verb: &str, what: &str, namespace: &str| {
@@ -241,7 +241,7 @@ fn the_credential_account_may_use_its_own_secrets_the_agent_and_admission_none()
         ("list", "events.events.k8s.io", false),
     ] {
         assert_eq!(may("ops:devops-agent-creds", verb, what, "ops"), expected, "{verb} {what}");
-        // Invariant I1: all containers of a pod share its account, so it has none of these rights.
+        // Invariant I1: the agent's containers have the agent's account, so it has none of these rights.
         assert!(!may("ops:devops-agent", verb, what, "ops"), "{verb} {what}");
     }
     assert!(!may("ops:default", "get", "secrets/a", "ops"));
@@ -261,11 +261,11 @@ fn the_credential_account_may_use_its_own_secrets_the_agent_and_admission_none()
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_rendered_manifests_apply_again_and_again_and_empty_nothing() {
+fn the_rendered_manifests_can_be_applied_repeatedly_without_emptying_objects() {
     let _cluster = Cluster::alone();
     pipe(&manifest("install.yaml"), &["apply"]).expect("install.yaml");
     let system = |kind: &str, name: &str| get(&[kind, name, "--namespace", SYSTEM]);
-    // Not `kubectl replace`, which would write into the annotation that an apply goes by; nobody else does.
+    // `kubectl replace` would write the annotation that an apply compares with; `manage` does not.
     let written = |kind: &str, name: &str, data: &Value| {
         let patch = json!({"data": data}).to_string();
         let patched = ["patch", kind, name, "--namespace", SYSTEM, "--type=merge", "-p", &patch];
@@ -295,10 +295,10 @@ fn secret_data(ca: &str) -> Value {
     json!({"ca.crt": base64::engine::general_purpose::STANDARD.encode(ca)})
 }
 
-/// What `manage` wrote is nobody's to empty: keys that pods are sealed with, and the CA that clients trust.
+/// No helm command may empty what `manage` wrote: the seal keys of running pods, and the CA that clients trust.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn certificates_keys_and_lease_survive_whatever_helm_does() {
+fn certificates_keys_and_lease_survive_every_helm_command() {
     let _cluster = Cluster::alone();
     let install = |verb: &str, more: &[&str]| {
         FIRST.helm(verb, &[], more).unwrap_or_else(|error| panic!("helm {verb} {more:?}: {error}"));
@@ -317,7 +317,7 @@ fn certificates_keys_and_lease_survive_whatever_helm_does() {
         pipe(&written.to_string(), &["replace"]).expect("written");
     }
     let mut lease = read(("lease", "agent-creds-manage"));
-    lease["spec"] = json!({"holderIdentity": "somebody"});
+    lease["spec"] = json!({"holderIdentity": "a-manager"});
     pipe(&lease.to_string(), &["replace"]).expect("written");
     let stays = |after: &str| {
         for object in kept {
@@ -325,7 +325,7 @@ fn certificates_keys_and_lease_survive_whatever_helm_does() {
         }
         assert_eq!(
             read(("lease", "agent-creds-manage"))["spec"]["holderIdentity"],
-            "somebody",
+            "a-manager",
             "after {after}"
         );
     };
@@ -340,7 +340,7 @@ fn certificates_keys_and_lease_survive_whatever_helm_does() {
     install("install", &[]);
     stays("installing again");
 
-    // To a given certificate and back: the ConfigMap is the chart's then, and the rest is left alone.
+    // With a given certificate, the chart writes the ConfigMap and leaves the other objects unchanged.
     let ca = [
         "--set",
         "certificates.mode=secret",

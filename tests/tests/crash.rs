@@ -1,15 +1,16 @@
-//! The crash matrix: real sidecars, killed or frozen at each step of an exchange, with each answer on its way, while
-//! another replica sleeps or goes on, with the spool kept or lost. The provider revokes a family of tokens when one
-//! comes twice, and its log is the evidence. What cannot be saved is computed beforehand; everything else must be.
+//! The crash matrix. Real sidecars are killed or frozen at each step of an exchange, for each kind of answer, while
+//! another replica sleeps or continues, and with the spool kept or lost. The provider revokes a token family when a
+//! token is presented twice, and its log is the evidence. The losses that the protocol cannot prevent are computed
+//! beforehand; every other grant must survive.
 //!
-//! The rows go to `target/results/crash.json`. `CRASH_ROWS="Freeze at Sent"` plays those alone whose name has this in
-//! it, and writes nothing.
+//! The rows are written to `target/results/crash.json`. `CRASH_ROWS="Freeze at Sent"` runs only the rows with these
+//! words in their name, and writes nothing.
 
 mod case;
+mod environment;
 mod gate;
 mod judge;
-mod play;
-mod stage;
+mod run;
 mod stop;
 
 use std::collections::BTreeMap;
@@ -23,17 +24,17 @@ use serde_json::Value;
 
 use self::case::Case;
 use self::judge::Row;
-use self::play::play;
+use self::run::run;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// Rows at a time: they mostly wait.
+/// Number of concurrent rows; they mostly wait.
 const AT_A_TIME: usize = 12;
-/// How often a row is tried whose process gave up before its step, because the machine was busy.
+/// Number of attempts of a row whose process gave up before its step because the machine was busy.
 const TRIES: usize = 5;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "who looks into one row names it")]
-fn whatever_can_be_saved_is_saved() {
+#[expect(clippy::disallowed_methods, reason = "a person selects rows by name")]
+fn a_grant_survives_a_crash_at_every_step_unless_it_is_unsaveable() {
     let wanted = std::env::var("CRASH_ROWS").unwrap_or_default();
     let cases = Case::all().into_iter().filter(|case| case.to_string().contains(&wanted));
     let (authority, left) = (Authority::new(), Mutex::new(cases.enumerate()));
@@ -44,7 +45,7 @@ fn whatever_can_be_saved_is_saved() {
                 loop {
                     let next = left.lock().expect("no row panics under the lock").next();
                     let Some((number, case)) = next else { return };
-                    let row = played(case, &authority);
+                    let row = run_row(case, &authority);
                     rows.lock().expect("no row panics under the lock").insert(number, row);
                 }
             });
@@ -58,17 +59,17 @@ fn whatever_can_be_saved_is_saved() {
     report(&rows);
 }
 
-/// A row; one that panics is a failed row and does not hide the others.
-fn played(case: Case, authority: &Authority) -> Row {
+/// Runs a row. A row that panics counts as failed and does not hide the others.
+fn run_row(case: Case, authority: &Authority) -> Row {
     for _ in 0..TRIES {
-        let played = std::thread::scope(|scope| {
-            let play = || {
+        let result = std::thread::scope(|scope| {
+            let run_case = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.expect("a runtime").block_on(play(case, authority))
+                runtime.expect("a runtime").block_on(run(case, authority))
             };
-            scope.spawn(play).join()
+            scope.spawn(run_case).join()
         });
-        match played {
+        match result {
             Ok(Ok(row)) => return row,
             Ok(Err(_missed)) => {}
             Err(why) => {
@@ -77,7 +78,7 @@ fn played(case: Case, authority: &Authority) -> Row {
             }
         }
     }
-    Row::failed(case, "the step was never reached")
+    Row::failed(case, "the process never reached the step")
 }
 
 fn write(rows: &[Row]) {
@@ -87,8 +88,8 @@ fn write(rows: &[Row]) {
     std::fs::write(folder.join("crash.json"), format!("[{}]\n", rows.join(",\n"))).expect("the results");
 }
 
-/// Prints how many rows came out how, by fault and step, and fails where one is wrong.
-#[expect(clippy::print_stdout, reason = "the summary of the table is for people")]
+/// Prints the number of rows by fault, step and outcome, and fails if a row is wrong.
+#[expect(clippy::print_stdout, reason = "people read the summary")]
 fn report(rows: &[Row]) {
     let mut summary: BTreeMap<_, BTreeMap<_, usize>> = BTreeMap::new();
     for row in rows {

@@ -1,16 +1,17 @@
-//! From an annotated pod to a served token, with no stand-in for Kubernetes: the chart is installed with helm, the API
-//! server calls the webhook through its Service, the kubelet runs the pods, and a program in the agent container asks.
+//! End to end, from an annotated pod to a served token, with real Kubernetes: helm installs the chart, the API server
+//! calls the webhook through its Service, the kubelet runs the pods, and a program in the agent container requests the
+//! token.
 
 mod agent;
 mod forced;
 mod keep_alive;
 mod leaving;
+mod login;
 mod platform;
 mod policies;
 mod policies_access;
 mod policies_excluded;
 mod policies_keep_alive;
-mod scene;
 mod upgrade;
 mod used_rights;
 mod versions;
@@ -34,7 +35,7 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
     let pods = ready_pods("ops", 3);
     for pod in &pods {
         is_injected(pod);
-        // Pods can be ready before the first token has come.
+        // A pod can be ready before its first token arrives.
         eventually(START, || ask("ops", name(pod), "/v1/token/pagerduty").map(|_| ()));
     }
     let redeemed = || -> Vec<String> {
@@ -42,7 +43,7 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
         let mine = presentations(&log).filter(|p| p.client_id.as_deref() == Some("ops"));
         mine.filter_map(|p| p.token_sha256.clone()).collect()
     };
-    // Meanwhile every replica serves, whoever refreshes.
+    // During the refreshes every replica serves valid tokens.
     let mut answers = 0;
     eventually(Duration::from_secs(60 * TOKEN_LIFE), || {
         for pod in &pods {
@@ -51,10 +52,7 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
             let token = answer["access_token"].as_str().expect("an access token");
             let active = standin.is_active(token);
             let left = answer["expires_in"].as_i64().expect("seconds");
-            assert!(
-                active || left <= 1,
-                "a token that the provider no longer takes, {left} s before its end"
-            );
+            assert!(active || left <= 1, "an invalid token, {left} s before its expiry");
             assert!(
                 answer["scope"].as_str().is_some_and(|scope| scope.contains("incidents.read")),
                 "{answer}"
@@ -70,8 +68,8 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
         *times.entry(token).or_insert(0) += 1;
     }
     assert!(times.values().all(|count| *count == 1), "each refresh token is presented once: {times:?}");
-    assert_eq!(tokens[0], fingerprint(&seed), "the login's first");
-    assert!(!standin.is_revoked(&seed), "the provider never saw a token twice");
+    assert_eq!(tokens[0], fingerprint(&seed), "the first one presented is the login's");
+    assert!(!standin.is_revoked(&seed), "the provider has not revoked the login");
     assert!(answers > 30, "{answers} answers");
 
     let document = document("ops");
@@ -89,7 +87,7 @@ fn three_replicas_share_one_grant_through_twenty_refreshes() {
     }
 }
 
-/// The names of the pods that made a refresh, by their own account.
+/// Returns the names of the pods that logged a successful refresh.
 fn logs_of_refreshes(pods: &[Value]) -> std::collections::BTreeSet<String> {
     let made = |pod: &&Value| logs("ops", name(pod)).contains("\"outcome\":\"success\"");
     pods.iter().filter(made).map(|pod| name(pod).to_owned()).collect()
@@ -103,7 +101,7 @@ fn is_injected(pod: &Value) {
     let mounts = agent["volumeMounts"].as_array().expect("mounts");
     let ours: Vec<_> =
         mounts.iter().filter(|m| m["name"].as_str().is_some_and(|n| n.starts_with("agent-creds"))).collect();
-    assert_eq!(ours.len(), 1, "the agent gets the shared volume alone: {ours:?}");
+    assert_eq!(ours.len(), 1, "the agent gets only the shared volume: {ours:?}");
     assert_eq!((&ours[0]["name"], &ours[0]["readOnly"]), (&"agent-creds-shared".into(), &true.into()));
 }
 
@@ -123,7 +121,7 @@ fn a_job_completes_beside_its_sidecar() {
         .unwrap_or_else(|error| panic!("{error}\n{}", why("job")));
     let pod = &get(&["pods", "--namespace", "job"])["items"][0];
     let sidecar = &pod["status"]["initContainerStatuses"][0]["state"]["terminated"];
-    assert_eq!(sidecar["exitCode"], 0, "it stops by itself on SIGTERM: {sidecar}");
+    assert_eq!(sidecar["exitCode"], 0, "the sidecar exits on SIGTERM: {sidecar}");
 }
 
 fn pod_template(script: &str) -> Value {
@@ -139,7 +137,7 @@ fn pod_template(script: &str) -> Value {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_missing_grant_is_named_and_mended_without_a_restart() {
+fn a_missing_grant_is_reported_and_used_without_a_restart_once_it_exists() {
     apply(&example("late", 1)).expect("applying the example agent");
     let pods = ready_pods("late", 1);
     let pod = name(&pods[0]);
@@ -148,7 +146,7 @@ fn a_missing_grant_is_named_and_mended_without_a_restart() {
         grant => Err(grant.to_string()),
     });
     let message = status["message"].as_str().expect("a message");
-    assert!(message.contains(&format!("late/{GRANT}")), "names the object: {message}");
+    assert!(message.contains(&format!("late/{GRANT}")), "the message names the object: {message}");
     let refused = shell("late", pod, r#"wget -S -q -O - --header "Authorization: Bearer $(cat "$AGENT_CREDS_KEY_FILE")" "$AGENT_CREDS_URL/v1/token/pagerduty" 2>&1; true"#).expect("wget");
     assert!(refused.contains("503"), "{refused}");
 
@@ -156,9 +154,9 @@ fn a_missing_grant_is_named_and_mended_without_a_restart() {
     eventually(START, || ask("late", pod, "/v1/token/pagerduty").map(|_| ()));
     assert_eq!(restarts("late"), [].into());
 
-    // The right is taken away, and given back by what the message says.
+    // The right is revoked, and granted again by the commands in the message.
     let binding = format!("rolebinding/agent-creds-{ACCOUNT}-creds");
-    kubectl(&["delete", &binding, "--namespace", "late"]).expect("taking the right away");
+    kubectl(&["delete", &binding, "--namespace", "late"]).expect("revoking the right");
     let status = eventually(START, || match grant("late", pod)? {
         grant if grant["reason"] == "store_forbidden" => Ok(grant),
         grant => Err(grant.to_string()),
@@ -195,12 +193,12 @@ fn strict_start_holds_the_agent_until_its_grant_is_ready() {
         let text = kubectl(&["logs", &pod, "--namespace", "strict", "--container", "agent-creds"])?;
         if text.contains("grant_missing") { Ok(()) } else { Err(text) }
     });
-    assert_eq!(sidecar_runs().as_ref(), Ok(&pod), "the agent has not started");
+    assert_eq!(sidecar_runs().as_ref(), Ok(&pod), "the agent does not start");
     PLATFORM.log_in("strict");
     ready_pods("strict", 1);
 }
 
-/// Scales the webhook back when a test that took it down ends, however it ends.
+/// Scales the webhook up again when a test that took it down ends, also if the test panics.
 struct WebhookDown;
 
 impl WebhookDown {
@@ -223,7 +221,7 @@ impl Drop for WebhookDown {
     }
 }
 
-/// Invariant I9. Other tests do not run beside it (`--test-threads=1`): their pods would be refused.
+/// Invariant I9. Other tests do not run at the same time (`--test-threads=1`): their pods would be refused.
 #[test]
 #[ignore = "needs the node: make test starts it"]
 fn with_the_webhook_down_only_annotated_pods_are_refused() {
@@ -244,10 +242,10 @@ fn with_the_webhook_down_only_annotated_pods_are_refused() {
     });
     let refused =
         apply(&[pod("annotated", json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"}))])
-            .expect_err("an annotated pod starts with the sidecar or not at all");
+            .expect_err("an annotated pod is refused while the webhook is down");
     assert!(refused.contains("pods.mutate.agent-creds"), "{refused}");
     apply(&[pod("plain", json!({})), pod("declined", json!({"agent-creds/inject": "false"}))])
-        .expect("other pods are never touched");
+        .expect("other pods are admitted");
     drop(down);
     eventually(START, || {
         apply(&[pod("annotated", json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"}))])

@@ -1,9 +1,10 @@
-//! Pods as files, `data/pods/*.yaml`: one file is one case, with what is expected of it inside. Another file in that
-//! folder is another case; no code is needed.
+//! Test cases as files, `data/pods/*.yaml`: each file contains a pod and its expectations. A new file is a new case,
+//! without code.
 //!
-//! A case has a `pod`, or says of which other case it is the `injected` pod and what `changes` others made to it since
-//! (pointer: new value; null removes, `-` appends, an index inserts). It may lay a `policy` over the usual one. It
-//! expects a `reason`, and as far as it says so: the pointers that the patch `adds`, in order; what is at pointers
+//! A case has a `pod`, or the `injected` pod of another case with later `changes` (pointer: new value; null removes,
+//! `-` appends, an index inserts). A `policy` overrides the default settings. The expectations are a `reason` and
+//! optionally: the pointers that the patch `adds`, in order; values at pointers `after` it; the whole pod that it
+//! `becomes`; the `warnings`; the exact `refusals`.
 //! `after` it; what the pod `becomes` as a whole; the `warnings`; the `refusals`, word by word.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +58,7 @@ fn cases() -> BTreeMap<String, Case> {
     let mut cases = BTreeMap::new();
     for file in files {
         let path = file.expect("an entry").path();
-        assert!(path.extension().is_some_and(|end| end == "yaml"), "{} is no case", path.display());
+        assert!(path.extension().is_some_and(|end| end == "yaml"), "{} is not a case", path.display());
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).expect("a case");
         let case = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -81,7 +82,7 @@ impl Case {
         Policy::for_preview(Some(&policy.to_string()), None).expect("a policy")
     }
 
-    /// The pod that comes to the webhook.
+    /// Returns the pod that the webhook receives.
     fn pod(&self, cases: &BTreeMap<String, Self>) -> Value {
         let mut pod = match (&self.pod, &self.injected) {
             (Some(pod), None) => pod.clone(),
@@ -93,7 +94,7 @@ impl Case {
                         patch.apply(&mut pod).expect("the patch fits");
                         pod
                     }
-                    other => panic!("the case that this one starts from: {other:?}"),
+                    other => panic!("the case that this one is based on: {other:?}"),
                 }
             }
             _ => panic!("a case has either a pod or another case's injected one"),
@@ -108,7 +109,7 @@ impl Case {
 fn change(pod: &mut Value, pointer: &str, value: &Value) {
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     let key = key.replace("~1", "/").replace("~0", "~");
-    let parent = pod.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer} leads nowhere"));
+    let parent = pod.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer} does not exist"));
     match parent {
         Value::Object(map) if value.is_null() => {
             assert!(map.remove(&key).is_some(), "{pointer} is not there");
@@ -116,11 +117,11 @@ fn change(pod: &mut Value, pointer: &str, value: &Value) {
         Value::Object(map) => drop(map.insert(key, value.clone())),
         Value::Array(list) if key == "-" => list.push(value.clone()),
         Value::Array(list) => list.insert(key.parse().expect("an index"), value.clone()),
-        _ => panic!("{pointer} leads nowhere"),
+        _ => panic!("{pointer} does not exist"),
     }
 }
 
-/// Checks one case; all that is wrong with it, as text.
+/// Checks one case and returns all differences.
 fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     let (pod, policy) = (case.pod(cases), case.policy());
     let decision = decide(&pod, &policy, Some(&keys()), NAMESPACE);
@@ -142,7 +143,7 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
             added.extend(patch.operations().iter().map(|operation| operation.path.clone()));
             warned.clone_from(warnings);
             let again = decide(&patched, &policy, Some(&keys()), NAMESPACE).reason();
-            differ("asked again", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
+            differ("second call", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
             let last = confirm(&patched, &policy, &keys(), NAMESPACE).reason();
             differ("validated", json!(Reason::Verified.as_str()), json!(last.as_str()));
         }
@@ -155,7 +156,7 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     }
     if let Some(becomes) = becomes {
         let becomes = becomes.to_string().replace("VERSION", env!("CARGO_PKG_VERSION"));
-        // What it says is the business of its own tests.
+        // The content of the seal has its own tests.
         if let Some(seal) = patched.pointer_mut("/metadata/annotations/agent-creds~1seal") {
             *seal = "SEAL".into();
         }
@@ -169,7 +170,7 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
 }
 
 #[test]
-fn every_case_ends_as_it_says() {
+fn every_case_meets_its_expectations() {
     let cases = cases();
     let failed: Vec<_> = cases
         .iter()
@@ -182,7 +183,7 @@ fn every_case_ends_as_it_says() {
 
 #[test]
 fn every_reason_has_a_case() {
-    // Decided from the request alone, before there is a pod to look at; or about the final pod.
+    // These reasons are decided from the request alone, or for the final pod.
     let about_requests = [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified];
     let expected: BTreeSet<_> = Reason::VARIANTS
         .iter()

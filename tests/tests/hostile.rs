@@ -1,7 +1,7 @@
-//! What a compromised agent can try, each attempt a test of its own: from inside a real agent container, with its token,
-//! environment, files and network, and with the stock roles that a careless platform may give to people near it. Each says
-//! how it was stopped, and shows by a control that the same attempt succeeds where it is allowed. `make hostile` runs them
-//! alone and prints their table; `target/results/hostile.json` has the rows.
+//! Attempts of a compromised agent, one test for each: from inside a real agent container, with its token, environment,
+//! files and network, and with the roles that a careless platform may grant to people near it. Each attempt reports how
+//! it was stopped, and a control shows that the same attempt succeeds where it is allowed. `make hostile` runs only
+//! these tests and prints their table; the rows are in `target/results/hostile.json`.
 
 mod agent;
 mod apart;

@@ -1,29 +1,30 @@
-//! The identity server beside a real API server, with the rights that the chart gives it and nothing else: a proven pod
-//! gets a token that reads its grants alone, and each other is refused with its reason, which reads the same outside.
+//! The identity server beside a real API server, with the rights that the chart grants it. A proven pod gets a token
+//! that reads its grants and nothing else. Every other request is refused with the same answer; the reason is in the
+//! metrics.
 
+mod environment;
 mod sidecar;
-mod world;
 
 use agent_creds_tests::cluster::{self, get, kubectl};
 use agent_creds_tests::sidecar::eventually;
+use environment::{Environment, RELEASE, timing};
 use http::StatusCode;
 use serde_json::json;
-use world::{RELEASE, World, timing};
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
 async fn a_proven_pod_gets_a_token_that_reads_its_grants_and_nothing_else() {
-    let world = World::start("proven", timing()).await;
-    let pod = world.pod("agent-1", world.sealed()).await;
-    let answer = world.gets_one(&world.token(&pod).await).await;
+    let environment = Environment::start("proven", timing()).await;
+    let pod = environment.pod("agent-1", environment.sealed()).await;
+    let answer = environment.is_issued(&environment.token(&pod).await).await;
     assert_eq!(answer.headers["cache-control"], "no-store");
     let ends: jiff::Timestamp =
         answer.text("expirationTimestamp").and_then(|at| at.parse().ok()).expect("a time");
     let life = ends.as_second() - jiff::Timestamp::now().as_second();
-    assert!((840..=900).contains(&life), "as long as was asked for: {life}");
+    assert!((840..=900).contains(&life), "the requested lifetime: {life}");
 
     let token = answer.text("token").expect("a token");
-    let (vault, ops) = (&world.vault, &world.namespace);
+    let (vault, ops) = (&environment.vault, &environment.namespace);
     for (verb, path, status) in [
         ("GET", format!("/api/v1/namespaces/{vault}/secrets/one"), 200),
         ("GET", format!("/api/v1/namespaces/{vault}/secrets/one-state"), 200),
@@ -35,23 +36,23 @@ async fn a_proven_pod_gets_a_token_that_reads_its_grants_and_nothing_else() {
         ("POST", format!("/api/v1/namespaces/{vault}/serviceaccounts/agent-creds/token"), 403),
         ("GET", format!("/api/v1/namespaces/{vault}/serviceaccounts/agent-creds"), 403),
     ] {
-        assert_eq!(world.api(&token, verb, &path).await.status, status, "{verb} {path}");
+        assert_eq!(environment.api(&token, verb, &path).await.status, status, "{verb} {path}");
     }
-    // Nor may the agent's account, of course, whose token is in the agent's reach.
-    let agents = world.mint(&json!({})).await;
+    // The agent's own account has a token that the agent can read, so it must not read the grant either.
+    let agents = environment.create_token(&json!({})).await;
     assert_eq!(
-        world.api(&agents, "GET", &format!("/api/v1/namespaces/{vault}/secrets/one")).await.status,
+        environment.api(&agents, "GET", &format!("/api/v1/namespaces/{vault}/secrets/one")).await.status,
         403
     );
-    assert_eq!(world.counted("issued").await, 1);
+    assert_eq!(environment.counted("issued").await, 1);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn tokens_that_are_none_of_a_sidecar_are_refused() {
-    let world = World::start("tokens", timing()).await;
-    let pod = world.pod("agent-1", world.sealed()).await;
-    let good = world.token(&pod).await;
+async fn tokens_that_do_not_belong_to_a_sidecar_are_refused() {
+    let environment = Environment::start("tokens", timing()).await;
+    let pod = environment.pod("agent-1", environment.sealed()).await;
+    let good = environment.token(&pod).await;
     let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "agent-1", "uid": pod["metadata"]["uid"]});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "name": "bystander"});
     let (head, signature) = good.rsplit_once('.').expect("three parts");
@@ -59,74 +60,80 @@ async fn tokens_that_are_none_of_a_sidecar_are_refused() {
     forged.replace_range(10..11, if &forged[10..11] == "A" { "B" } else { "A" });
 
     for (reason, token) in [
-        // What lies in the agent's own containers.
-        ("audience", world.mint(&json!({"boundObjectRef": bound})).await),
-        ("audience", world.mint(&json!({"audiences": ["vault"], "boundObjectRef": bound})).await),
-        // What `edit` may mint where the chart's policies are not installed.
-        ("not_of_a_pod", world.mint(&json!({"audiences": ["agent-creds"]})).await),
-        ("not_of_a_pod", world.mint(&json!({"audiences": ["agent-creds"], "boundObjectRef": secret})).await),
+        // Tokens in the agent's own containers.
+        ("audience", environment.create_token(&json!({"boundObjectRef": bound})).await),
+        (
+            "audience",
+            environment.create_token(&json!({"audiences": ["vault"], "boundObjectRef": bound})).await,
+        ),
+        // Tokens that the role `edit` may create if the chart's policies are not installed.
+        ("not_of_a_pod", environment.create_token(&json!({"audiences": ["agent-creds"]})).await),
+        (
+            "not_of_a_pod",
+            environment.create_token(&json!({"audiences": ["agent-creds"], "boundObjectRef": secret})).await,
+        ),
         ("token_refused", format!("{head}.{forged}")),
         ("token_malformed", format!("{head}.")),
-        ("token_malformed", "no token at all".to_owned()),
+        ("token_malformed", "not a token".to_owned()),
     ] {
-        world.is_refused(&token, reason).await;
+        environment.is_refused(&token, reason).await;
     }
-    world.gets_one(&good).await;
+    environment.is_issued(&good).await;
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
 async fn a_pod_that_changed_or_ended_is_refused() {
-    let world = World::start("pods", timing()).await;
-    let unsealed = world.pod("unsealed", json!({})).await;
-    world.is_refused(&world.token(&unsealed).await, "seal").await;
-    // The sidecar's image swapped, as a living pod allows it where the chart's policies are not installed.
-    let swapped = world.pod("swapped", world.sealed()).await;
-    let token = world.token(&swapped).await;
-    world.gets_one(&token).await;
-    kubectl(&["set", "image", "pod/swapped", "agent-creds=evil:1", "--namespace", &world.namespace])
+    let environment = Environment::start("pods", timing()).await;
+    let unsealed = environment.pod("unsealed", json!({})).await;
+    environment.is_refused(&environment.token(&unsealed).await, "seal").await;
+    // The API server allows a change of the image if the chart's policies are not installed.
+    let swapped = environment.pod("swapped", environment.sealed()).await;
+    let token = environment.token(&swapped).await;
+    environment.is_issued(&token).await;
+    kubectl(&["set", "image", "pod/swapped", "agent-creds=evil:1", "--namespace", &environment.namespace])
         .expect("an image");
-    world.is_refused(&token, "seal").await;
+    environment.is_refused(&token, "seal").await;
 
     for phase in ["Succeeded", "Failed"] {
         let name = phase.to_lowercase();
-        let pod = world.pod(&name, world.sealed()).await;
-        let token = world.token(&pod).await;
-        world.gets_one(&token).await;
+        let pod = environment.pod(&name, environment.sealed()).await;
+        let token = environment.token(&pod).await;
+        environment.is_issued(&token).await;
         let status = json!({"status": {"phase": phase}}).to_string();
-        let patch = ["patch", "pod", &name, "--namespace", &world.namespace, "--subresource=status"];
+        let patch = ["patch", "pod", &name, "--namespace", &environment.namespace, "--subresource=status"];
         kubectl(&[&patch[..], &["--type=merge", "--patch", &status]].concat()).expect("a status");
-        world.is_refused(&token, "pod_ended").await;
+        environment.is_refused(&token, "pod_ended").await;
     }
 
-    // In its grace period it goes on; there is no kubelet here that would end it.
-    let leaving = world.pod("leaving", world.sealed()).await;
-    let token = world.token(&leaving).await;
-    let name = &world.namespace;
+    // During the grace period it still gets tokens. No kubelet runs here, so the pod does not end.
+    let leaving = environment.pod("leaving", environment.sealed()).await;
+    let token = environment.token(&leaving).await;
+    let name = &environment.namespace;
     kubectl(&["delete", "pod", "leaving", "--namespace", name, "--grace-period=600", "--wait=false"])
         .expect("deleting");
     assert!(get(&["pod", "leaving", "--namespace", name])["metadata"]["deletionTimestamp"].is_string());
-    world.gets_one(&token).await;
+    environment.is_issued(&token).await;
 
-    // Gone, and another one in its place. The API server may remember the token for ten seconds.
+    // The pod is deleted and replaced by another one. The API server may cache the token's validity for ten seconds.
     kubectl(&["delete", "pod", "leaving", "--namespace", name, "--grace-period=0", "--force"])
         .expect("deleting");
-    world.is_refused_for_one_of(&token, &["pod_missing", "token_refused"]).await;
-    let after = world.pod("leaving", world.sealed()).await;
-    world.is_refused_for_one_of(&token, &["pod_replaced", "token_refused"]).await;
-    world.gets_one(&world.token(&after).await).await;
+    environment.is_refused_for_one_of(&token, &["pod_missing", "token_refused"]).await;
+    let after = environment.pod("leaving", environment.sealed()).await;
+    environment.is_refused_for_one_of(&token, &["pod_replaced", "token_refused"]).await;
+    environment.is_issued(&environment.token(&after).await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_proven_pod_learns_what_is_missing_and_no_other_does() {
-    let world = World::start("missing", timing()).await;
-    let pod = world.pod("agent-1", world.sealed()).await;
-    let token = world.token(&pod).await;
-    let unsealed = world.token(&world.pod("unsealed", json!({})).await).await;
-    let told = async |reason: &str| {
+async fn only_a_proven_pod_gets_the_missing_right_as_reason() {
+    let environment = Environment::start("missing", timing()).await;
+    let pod = environment.pod("agent-1", environment.sealed()).await;
+    let token = environment.token(&pod).await;
+    let unsealed = environment.token(&environment.pod("unsealed", json!({})).await).await;
+    let is_refused_with = async |reason: &str| {
         eventually(reason, async || {
-            let answer = world.show(&token).await;
+            let answer = environment.exchange(&token).await;
             let expected = json!({"error": "access_denied", "reason": reason});
             if answer.status == StatusCode::FORBIDDEN && answer.json() == expected {
                 Ok(())
@@ -135,52 +142,52 @@ async fn a_proven_pod_learns_what_is_missing_and_no_other_does() {
             }
         })
         .await;
-        world.is_refused(&unsealed, "seal").await;
-        world.restore();
-        eventually("it is mended", async || {
-            let answer = world.show(&token).await;
+        environment.is_refused(&unsealed, "seal").await;
+        environment.restore();
+        eventually("the exchange succeeds again", async || {
+            let answer = environment.exchange(&token).await;
             if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.json()) }
         })
         .await;
     };
     let delete = |kind: &str, name: &str| {
-        kubectl(&["delete", kind, name, "--namespace", &world.vault]).expect("deleted");
+        kubectl(&["delete", kind, name, "--namespace", &environment.vault]).expect("deleted");
     };
     delete("rolebinding", "agent-creds-agent-creds:assume");
-    told("assume_missing").await;
+    is_refused_with("assume_missing").await;
     delete("role", "agent-creds-agent-creds:mint");
-    told("mint_missing").await;
+    is_refused_with("mint_missing").await;
     delete("serviceaccount", "agent-creds");
-    told("account_missing").await;
+    is_refused_with("account_missing").await;
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn without_its_own_rights_it_is_unavailable_and_says_so() {
-    let world = World::start("rights", timing()).await;
-    let pod = world.pod("agent-1", world.sealed()).await;
-    let token = world.token(&pod).await;
-    world.gets_one(&token).await;
+async fn without_its_own_rights_it_answers_503_and_counts_the_reason() {
+    let environment = Environment::start("rights", timing()).await;
+    let pod = environment.pod("agent-1", environment.sealed()).await;
+    let token = environment.token(&pod).await;
+    environment.is_issued(&token).await;
     kubectl(&["delete", "clusterrolebinding", "agent-creds-identity"]).expect("deleted");
-    let answer = eventually("it has no rights", async || {
-        let answer = world.show(&token).await;
+    let answer = eventually("the exchange fails", async || {
+        let answer = environment.exchange(&token).await;
         if answer.status == StatusCode::SERVICE_UNAVAILABLE { Ok(answer) } else { Err(answer) }
     })
     .await;
     assert_eq!(answer.json(), json!({"error": "temporarily_unavailable"}));
     assert!(answer.headers.contains_key("retry-after"));
-    assert!(world.counted("own_rights").await >= 1);
+    assert!(environment.counted("own_rights").await >= 1);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn the_identity_server_may_do_what_it_needs_and_no_more() {
-    let world = World::start("least", timing()).await;
+async fn the_identity_server_has_no_more_rights_than_it_needs() {
+    let environment = Environment::start("least", timing()).await;
     let may = |verb: &str, what: &str, namespace: &str| {
         let account = format!("system:serviceaccount:{RELEASE}:agent-creds-identity");
         cluster::may(&account, verb, what, namespace)
     };
-    let (vault, ops) = (world.vault.as_str(), world.namespace.as_str());
+    let (vault, ops) = (environment.vault.as_str(), environment.namespace.as_str());
     for (verb, what, namespace, expected) in [
         ("get", "pods", ops, true),
         ("list", "pods", ops, false),
@@ -195,42 +202,52 @@ async fn the_identity_server_may_do_what_it_needs_and_no_more() {
     ] {
         assert_eq!(may(verb, what, namespace), expected, "{verb} {what}");
     }
-    let mint = |account: &str, namespace: &str| {
+    let create_token = |account: &str, namespace: &str| {
         let identity = format!("system:serviceaccount:{RELEASE}:agent-creds-identity");
         kubectl(&["create", "token", account, "--namespace", namespace, "--as", &identity])
     };
-    assert!(mint("agent-creds", vault).is_ok(), "of the account that opted in");
+    assert!(create_token("agent-creds", vault).is_ok(), "tokens of the credential account");
     for (account, namespace) in [("default", vault), ("agent", ops), ("agent-creds-identity", RELEASE)] {
-        let refused = mint(account, namespace).expect_err("and of no other");
+        let refused = create_token(account, namespace).expect_err("tokens of another account");
         assert!(refused.contains("Forbidden") || refused.contains("forbidden"), "{refused}");
     }
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn one_pod_that_asks_too_often_is_told_to_wait_and_no_other_is() {
+async fn only_the_pod_that_asks_too_often_is_rate_limited() {
     let mut timing = timing();
     timing.bounds.pod.burst = 3;
-    let world = World::start("limits", timing).await;
-    let (one, other) = (world.pod("one", world.sealed()).await, world.pod("other", world.sealed()).await);
-    let token = world.token(&one).await;
+    let environment = Environment::start("limits", timing).await;
+    let (one, other) = (
+        environment.pod("one", environment.sealed()).await,
+        environment.pod("other", environment.sealed()).await,
+    );
+    let token = environment.token(&one).await;
     for _ in 0..3 {
-        world.gets_one(&token).await;
+        environment.is_issued(&token).await;
     }
-    let answer = world.show(&token).await;
+    let answer = environment.exchange(&token).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
     let wait: u64 =
         answer.headers["retry-after"].to_str().ok().and_then(|wait| wait.parse().ok()).expect("seconds");
     assert!((3500..=3600).contains(&wait), "{wait}");
-    // The pod counts, not the token that it shows.
-    assert_eq!(world.show(&world.token(&one).await).await.status, StatusCode::TOO_MANY_REQUESTS);
-    world.gets_one(&world.token(&other).await).await;
-    // A token that only claims to be of the other pod does not count against it.
-    let (head, _) =
-        world.token(&other).await.rsplit_once('.').map(|(a, b)| (a.to_owned(), b.len())).expect("parts");
+    // The limit counts the pod and not the token.
+    assert_eq!(
+        environment.exchange(&environment.token(&one).await).await.status,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    environment.is_issued(&environment.token(&other).await).await;
+    // A token that only claims to be of the other pod does not count against that pod's limit.
+    let (head, _) = environment
+        .token(&other)
+        .await
+        .rsplit_once('.')
+        .map(|(a, b)| (a.to_owned(), b.len()))
+        .expect("parts");
     for _ in 0..5 {
-        world.is_refused(&format!("{head}.{}", "A".repeat(342)), "token_refused").await;
+        environment.is_refused(&format!("{head}.{}", "A".repeat(342)), "token_refused").await;
     }
-    world.gets_one(&world.token(&other).await).await;
-    assert_eq!(world.counted("pod_limited").await, 2);
+    environment.is_issued(&environment.token(&other).await).await;
+    assert_eq!(environment.counted("pod_limited").await, 2);
 }

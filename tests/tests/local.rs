@@ -1,5 +1,5 @@
-//! Tests that need no cluster: files, OAuth servers in this process, the real sidecar with a directory for Secrets, the rendered
-//! chart.
+//! Tests without a cluster: files, OAuth servers in this process, the real sidecar with a directory of Secrets, and the
+//! rendered chart.
 
 mod chart;
 mod crash;

@@ -1,25 +1,25 @@
-//! The role `manage` beside a real API server, as a process with the rights of its own ServiceAccount and no others.
-//! The API server calls admission through its Service and by nothing but what `manage` told it to trust.
+//! The role `manage` beside a real API server, as a process with the rights of its ServiceAccount and no others. The
+//! API server calls admission through its Service and trusts only what `manage` has configured.
 
+mod environment;
 mod exchange;
 mod process;
-mod scene;
 mod traffic;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agent_creds_tests::cluster::{self, SYSTEM, eventually, get, kubectl};
+use environment::{Environment, annotate, annotation, data, pod};
 use rustix::process::Signal;
-use scene::{Scene, annotate, annotation, data, pod};
 use serde_json::Value;
 use traffic::Traffic;
 
-const MOMENT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const CERTIFICATES: &str = "agent-creds-certificates";
 const SEAL: &str = "agent-creds-seal";
 
-/// Whom the ConfigMap and both configurations trust.
+/// Returns the CA bundles in the ConfigMap and in both webhook configurations.
 fn trusted() -> BTreeSet<String> {
     use base64::Engine as _;
     let map = get(&["configmap", "agent-creds-ca", "--namespace", SYSTEM]);
@@ -42,7 +42,7 @@ fn events() -> BTreeSet<String> {
 }
 
 fn answered(secret: &str, request: &str) {
-    eventually(MOMENT, || match annotation(secret, "agent-creds/rotated") {
+    eventually(TIMEOUT, || match annotation(secret, "agent-creds/rotated") {
         Some(done) if done == request => Ok(()),
         other => Err(format!("{secret}: {other:?}")),
     });
@@ -50,35 +50,39 @@ fn answered(secret: &str, request: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: make test starts it"]
-async fn certificates_and_keys_over_a_whole_rotation() {
-    let scene = Scene::install().await;
-    assert!(!scene.admission_is_ready().await, "it lives, and waits for its certificate and keys");
-    let mut first = scene.manager("first");
-    scene.admission_becomes_ready().await;
-    assert_eq!(trusted().len(), 1, "one CA, everywhere");
+async fn rotates_ca_and_seal_keys_without_a_failed_request() {
+    let environment = Environment::install().await;
+    assert!(!environment.admission_is_ready().await, "admission waits for its certificate and keys");
+    let mut first = environment.manager("first");
+    environment.admission_becomes_ready().await;
+    assert_eq!(trusted().len(), 1, "all targets trust the same CA");
     // A configuration takes a moment to be in force; from then on nothing may fail.
-    eventually(MOMENT, || scene::admit(&pod("ops", "probe")));
-    let traffic = Traffic::start(&scene);
+    eventually(TIMEOUT, || environment::admit(&pod("ops", "probe")));
+    let traffic = Traffic::start(&environment);
 
-    // The CA is replaced, and nobody notices.
+    // The CA is replaced without a failed request.
     let before = data(CERTIFICATES);
     annotate(CERTIFICATES, "one");
     answered(CERTIFICATES, "one");
-    eventually(MOMENT, || match data(CERTIFICATES) {
-        data if data.contains_key("retired.crt") => Err("the CA before is still trusted".to_owned()),
+    eventually(TIMEOUT, || match data(CERTIFICATES) {
+        data if data.contains_key("retired.crt") => Err("the old CA is still trusted".to_owned()),
         data => Ok(data),
     });
     let after = data(CERTIFICATES);
     for part in ["ca.crt", "ca.key", "tls.crt", "tls.key"] {
         assert_ne!(before[part], after[part], "{part}");
     }
-    let last = eventually(MOMENT, || {
+    let last = eventually(TIMEOUT, || {
         let trusted = trusted();
         if trusted.len() == 1 { Ok(trusted) } else { Err(format!("{trusted:?}")) }
     });
-    assert_eq!(last.first().map(String::as_bytes), Some(after["ca.crt"].as_slice()), "nobody else's");
+    assert_eq!(
+        last.first().map(String::as_bytes),
+        Some(after["ca.crt"].as_slice()),
+        "only the new CA is trusted"
+    );
 
-    // So is the key that seals.
+    // The seal key is replaced, too.
     let before = data(SEAL);
     assert_eq!(before.keys().collect::<Vec<_>>(), ["current"]);
     annotate(SEAL, "a");
@@ -95,9 +99,9 @@ async fn certificates_and_keys_over_a_whole_rotation() {
         assert!(told.contains(reason), "{reason} is not among {told:?}");
     }
 
-    // What counts and what is measured.
-    scene.create(&pod("excluded", "uninjected"));
-    eventually(MOMENT, || {
+    // The gauges show what was counted.
+    environment.create(&pod("excluded", "uninjected"));
+    eventually(TIMEOUT, || {
         let page = first.metrics();
         let says = |line: &str| page.lines().any(|found| found == line);
         let both = page.contains("certificate=\"ca\"") && page.contains("certificate=\"leaf\"");
@@ -105,34 +109,34 @@ async fn certificates_and_keys_over_a_whole_rotation() {
         if well { Ok(()) } else { Err(page) }
     });
 
-    // Whatever helm does, what is kept stays; and what it takes away from its own objects comes back.
+    // An upgrade keeps the generated data, and restores the CA bundles in helm's own objects.
     let kept = (data(CERTIFICATES), data(SEAL), trusted());
     for more in [&[][..], &["--force"]] {
-        scene.upgrade(more);
+        environment.upgrade(more);
         assert!(kept.0 == data(CERTIFICATES) && kept.1 == data(SEAL), "after upgrade {more:?}");
-        eventually(MOMENT, || if trusted() == kept.2 { Ok(()) } else { Err("still empty".to_owned()) });
+        eventually(TIMEOUT, || if trusted() == kept.2 { Ok(()) } else { Err("still empty".to_owned()) });
     }
 
-    // A second one waits for as long as the first one lives, and takes over when that is killed.
-    let mut second = scene.manager("second");
-    second.said("listening");
+    // A second manager waits while the first one runs, and takes over when it is killed.
+    let mut second = environment.manager("second");
+    second.wait_for_log("listening");
     let holder =
         || get(&["lease", "agent-creds-manage", "--namespace", SYSTEM])["spec"]["holderIdentity"].clone();
     assert!(holder().as_str().is_some_and(|name| name.starts_with("first_")), "{}", holder());
     first.signal(Signal::KILL);
-    second.said("became leader");
+    second.wait_for_log("became leader");
     annotate(SEAL, "b");
     answered(SEAL, "b");
-    // Asked to end, it gives the Lease back.
+    // On SIGTERM it releases the Lease.
     second.signal(Signal::TERM);
-    eventually(MOMENT, || if holder() == Value::Null { Ok(()) } else { Err(holder().to_string()) });
-    scene.finish().await;
+    eventually(TIMEOUT, || if holder() == Value::Null { Ok(()) } else { Err(holder().to_string()) });
+    environment.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: make test starts it"]
-async fn it_may_do_what_it_does_and_nothing_else() {
-    let scene = Scene::install().await;
+async fn manage_has_no_more_rights_than_it_needs() {
+    let environment = Environment::install().await;
     let may = |verb: &str, what: &str, namespace: &str| {
         let account = format!("system:serviceaccount:{SYSTEM}:agent-creds-manage");
         cluster::may(&account, verb, what, namespace)
@@ -162,9 +166,9 @@ async fn it_may_do_what_it_does_and_nothing_else() {
         assert_eq!(may(verb, what, SYSTEM), expected, "{verb} {what}");
     }
     for (verb, what) in [("get", "secrets/agent-creds-seal"), ("get", "configmaps/agent-creds-ca")] {
-        assert!(!may(verb, what, "ops"), "{verb} {what} elsewhere");
+        assert!(!may(verb, what, "ops"), "{verb} {what} in another namespace");
     }
-    // The CA is public; nothing else of the namespace is.
+    // The CA is public; all other objects of the namespace are not.
     let anyone = |verb: &str, what: &str| {
         let account = ["--as", "system:serviceaccount:ops:default", "--as-group", "system:serviceaccounts"];
         kubectl(&[&["auth", "can-i", verb, what, "--namespace", SYSTEM][..], &account].concat()).is_ok()
@@ -174,5 +178,5 @@ async fn it_may_do_what_it_does_and_nothing_else() {
         !anyone("update", "configmaps/agent-creds-ca") && !anyone("get", "secrets/agent-creds-certificates")
     );
     assert!(!anyone("get", "configmaps/agent-creds-policy") && !anyone("list", "configmaps"));
-    scene.finish().await;
+    environment.finish().await;
 }

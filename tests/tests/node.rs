@@ -1,4 +1,4 @@
-//! Tests on a real node: pods run.
+//! Tests on a real node, which runs pods.
 
 mod e2e;
 mod hostile;

@@ -1,4 +1,4 @@
-//! The two OAuth servers of the tests, tested themselves: a server that forgives would let every other test pass.
+//! Tests of the two OAuth servers. A tolerant server would let wrong requests pass in all other tests.
 
 mod agreement;
 mod datadog;
@@ -44,7 +44,7 @@ fn datadog(site: &str) -> Provider {
     format!("datadog:{site}").parse().expect("a site")
 }
 
-/// The four parameters of a PagerDuty refresh.
+/// Returns the four parameters of a PagerDuty refresh.
 fn pagerduty_form(token: &str) -> [(&str, &str); 4] {
     [
         ("grant_type", "refresh_token"),
@@ -58,7 +58,7 @@ async fn pagerduty(server: &Standin, form: &[(&str, &str)]) -> Answer {
     server.https().post_form(PAGERDUTY, "/oauth/token", form).await.expect("an answer")
 }
 
-/// A good answer's tokens: access, refresh.
+/// Returns access token and refresh token of a successful answer.
 fn tokens(answer: &Answer) -> (String, String) {
     assert_eq!(answer.status, 200, "{:?}", answer.body);
     let text = |field| answer.text(field).unwrap_or_else(|| panic!("no {field} in {:?}", answer.body));

@@ -1,7 +1,7 @@
-//! What a grant costs when many replicas share it: presentations at the provider, and requests at a real API server,
-//! per token life, while all is well and while the provider is down. Real sidecars, and many more machines in this
-//! process. Both are counted where they arrive: in the provider's log, and in the API server's audit log. `make bench`
-//! runs it (`tests/bench/scale.sh`) and keeps the rows.
+//! The cost of a grant that many replicas share: presentations to the provider and requests to a real API server, per
+//! token life, in normal operation and during an outage of the provider. The replicas are real sidecars, and thousands
+//! of simulated ones in this process. The provider's log and the API server's audit log count. `make bench` runs the
+//! test (`tests/bench/scale.sh`) and keeps the rows.
 
 mod audit;
 mod group;
@@ -19,11 +19,11 @@ use group::Group;
 use replicas::Kind;
 use setting::Setting;
 
-/// All fleets of real sidecars at the same time, each with a grant and a provider of its own; then the machines, while
-/// those fleets sit through the outage of their providers: few requests, which do not get in the way.
+/// Measures all groups of real sidecars at the same time, each with its own grant and provider, and then the simulated
+/// replicas. Meanwhile the providers of the first groups are down, which causes few requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the API server: make bench starts it"]
-async fn the_cost_of_a_grant_does_not_grow_with_the_number_of_its_replicas() {
+async fn the_cost_of_a_grant_does_not_grow_with_the_number_of_replicas() {
     let setting = Setting::read();
     let mut groups = LocalSet::new().run_until(measured(&setting)).await;
     groups.sort_by_key(Group::size);
@@ -51,7 +51,7 @@ async fn measured(setting: &Setting) -> Vec<Group> {
         groups.spawn_local(outage(group));
     }
     if let Some(replicas) = setting.simulated {
-        let mut group = Group::start(&api, setting, Kind::Machines, replicas).await;
+        let mut group = Group::start(&api, setting, Kind::Simulated, replicas).await;
         group.lives().await;
         groups.spawn_local(outage(group));
     }

@@ -1,5 +1,5 @@
-//! The real sidecar process, from its Secrets in a directory to what the agent gets, against the stand-in and an
-//! independent OAuth server. What no test here has to say of itself: nothing that lasts got out of the process.
+//! The real sidecar process, from its Secrets in a directory to the agent's answers, with the stand-in and an
+//! independent OAuth server. Every test also checks that no long-lived secret leaves the process.
 
 mod alone;
 mod api;
@@ -30,10 +30,10 @@ use serde_json::{Value, json};
 use self::front::Front;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// The secret of every client here, with what a careless client spoils.
+/// The secret of every client, with characters that a careless client encodes wrongly.
 const CLIENT_SECRET: &str = "the client's s3cr%t+/=";
 
-/// A provider, and a directory of Secrets.
+/// A provider and a directory of Secrets.
 struct World {
     standin: Standin,
     authority: Authority,
@@ -41,8 +41,7 @@ struct World {
 }
 
 impl World {
-    /// With a login for each of these grants, all different: grant, Secret, client and the agent's name for it are
-    /// called the same.
+    /// Creates a login for each of these names. Grant, Secret, client and the agent's name for the grant are the same.
     async fn with(names: &[&str]) -> Self {
         let world = Self::without_logins(names).await;
         for name in names {
@@ -51,7 +50,7 @@ impl World {
         world
     }
 
-    /// With a client for each of these names, and no Secrets.
+    /// Creates a client for each of these names, and no Secrets.
     async fn without_logins(names: &[&str]) -> Self {
         let authority = Authority::new();
         let client =
@@ -62,7 +61,7 @@ impl World {
         Self { standin, authority, secrets: Secrets::new() }
     }
 
-    /// A new login, written into the grant Secret.
+    /// Creates a login and writes it into the grant Secret.
     fn log_in(&self, name: &str) -> String {
         let seed = self.standin.seed(Provider::Generic, name);
         let keys = [
@@ -79,13 +78,13 @@ impl World {
         self.standin.token_url(Provider::Generic)
     }
 
-    /// A sidecar with these grants.
+    /// The setup of a sidecar with these grants.
     fn sidecar(&self, names: &[&str]) -> Setup {
         let setup = Setup::new(&self.secrets).trust(self.standin.ca_pem());
         names.iter().fold(setup, |setup, name| setup.grant(name))
     }
 
-    /// What came of each presentation of a client.
+    /// Returns the outcomes of a client's presentations.
     fn outcomes(&self, client: &str) -> Vec<String> {
         self.presented(client).into_iter().map(|presentation| presentation.outcome).collect()
     }
@@ -95,7 +94,7 @@ impl World {
         presentations(&log).filter(|seen| seen.client_id.as_deref() == Some(client)).cloned().collect()
     }
 
-    /// Waits until a client has presented so many times.
+    /// Waits until a client has presented `times` times.
     async fn presented_times(&self, client: &str, times: usize) {
         eventually(&format!("{times} presentations by {client}"), async || {
             let seen = self.presented(client).len();
@@ -104,8 +103,7 @@ impl World {
         .await;
     }
 
-    /// Waits until what was presented last is stored: an answer that comes later undoes what a test writes into the
-    /// state.
+    /// Waits until the last answer is stored. A later answer would overwrite a test's change of the state.
     async fn stored(&self, name: &str) {
         eventually("no claim stands", async || {
             let claim = self.secrets.state(name)["claim"].clone();
@@ -119,23 +117,23 @@ impl World {
     }
 }
 
-/// A secret of a client, as it may stand in a Secret: without the space.
+/// Returns the client secret without its space, which a Secret may not contain.
 fn client_secret() -> String {
     CLIENT_SECRET.replace(' ', "_")
 }
 
-/// `grant.yaml` of a grant at this token endpoint.
+/// Returns `grant.yaml` of a grant with this token endpoint.
 fn grant_yaml(token_url: &str) -> String {
     format!("token_url: {token_url}\nclient_auth: post\nallow_private: true\nscopes: [read]\n")
 }
 
-/// Waits until the keeper of this grant has decided anew at least once, though nothing has changed.
+/// Waits until the refresher of this grant has decided again, although nothing has changed.
 async fn decides_anew(world: &World, sidecar: &Sidecar, name: &str) {
     all_decide_anew(world, sidecar, &[name]).await;
 }
 
-/// The same for several at once. Each is seen to find a broken grant Secret twice, and turns are taken one after the
-/// other. No version of a file comes twice.
+/// Waits for several grants at once. Each grant Secret is broken and repaired twice, and each time with a new file
+/// version.
 async fn all_decide_anew(world: &World, sidecar: &Sidecar, names: &[&str]) {
     let mut before = Vec::new();
     for name in names {
@@ -158,13 +156,13 @@ async fn all_decide_anew(world: &World, sidecar: &Sidecar, names: &[&str]) {
     }
 }
 
-/// The time in Unix seconds.
+/// Returns the time in Unix seconds.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     i64::try_from(since.as_secs()).expect("a time that fits")
 }
 
-/// Status, `error` and description of a refusal, after checking that it is one in the form of RFC 6749 §5.2.
+/// Returns status, `error` and description of a refusal, after checking its form (RFC 6749 §5.2).
 fn refusal(answer: &Answer) -> (u16, String, String) {
     assert!(!answer.status.is_success(), "{:?}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");

@@ -1,5 +1,4 @@
-//! The real sidecar beside a real API server: with a ServiceAccount's token, the rights that the chart gives it, and
-//! nothing else.
+//! The real sidecar beside a real API server, with a ServiceAccount's token and the rights that the chart grants.
 
 use agent_creds_tests::cluster::{self, get, helm, kubectl, pipe, root};
 use agent_creds_tests::event::presentations;
@@ -10,29 +9,29 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// An agent in a namespace of its own, its one grant, and a provider.
-struct World {
+/// An agent in its own namespace, with one grant and a provider.
+struct Environment {
     namespace: &'static str,
     standin: Standin,
     secrets: Secrets,
     identity: TempDir,
 }
 
-impl World {
+impl Environment {
     async fn new(namespace: &'static str) -> Self {
         let standin = one::provider(None).await;
         let identity = tempfile::tempdir().expect("a temporary folder");
-        let world = Self { namespace, standin, secrets: Secrets::new(), identity };
+        let environment = Self { namespace, standin, secrets: Secrets::new(), identity };
         kubectl(&["create", "namespace", namespace]).expect("a namespace");
         kubectl(&["create", "serviceaccount", "agent", "--namespace", namespace]).expect("an account");
-        pipe(&world.rendered(), &["apply"]).expect("what the chart makes for an agent");
-        world.log_in();
+        pipe(&environment.rendered(), &["apply"]).expect("the chart's objects for an agent");
+        environment.log_in();
         let token = kubectl(&["create", "token", "agent", "--namespace", namespace]).expect("a token");
-        std::fs::write(world.identity.path().join("api-token"), token.trim()).expect("our own folder");
-        world
+        std::fs::write(environment.identity.path().join("api-token"), token.trim()).expect("our own folder");
+        environment
     }
 
-    /// State Secret and rights, as the chart renders them.
+    /// Renders the chart's state Secret and rights.
     fn rendered(&self) -> String {
         let grants = json!([{"agent": {"namespace": self.namespace, "name": "agent"}, "secrets": ["one"]}]);
         let values = json!({"identity": {"mode": "pod"}, "grants": grants});
@@ -50,7 +49,7 @@ impl World {
         helm(&arguments, &values.to_string()).expect("rendering the chart")
     }
 
-    /// A new login, written into the grant Secret.
+    /// Creates a login and writes it into the grant Secret.
     fn log_in(&self) {
         let secret = one::grant_secret(&self.standin, self.namespace, &self.secrets);
         pipe(&secret.to_string(), &["apply"]).expect("writing the grant Secret");
@@ -75,14 +74,14 @@ impl World {
         serde_json::from_slice(&STANDARD.decode(encoded).expect("base64")).expect("JSON")
     }
 
-    /// Makes the access token look old enough to be renewed.
+    /// Makes the access token look old enough for a refresh.
     async fn age(&self) {
         self.change(|state| state["access"]["issued_at"] = json!(LONG_AGO)).await;
     }
 
-    /// Changes the state, and makes the last redemption long ago; a replica may write meanwhile.
+    /// Changes the state, and dates the last redemption back. A replica may write at the same time.
     async fn change(&self, change: impl Fn(&mut Value)) {
-        eventually("a write that meets no other", async || {
+        eventually("a write without a conflict", async || {
             let mut secret = get(&["secret", "one-state", "--namespace", self.namespace]);
             let mut state = self.state();
             change(&mut state);
@@ -93,28 +92,28 @@ impl World {
         .await;
     }
 
-    /// Type and reason of each Event about the grant Secret, sorted.
-    fn told(&self) -> Vec<String> {
+    /// Returns type and reason of each Event about the grant Secret, sorted.
+    fn events(&self) -> Vec<String> {
         let events = get(&["events.events.k8s.io", "--namespace", self.namespace]);
         let uid = get(&["secret", "one", "--namespace", self.namespace])["metadata"]["uid"].clone();
         let about =
             events["items"].as_array().into_iter().flatten().filter(|event| event["regarding"]["uid"] == uid);
-        let mut told: Vec<_> = about
+        let mut events: Vec<_> = about
             .map(|event| {
                 assert_eq!(event["reportingController"], "agent-creds/sidecar");
                 assert!(event["note"].as_str().is_some_and(|note| !note.is_empty()), "{event}");
                 format!("{} {}", event["type"], event["reason"]).replace('"', "")
             })
             .collect();
-        told.sort();
-        told
+        events.sort();
+        events
     }
 
-    /// Waits until these Events are there.
-    async fn tells(&self, expected: &[&str]) {
+    /// Waits for exactly these Events.
+    async fn has_events(&self, expected: &[&str]) {
         eventually("the Events", async || {
-            let told = self.told();
-            if told == expected { Ok(()) } else { Err(told) }
+            let events = self.events();
+            if events == expected { Ok(()) } else { Err(events) }
         })
         .await;
     }
@@ -124,8 +123,8 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// Best effort: a panic here would hide the one that ended the test.
+impl Drop for Environment {
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = kubectl(&["delete", "namespace", self.namespace, "--wait=false"]);
     }
@@ -134,60 +133,64 @@ impl Drop for World {
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
 async fn a_job_keeps_a_grant_alive() {
-    let world = World::new("keeps-alive").await;
-    let job = world.sidecar();
+    let environment = Environment::new("keeps-alive").await;
+    let job = environment.sidecar();
     let output = job.refresh(&[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(world.outcomes(), ["granted"]);
-    let state = world.state();
+    assert_eq!(environment.outcomes(), ["granted"]);
+    let state = environment.state();
     assert_eq!((&state["gen"], &state["last"]["outcome"]), (&json!(1), &json!("success")));
     assert!(state["claim"].is_null() && state["home"]["uid"].is_string(), "{state}");
 
     let output = job.refresh(&[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(world.outcomes(), ["granted"], "nothing was due");
+    assert_eq!(environment.outcomes(), ["granted"], "no refresh was due");
 
-    // Without its rights it says which Secret, and gives up.
-    kubectl(&["delete", "rolebinding", "--all", "--namespace", world.namespace]).expect("taking the rights");
+    // Without its rights it names the Secret and exits.
+    kubectl(&["delete", "rolebinding", "--all", "--namespace", environment.namespace])
+        .expect("revoking the rights");
     let output = job.refresh(&[]).await;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("Secret keeps-alive/one") && said.contains("not allowed to get it"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("Secret keeps-alive/one") && stderr.contains("not allowed to get it"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn each_change_is_told_once_by_whoever_wrote_it() {
-    let world = World::new("tells").await;
+async fn each_change_is_recorded_as_one_event() {
+    let environment = Environment::new("tells").await;
     let mut sidecars = Vec::new();
     for _ in 0..3 {
-        sidecars.push(world.sidecar().start().await);
+        sidecars.push(environment.sidecar().start().await);
     }
     for sidecar in &sidecars {
         sidecar.becomes("one", "ready", "ok").await;
     }
-    world.tells(&["Normal NewLogin", "Normal Ready"]).await;
+    environment.has_events(&["Normal NewLogin", "Normal Ready"]).await;
 
-    // A refresh as usual is no news.
-    world.age().await;
+    // A regular refresh causes no Event.
+    environment.age().await;
     eventually("a refresh", async || {
-        let outcomes = world.outcomes();
-        if outcomes.len() == 2 && world.state()["claim"].is_null() { Ok(()) } else { Err(outcomes) }
+        let outcomes = environment.outcomes();
+        if outcomes.len() == 2 && environment.state()["claim"].is_null() { Ok(()) } else { Err(outcomes) }
     })
     .await;
 
-    world.standin.fail_next(1, &Fault::oauth_error(400, "invalid_grant"));
-    world.age().await;
+    environment.standin.fail_next(1, &Fault::oauth_error(400, "invalid_grant"));
+    environment.age().await;
     for sidecar in &sidecars {
         sidecar.becomes("one", "reauth_required", "spent_elsewhere").await;
     }
-    world.log_in();
-    world.change(|_| ()).await;
+    environment.log_in();
+    environment.change(|_| ()).await;
     for sidecar in &sidecars {
         sidecar.becomes("one", "ready", "ok").await;
     }
-    world
-        .tells(&[
+    environment
+        .has_events(&[
             "Normal NewLogin",
             "Normal NewLogin",
             "Normal Ready",
@@ -202,33 +205,33 @@ async fn each_change_is_told_once_by_whoever_wrote_it() {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn who_may_write_no_events_says_so_once_and_works() {
-    let world = World::new("is-not-heard").await;
+async fn without_the_right_to_create_events_it_warns_once_and_works() {
+    let environment = Environment::new("is-not-heard").await;
     let role = "agent-creds-agent";
-    let arguments = ["patch", "role", role, "--namespace", world.namespace, "--type=json", "--patch"];
+    let arguments = ["patch", "role", role, "--namespace", environment.namespace, "--type=json", "--patch"];
     kubectl(&[&arguments[..], &[r#"[{"op": "remove", "path": "/rules/2"}]"#]].concat())
-        .expect("taking a right");
-    let sidecar = world.sidecar().start().await;
+        .expect("revoking a right");
+    let sidecar = environment.sidecar().start().await;
     sidecar.becomes("one", "ready", "ok").await;
     let warnings = async || {
         let log = sidecar.log();
-        let said =
+        let stderr =
             log.iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("an Event")));
-        if said.clone().count() == 1 { Ok(()) } else { Err(log) }
+        if stderr.clone().count() == 1 { Ok(()) } else { Err(log) }
     };
-    eventually("it says so", warnings).await;
-    assert!(world.told().is_empty());
-    assert_eq!(world.outcomes(), ["granted"]);
+    eventually("one warning", warnings).await;
+    assert!(environment.events().is_empty());
+    assert_eq!(environment.outcomes(), ["granted"]);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
 async fn a_denied_watch_is_logged_once_with_the_missing_right_and_counted() {
-    let world = World::new("watches-nothing").await;
-    let role = ["patch", "role", "agent-creds-agent", "--namespace", world.namespace, "--type=json"];
+    let environment = Environment::new("watches-nothing").await;
+    let role = ["patch", "role", "agent-creds-agent", "--namespace", environment.namespace, "--type=json"];
     let without = r#"[{"op": "replace", "path": "/rules/0/verbs", "value": ["get"]}]"#;
     kubectl(&[&role[..], &["--patch", without]].concat()).expect("taking a right");
-    let sidecar = world.sidecar().start().await;
+    let sidecar = environment.sidecar().start().await;
     sidecar.becomes("one", "ready", "ok").await;
     let failures = "agent_creds_watch_failures_total{grant=\"watches-nothing/one\",reason=\"forbidden\"}";
     eventually("a second attempt", async || {

@@ -1,8 +1,8 @@
-//! Identity mode `exchange`: the real sidecar beside a real API server, with real tokens from an identity server that the test
-//! can take away, replace and lie with.
+//! Identity mode `exchange`: the real sidecar beside a real API server, with real tokens from an identity server that
+//! the test can stop, replace and let fail.
 
+mod environment;
 mod server;
-mod world;
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use agent_creds_tests::sidecar::{Sidecar, eventually};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use server::Conduct;
-use world::World;
+use environment::Environment;
+use server::Behaviour;
 
 const EXPIRY: &str = "agent_creds_identity_expiry_timestamp_seconds";
 
-fn honest(seconds: u64) -> Conduct {
-    Conduct::Honest { life: Duration::from_secs(seconds) }
+fn issues(seconds: u64) -> Behaviour {
+    Behaviour::Issues { life: Duration::from_secs(seconds) }
 }
 
-/// Nothing that was handed out may be found in what the sidecar let out; it is looked for when it ends.
-fn guard(world: &World) {
-    for token in world.server.minted() {
-        world.guard(&token);
+/// Registers all issued tokens for the leak check at the end of each sidecar.
+fn guard(environment: &Environment) {
+    for token in environment.server.issued() {
+        environment.guard(&token);
     }
 }
 
-/// How long the sidecar says that its identity lives.
+/// Returns the remaining lifetime of the sidecar's identity, in seconds.
 async fn left(sidecar: &Sidecar) -> Option<f64> {
     let metrics = sidecar.metrics().await;
     metrics.get(EXPIRY).map(|end| end - Timestamp::now().as_second() as f64)
@@ -41,87 +41,93 @@ fn message(grant: &Value) -> &str {
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
 async fn a_token_is_exchanged_used_and_renewed() {
-    let world = World::ready("exchanges").await;
-    world.server.conducts(honest(12));
-    let sidecar = world.sidecar().argument("--time-scale=0.1").start().await;
+    let environment = Environment::ready("exchanges").await;
+    environment.server.set_behaviour(issues(12));
+    let sidecar = environment.sidecar().argument("--time-scale=0.1").start().await;
     eventually("the first token", async || left(&sidecar).await.filter(|left| *left <= 12.0).ok_or(())).await;
-    world.server.conducts(honest(600));
-    eventually("the second", async || {
+    environment.server.set_behaviour(issues(600));
+    eventually("the second token", async || {
         let left = left(&sidecar).await;
         if left.is_some_and(|left| left > 500.0) { Ok(()) } else { Err(left) }
     })
     .await;
     sidecar.becomes("one", "ready", "ok").await;
-    let minted = world.server.minted();
-    assert_eq!(minted.len(), 2, "the next is asked for in eight minutes");
-    assert!(world.was_used(&minted[0]));
-    world.age().await;
-    eventually("requests with the second", async || world.was_used(&minted[1]).then_some(()).ok_or(())).await;
+    let issued = environment.server.issued();
+    assert_eq!(issued.len(), 2, "the next renewal is in eight minutes");
+    assert!(environment.was_used(&issued[0]));
+    environment.age().await;
+    eventually("requests with the second token", async || {
+        environment.was_used(&issued[1]).then_some(()).ok_or(())
+    })
+    .await;
 
-    let output = world.sidecar().refresh(&[]).await;
+    let output = environment.sidecar().refresh(&[]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(world.server.asked(), 3);
-    guard(&world);
+    assert_eq!(environment.server.requests(), 3);
+    guard(&environment);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn an_outage_of_the_endpoint_is_lived_through() {
-    let world = World::ready("outlives").await;
-    // Before there ever was a token it waits.
-    world.server.conducts(Conduct::Down);
-    let sidecar = world.sidecar().argument("--time-scale=0.1").start().await;
+async fn survives_an_outage_of_the_identity_server() {
+    let environment = Environment::ready("outlives").await;
+    // Without a first token the sidecar is pending.
+    environment.server.set_behaviour(Behaviour::Down);
+    let sidecar = environment.sidecar().argument("--time-scale=0.1").start().await;
     let grant = sidecar.becomes("one", "pending", "identity_unavailable").await;
     assert!(message(&grant).starts_with("ServiceAccount outlives/agent-creds: no valid token"), "{grant}");
     assert_eq!(left(&sidecar).await, None);
-    world.server.conducts(Conduct::Status(503));
-    eventually("it says what it was told", async || {
+    environment.server.set_behaviour(Behaviour::Status(503));
+    eventually("the message contains the status", async || {
         let grant = sidecar.grant("one").await;
         if message(&grant).contains("answers 503") { Ok(()) } else { Err(grant) }
     })
     .await;
-    world.server.conducts(honest(30));
+    environment.server.set_behaviour(issues(30));
     sidecar.becomes("one", "ready", "ok").await;
 
-    // With a token it goes on, and claims nothing that it might not be able to store.
-    world.server.conducts(Conduct::Down);
-    let asked = world.server.asked();
+    // With a valid token it continues, but claims nothing that it might not be able to store.
+    environment.server.set_behaviour(Behaviour::Down);
+    let requests = environment.server.requests();
     let token = sidecar.access_token("one").await;
     assert!(left(&sidecar).await.is_some_and(|left| left > 12.0));
     let grant = sidecar.becomes("one", "degraded", "identity_unavailable").await;
-    assert!(left(&sidecar).await.is_some_and(|left| left > 3.0), "{grant}: two terms before the end");
-    let presented = world.presented();
-    world.age().await;
+    assert!(
+        left(&sidecar).await.is_some_and(|left| left > 3.0),
+        "{grant}: it is degraded two terms before the expiry"
+    );
+    let presented = environment.presented();
+    environment.age().await;
 
-    // And after its end it serves what it has.
-    eventually("the end of the token", async || {
+    // After the token's expiry it serves the cached access token.
+    eventually("the token expires", async || {
         let left = left(&sidecar).await;
         if left.is_some_and(|left| left < -1.0) { Ok(()) } else { Err(left) }
     })
     .await;
     assert_eq!(sidecar.access_token("one").await, token);
     assert_eq!(sidecar.grant("one").await["state"], "degraded");
-    assert_eq!((world.presented(), world.server.asked()), (presented, asked));
+    assert_eq!((environment.presented(), environment.server.requests()), (presented, requests));
 
-    world.server.conducts(honest(600));
+    environment.server.set_behaviour(issues(600));
     sidecar.becomes("one", "ready", "ok").await;
-    eventually("what was due meanwhile", async || {
-        let now = world.presented();
+    eventually("the overdue refresh", async || {
+        let now = environment.presented();
         if now > presented { Ok(()) } else { Err(now) }
     })
     .await;
-    guard(&world);
+    guard(&environment);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn each_refusal_prints_what_is_missing_and_that_mends_it() {
-    let world = World::bare("mends").await;
-    world.server.conducts(Conduct::Status(403));
-    let sidecar = world.sidecar().argument("--time-scale=0.1").start().await;
+async fn the_commands_in_each_refusal_fix_it() {
+    let environment = Environment::bare("mends").await;
+    environment.server.set_behaviour(Behaviour::Status(403));
+    let sidecar = environment.sidecar().argument("--time-scale=0.1").start().await;
     let grant = sidecar.becomes("one", "misconfigured", "identity_refused").await;
     assert!(message(&grant).contains("refuses this pod"), "{grant}");
-    world.server.conducts(honest(600));
+    environment.server.set_behaviour(issues(600));
     for (reason, about) in [
         ("assume_missing", "mends/agent: may not assume mends/agent-creds;"),
         ("mint_missing", "mends/agent-creds: the identity server may not create tokens of it;"),
@@ -133,7 +139,7 @@ async fn each_refusal_prints_what_is_missing_and_that_mends_it() {
         if reason == "mint_missing" {
             assert!(commands.contains("--serviceaccount=mends:agent-creds-identity"), "{commands}");
         }
-        world.run(commands);
+        environment.run(commands);
     }
     let grant = sidecar.becomes("one", "misconfigured", "store_forbidden").await;
     let (sentence, commands) = message(&grant).split_once(" run: ").expect("commands");
@@ -142,15 +148,15 @@ async fn each_refusal_prints_what_is_missing_and_that_mends_it() {
         "Secret mends/one: not allowed to get it; ServiceAccount mends/agent-creds lacks the right;"
     );
     assert!(sidecar.metrics().await.contains_key(EXPIRY));
-    world.run(commands);
+    environment.run(commands);
     sidecar.becomes("one", "ready", "ok").await;
-    assert_eq!(world.presented(), 1);
+    assert_eq!(environment.presented(), 1);
 
-    // A right that is taken is told while the token is still good, and the token is served.
+    // A revoked right is reported while the identity token is valid, and the access token is still served.
     let state = "agent-creds-writes-one-state";
-    kubectl(&["delete", "role", state, "-n", world.namespace]).expect("taking the right");
+    kubectl(&["delete", "role", state, "-n", environment.namespace]).expect("revoking the right");
     eventually("the state cannot be written", async || {
-        world.age().await;
+        environment.age().await;
         let grant = sidecar.grant("one").await;
         if grant["reason"] == "store_forbidden" { Ok(()) } else { Err(grant) }
     })
@@ -158,80 +164,80 @@ async fn each_refusal_prints_what_is_missing_and_that_mends_it() {
     let grant = sidecar.becomes("one", "misconfigured", "store_forbidden").await;
     assert!(message(&grant).starts_with("Secret mends/one-state: not allowed to"), "{grant}");
     assert!(!sidecar.access_token("one").await.is_empty());
-    guard(&world);
+    guard(&environment);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_refusal_of_a_renewal_is_told_while_the_token_is_good() {
-    let world = World::ready("objects").await;
-    world.server.conducts(honest(20));
-    let sidecar = world.sidecar().argument("--time-scale=0.05").start().await;
+async fn a_refused_renewal_is_reported_while_the_token_is_valid() {
+    let environment = Environment::ready("objects").await;
+    environment.server.set_behaviour(issues(20));
+    let sidecar = environment.sidecar().argument("--time-scale=0.05").start().await;
     sidecar.becomes("one", "ready", "ok").await;
-    kubectl(&["delete", "rolebinding", "assume", "-n", world.namespace]).expect("taking the right");
+    kubectl(&["delete", "rolebinding", "assume", "-n", environment.namespace]).expect("revoking the right");
     let grant = sidecar.becomes("one", "misconfigured", "assume_missing").await;
     assert!(left(&sidecar).await.is_some_and(|left| left > 0.0), "{grant}");
     let (_, commands) = message(&grant).split_once(" run: ").expect("commands");
-    world.run(commands);
-    world.server.conducts(honest(600));
+    environment.run(commands);
+    environment.server.set_behaviour(issues(600));
     sidecar.becomes("one", "ready", "ok").await;
-    guard(&world);
+    guard(&environment);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_ca_that_was_replaced_cuts_nobody_off() {
-    let world = World::ready("rotates").await;
-    world.server.conducts(honest(12));
-    let old = world.sidecar().argument("--time-scale=0.05").start().await;
+async fn a_replaced_ca_does_not_interrupt_sidecars() {
+    let environment = Environment::ready("rotates").await;
+    environment.server.set_behaviour(issues(12));
+    let old = environment.sidecar().argument("--time-scale=0.05").start().await;
     old.becomes("one", "ready", "ok").await;
     let authority = Authority::new();
-    world.server.is_certified_by(&authority);
-    world.server.conducts(honest(600));
+    environment.server.set_authority(&authority);
+    environment.server.set_behaviour(issues(600));
 
-    // Nobody vouches for the new certificate: it is not believed, whoever it is.
-    let asked = world.server.asked();
+    // No trusted CA has signed the new certificate, so the sidecar sends nothing to the server.
+    let requests = environment.server.requests();
     let impostor = old.becomes("one", "degraded", "identity_unavailable").await;
-    eventually("it says why", async || {
+    eventually("the message names the certificate", async || {
         let grant = old.grant("one").await;
         if message(&grant).contains("certificate") { Ok(()) } else { Err(grant) }
     })
     .await;
-    assert_eq!(world.server.asked(), asked, "{impostor}: nothing was shown to it");
+    assert_eq!(environment.server.requests(), requests, "{impostor}: nothing was sent to it");
 
-    world.publishes(&authority);
+    environment.publish(&authority);
     old.becomes("one", "ready", "ok").await;
     assert!(left(&old).await.is_some_and(|left| left > 500.0));
-    // One that was pending meanwhile knows the new one alone.
-    let new = world.sidecar().start().await;
+    // A sidecar that starts now knows only the new CA.
+    let new = environment.sidecar().start().await;
     new.becomes("one", "ready", "ok").await;
-    guard(&world);
+    guard(&environment);
 }
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn an_account_that_was_made_anew_gets_a_new_token_and_no_loop() {
-    let world = World::ready("revokes").await;
-    let sidecar = world.sidecar().argument("--time-scale=0.1").start().await;
+async fn a_recreated_account_causes_one_new_token_and_no_loop() {
+    let environment = Environment::ready("revokes").await;
+    let sidecar = environment.sidecar().argument("--time-scale=0.1").start().await;
     sidecar.becomes("one", "ready", "ok").await;
-    assert_eq!(world.server.asked(), 1);
-    kubectl(&["delete", "serviceaccount", "agent-creds", "-n", world.namespace]).expect("the account");
-    kubectl(&["create", "serviceaccount", "agent-creds", "-n", world.namespace]).expect("the account");
-    // The API server remembers for some seconds whose a token is.
+    assert_eq!(environment.server.requests(), 1);
+    kubectl(&["delete", "serviceaccount", "agent-creds", "-n", environment.namespace]).expect("the account");
+    kubectl(&["create", "serviceaccount", "agent-creds", "-n", environment.namespace]).expect("the account");
+    // The API server caches a token's validity for some seconds.
     eventually("a second token", async || {
-        world.age().await;
-        let asked = world.server.asked();
-        if asked >= 2 { Ok(()) } else { Err(asked) }
+        environment.age().await;
+        let requests = environment.server.requests();
+        if requests >= 2 { Ok(()) } else { Err(requests) }
     })
     .await;
-    let presented = world.presented();
+    let presented = environment.presented();
     sidecar.becomes("one", "ready", "ok").await;
-    world.age().await;
-    eventually("a refresh with it", async || {
-        let now = world.presented();
+    environment.age().await;
+    eventually("a refresh with the second token", async || {
+        let now = environment.presented();
         if now > presented { Ok(()) } else { Err(now) }
     })
     .await;
-    assert!(world.server.asked() <= 3, "asked {} times", world.server.asked());
-    guard(&world);
+    assert!(environment.server.requests() <= 3, "requests {} times", environment.server.requests());
+    guard(&environment);
 }

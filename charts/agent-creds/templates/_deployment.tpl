@@ -1,12 +1,12 @@
 {{- /*
-A Deployment of the release: everything that admit, identity and manage have in common. A role's own parts are named
-templates in its <role>-deployment.yaml, with the chart's root as their context:
+A Deployment of the release: the common parts of admit, identity and manage. A role's own parts are named templates in
+<role>-deployment.yaml, with the chart's root as their context:
 
-  agent-creds.<role>.rollout   replicas, and the strategy where it is not the default
+  agent-creds.<role>.rollout   replicas, and the strategy if it is not the default
   agent-creds.<role>.args      the program's arguments
-  agent-creds.<role>.sources   further sources of the projected volume with the role's files
+  agent-creds.<role>.sources   additional sources of the projected volume with the role's files
 
-Keys: root; role; volume, the name of that volume; mountPath; serves, whether the role answers requests behind a Service.
+Keys: root; role; volume, the name of that volume; mountPath; serves, whether the role has a Service.
 Use: include "agent-creds.deployment" (dict "root" . "role" "admit" "serves" true "volume" "config" "mountPath" "/etc/agent-creds")
 */}}
 {{- define "agent-creds.deployment" -}}
@@ -29,7 +29,7 @@ spec:
       annotations:
         kubectl.kubernetes.io/default-container: {{ $role }}
         {{- if .serves }}
-        # The policy is read once, at the start.
+        # The program reads the policy only at its start.
         checksum/policy: {{ include "agent-creds.policy" $root | sha256sum }}
         {{- end }}
         {{- with $values.podAnnotations }}
@@ -55,7 +55,7 @@ spec:
       affinity: {{- toYaml . | nindent 8 }}
       {{- end }}
       {{- if .serves }}
-      # Soft: a cluster of one node can run it too.
+      # A preference, so that a cluster with one node can run it too.
       topologySpreadConstraints:
         {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
         - topologyKey: {{ . }}
@@ -69,7 +69,7 @@ spec:
         runAsNonRoot: true
         runAsUser: 65532
         runAsGroup: 65532
-        # Keys and tokens are readable for this group and for nobody else.
+        # Only this group may read keys and tokens.
         fsGroup: 65532
         seccompProfile:
           type: RuntimeDefault
@@ -105,7 +105,7 @@ spec:
             failureThreshold: 2
           {{- if .serves }}
           lifecycle:
-            # The Service goes on sending requests here until every node has heard that this pod ends.
+            # The Service sends requests here until every node knows that this pod ends.
             preStop:
               sleep:
                 seconds: 5
@@ -146,7 +146,7 @@ spec:
               {{- . | nindent 14 }}
               {{- end }}
               {{- if .serves }}
-              # May be made after the installation; the program waits for it.
+              # Optional, because it may be created after the installation; the program waits for it.
               - secret:
                   name: {{ include "agent-creds.certificateSecret" $root }}
                   optional: true
@@ -155,7 +155,7 @@ spec:
                       path: tls/tls.crt
                     - key: tls.key
                       path: tls/tls.key
-              # Made after the installation, and rotated; the program waits for them.
+              # Optional, because they are created after the installation; the program waits for them.
               - secret:
                   name: {{ include "agent-creds.name" "seal" }}
                   optional: true
@@ -168,7 +168,7 @@ spec:
 {{- end }}
 
 {{- /*
-How many pods of a role that serves there are, and how they are replaced.
+Replicas and update strategy of a role with a Service.
 Use: include "agent-creds.servedRollout" .Values.admit
 */}}
 {{- define "agent-creds.servedRollout" -}}

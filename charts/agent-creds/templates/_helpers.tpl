@@ -1,6 +1,6 @@
 {{- /*
-Names do not contain the release's name: there is one release per cluster, and the names are public (dashboards,
-network policies and the webhook's certificate depend on them).
+Names do not contain the release's name: there is one release per cluster, and dashboards, network policies and the
+webhook's certificate depend on the names.
 Use: include "agent-creds.name" "admit".
 */}}
 {{- define "agent-creds.name" -}}
@@ -8,8 +8,7 @@ agent-creds-{{ . }}
 {{- end }}
 
 {{- /*
-What a Deployment selects its pods by. Frozen: a selector can't be changed on a living Deployment, so no upgrade may
-add, drop or change one of these.
+The selector of a Deployment. It must never change: a selector is immutable, so an upgrade with another one would fail.
 Use: include "agent-creds.selector" "admit".
 */}}
 {{- define "agent-creds.selector" -}}
@@ -30,7 +29,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 
 {{- /*
-An image by digest where one is known.
+An image, by digest if one is set.
 Use: include "agent-creds.image" (list . .Values.image.webhook).
 */}}
 {{- define "agent-creds.image" -}}
@@ -45,7 +44,7 @@ Use: include "agent-creds.image" (list . .Values.image.webhook).
 {{- end }}
 
 {{- /*
-The webhook's policy file. It knows every key of it and refuses to start with any other.
+The webhook's policy file. The webhook refuses to start with an unknown key.
 */}}
 {{- define "agent-creds.policy" -}}
 sidecar:
@@ -68,8 +67,8 @@ providerRoots: {{ toJson .Values.providerRoots }}
 {{- end }}
 
 {{- /*
-How the API server reaches a path of the webhook. Where manage writes the caBundle there is none here, so that an upgrade
-never takes it away.
+The webhook's address for the API server. If manage writes the caBundle, it is omitted here, so that an upgrade does not
+remove it.
 Use: include "agent-creds.clientConfig" (list . "/mutate").
 */}}
 {{- define "agent-creds.clientConfig" -}}
@@ -85,15 +84,15 @@ caBundle: {{ printf "%s\n" (trim $root.Values.certificates.caBundle) | b64enc }}
 {{- end }}
 
 {{- /*
-Namespaces that the webhook is never asked for. Its own, or it could not start while it is down; kube-system, or the
-cluster might not.
+Namespaces for which the webhook is never called: its own, so that it can start while it is down, and kube-system, so that
+the cluster can.
 */}}
 {{- define "agent-creds.excludedNamespaces" -}}
 {{- concat (list .Release.Namespace "kube-system") .Values.excludedNamespaces | uniq | toJson -}}
 {{- end }}
 
 {{- /*
-Selects the namespaces whose pods may have been injected at some time, whatever excludedNamespaces says today.
+Selects the namespaces whose pods can have been injected at any time, independent of excludedNamespaces.
 */}}
 {{- define "agent-creds.injectable" -}}
 matchExpressions:
@@ -103,8 +102,8 @@ matchExpressions:
 {{- end }}
 
 {{- /*
-Selects the namespaces where pods may be that were injected, or that keep grants alive: those of injectable, and the release's
-own and kube-system where an account is whose grants a CronJob keeps alive.
+Selects the namespaces that can contain injected or keep-alive pods: those of injectable, and the release's namespace and
+kube-system if an account with a keep-alive CronJob is there.
 */}}
 {{- define "agent-creds.guarded" -}}
 {{- $root := . -}}
@@ -125,8 +124,8 @@ matchExpressions:
 {{- end }}
 
 {{- /*
-CEL: every annotation of ours, as a list. Policies go through this list and not through a pod's annotations, of which there
-may be 80,000: the time that the API server takes for a loop grows with the square of the steps (seconds for 20,000).
+CEL: all our annotations, as a list. Policies loop over this list and not over a pod's annotations, which can be 80,000: the
+cost of a loop in the API server grows with the square of its steps (seconds for 20,000).
 */}}
 {{- define "agent-creds.annotations" -}}
 ['agent-creds/containers', 'agent-creds/forward-proxy', 'agent-creds/grants', 'agent-creds/inject', 'agent-creds/metrics-port',
@@ -134,15 +133,15 @@ may be 80,000: the time that the API server takes for a loop grows with the squa
 {{- end }}
 
 {{- /*
-Whether templates can see the cluster: not under `helm template`, which most GitOps controllers use. kube-system is
-in every cluster.
+Whether templates can look objects up. They cannot under `helm template`, which most GitOps controllers use. Every cluster
+has kube-system.
 */}}
 {{- define "agent-creds.seesCluster" -}}
 {{- if lookup "v1" "Namespace" "" "kube-system" }}true{{ end -}}
 {{- end }}
 
 {{- /*
-The ServiceAccount that may read the grants of an entry, as JSON: with identity.mode=pod the agent's own.
+The ServiceAccount that may read the grants of an entry, as JSON. With identity.mode=pod it is the agent's own.
 Use: include "agent-creds.credential" (list . $grant) | fromJson.
 */}}
 {{- define "agent-creds.credential" -}}
@@ -156,10 +155,10 @@ Use: include "agent-creds.credential" (list . $grant) | fromJson.
 {{- end }}
 
 {{- /*
-What manage writes into (the certificates, the seal keys, the CA, the Lease) is made without data, for the reasons given in
-grant-state-secret.yaml: by a hook, once, where it does not exist; as an ordinary object where templates can't see the
-cluster. Kept when the release goes: living pods are sealed with these keys.
-With the release's name, so that the ConfigMap can become a part of the release (certificates.mode=secret) and be none again.
+Annotations of objects that manage writes (certificates, seal keys, CA, Lease). The chart creates them without data, for the
+reasons in grant-state-secret.yaml: by a hook if they do not exist, or as ordinary objects if templates cannot look objects
+up. They are kept when the release is uninstalled, because running pods are sealed with these keys.
+The release's name allows the ConfigMap to become part of the release (certificates.mode=secret) and to leave it again.
 Use: include "agent-creds.kept" .
 */}}
 {{- define "agent-creds.kept" -}}
@@ -175,7 +174,7 @@ kustomize.toolkit.fluxcd.io/prune: disabled
 {{- end }}
 
 {{- /*
-Labels of what is kept. No version among them: a new one would be a write to a living object.
+Labels of kept objects. They contain no version, because an upgrade would then change the objects.
 */}}
 {{- define "agent-creds.keptLabels" -}}
 {{ include "agent-creds.selector" "manage" }}
@@ -183,7 +182,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- /*
-The Secret that admit and identity mount their certificate from.
+The Secret with the certificate of admit and identity.
 */}}
 {{- define "agent-creds.certificateSecret" -}}
 {{- if eq .Values.certificates.mode "self-managed" -}}
@@ -194,13 +193,13 @@ The Secret that admit and identity mount their certificate from.
 {{- end }}
 
 {{- /*
-Arguments of every keep-alive program, as a JSON list; the grants come after them. The CronJob has them, and the policy about
-credential accounts lets no others pass.
+The arguments of every keep-alive program, as a JSON list; the grants follow them. The CronJob uses them, and the policy about
+credential accounts allows no others.
 Use: include "agent-creds.keepAliveArguments" . | fromJsonArray.
 */}}
 {{- define "agent-creds.keepAliveArguments" -}}
 {{- $arguments := list "refresh" "--once" "--store=kubernetes" -}}
-{{- /* The program runs as the account that may read the grants, so there is nothing to exchange. */}}
+{{- /* The program runs as the account that may read the grants, so it exchanges no token. */}}
 {{- $arguments = append $arguments "--identity=pod" -}}
 {{- $arguments = append $arguments (printf "--api-server=%s" .Values.apiServer) -}}
 {{- $arguments = append $arguments "--api-ca-file=/run/agent-creds-identity/api-ca.crt" -}}
@@ -211,8 +210,8 @@ Use: include "agent-creds.keepAliveArguments" . | fromJsonArray.
 {{- end }}
 
 {{- /*
-Credential accounts of the value grants that policies guard, as a JSON list of "namespace/name". With identity.mode=pod there
-are none: the account is the agent's own.
+The credential accounts of the value grants that the policies protect, as a JSON list of "namespace/name". The list is empty
+with identity.mode=pod, where the account is the agent's own.
 Use: include "agent-creds.guardedAccounts" . | fromJsonArray.
 */}}
 {{- define "agent-creds.guardedAccounts" -}}
@@ -228,8 +227,8 @@ Use: include "agent-creds.guardedAccounts" . | fromJsonArray.
 {{- end }}
 
 {{- /*
-CEL variables: `isCredential` tells whether variables.account ("namespace/name") is a guarded account. An expression has at
-most 100,000 characters, so the list is cut into pieces.
+CEL variables: `isCredential` is true if variables.account ("namespace/name") is a protected account. An expression may have
+100,000 characters, so the list is split.
 Use: include "agent-creds.accountVariables" $accounts.
 */}}
 {{- define "agent-creds.accountVariables" -}}
@@ -247,7 +246,7 @@ Use: include "agent-creds.accountVariables" $accounts.
 {{- end }}
 
 {{- /*
-Selects the namespaces of the guarded accounts.
+Selects the namespaces of the protected accounts.
 Use: include "agent-creds.accountNamespaces" $accounts.
 */}}
 {{- define "agent-creds.accountNamespaces" -}}

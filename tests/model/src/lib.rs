@@ -1,5 +1,5 @@
-//! The refresh protocol, explored: the machine that ships, replicas of it, a store, a provider, and everything that may
-//! go wrong between them. The predicates are the promises of the README; [`predicates`] has them, [`step`] what happens.
+//! Model checking of the refresh protocol. The model runs the shipped state machine in several replicas, with a store,
+//! a provider and faults. [`predicates`] checks the promises of the README; [`step`] defines the actions.
 
 mod predicates;
 mod provider;
@@ -27,22 +27,22 @@ pub use self::provider::Variant;
 use self::step::{Action, Failure};
 use self::world::{Actor, EPOCH, History, Store, World};
 
-/// Nothing goes wrong after this many milliseconds.
+/// Time of the last fault, in milliseconds since the start of a trace.
 const QUIET: i64 = 200_000;
-/// And the judgement falls here.
+/// Time at which the end of a trace is judged, in milliseconds since its start.
 const HORIZON: i64 = 1_000_000;
 
-/// How far the replicas' ideas of the time are off, in milliseconds.
+/// Offsets of the replicas' clocks from the API server's time, in milliseconds.
 const SKEWS: [i64; 3] = [0, 15_000, -15_000];
 
-/// What a trace starts with.
+/// The state document at the start of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// An empty state.
     Empty,
-    /// An access token that is about to be renewed.
+    /// An access token that is due for renewal soon.
     Late,
-    /// An access token that was just issued: there is a refresh only where somebody wants one.
+    /// A fresh access token: a refresh takes place only on request.
     Early,
 }
 
@@ -51,24 +51,24 @@ impl Start {
     pub const ALL: [Self; 3] = [Self::Late, Self::Empty, Self::Early];
 }
 
-/// What is explored.
+/// The parameters of one exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// The safeguards of the protocol, all or less.
+    /// The active safeguards of the protocol.
     pub safeguards: Safeguards,
-    /// The provider.
+    /// The behaviour of the provider.
     pub variant: Variant,
-    /// How many replicas share the grant.
+    /// The number of replicas that share the grant.
     pub replicas: u8,
-    /// How much goes wrong in a trace.
+    /// The greatest number of faults in a trace.
     pub faults: u8,
-    /// What the state is at first.
+    /// The state document at the start.
     pub start: Start,
-    /// Whether the replicas' ideas of the time differ, by half a minute at most.
+    /// Whether the replicas' clocks differ, by half a minute at most.
     pub skewed: bool,
 }
 
-/// A setting, with its logins.
+/// A setting, with the logins that the grant Secret can hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Protocol {
     safeguards: Safeguards,
@@ -114,13 +114,13 @@ fn login(token: &str, variant: Variant) -> Login {
         .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())),
     );
     let mut grant = Grant::read(Some("oauth2"), &data).expect("a grant");
-    // A provider definition lives as long as the program.
+    // Provider definitions are `'static`.
     let rules = FlowRules { replay: variant.replay(), ..grant.rules.clone() };
     grant.rules = Box::leak(Box::new(rules));
     Login::new(grant)
 }
 
-/// In the middle of its life: an access token of 600 s, `age` of which have gone.
+/// A document whose access token lives 600 s and is `age` seconds old.
 fn living(login: &Login, provider: &mut Provider, age: i64) -> Document {
     let _ = provider.present("0.0", 0);
     let token = "0.1".to_owned();
@@ -157,7 +157,7 @@ fn living(login: &Login, provider: &mut Provider, age: i64) -> Document {
     }
 }
 
-/// How an effect can go wrong.
+/// The ways in which the actor's next effect can fail.
 fn failures(actor: &Actor) -> &'static [Failure] {
     match &actor.effect {
         Effect::Write(_) if actor.cut_until.is_none() => &[Failure::AnswerOfWrite, Failure::Write],
@@ -173,7 +173,7 @@ fn failures(actor: &Actor) -> &'static [Failure] {
     }
 }
 
-/// What can strike a process.
+/// Adds the faults that can happen to the actor's process.
 fn strikes_at(actor: &Actor, actions: &mut Vec<Action>) {
     let who = actor.index;
     let crash = |spool, seconds| Action::Crash { who, spool, seconds };
@@ -226,7 +226,7 @@ impl Model for Protocol {
         }
         let runs = |actor: &Actor| actor.is_up() && actor.wakes_at(world) <= world.now;
         let runnable = || world.actors.iter().filter(|actor| runs(actor));
-        // What touches nobody else commutes with all that others do: one order stands for all.
+        // An effect that no other replica sees commutes with all actions of the others, so one order is enough.
         let private = runnable().find(|actor| actor.is_private());
         if let Some(actor) = private {
             actions.push(Action::Go(actor.index));
@@ -251,12 +251,13 @@ impl Model for Protocol {
         for actor in runnable() {
             actions.extend(failures(actor).iter().map(|failure| Action::Fail(actor.index, *failure)));
         }
-        // What strikes one who has nothing to do commutes with what others do, until time passes.
+        // A fault of an idle replica commutes with the actions of the others, so it is explored only before time
+        // passes.
         let struck = |actor: &&Arc<Actor>| actor.is_up() && (idle || runs(actor) || actor.reply.is_some());
         for actor in world.actors.iter().filter(struck) {
             strikes_at(actor, actions);
         }
-        // Later there will be one anyway.
+        // In the other starts a refresh takes place without a request.
         if self.start == Start::Early && world.store.document.request.is_none() {
             actions.push(Action::Request);
         }
@@ -308,16 +309,16 @@ impl Model for Protocol {
     }
 }
 
-/// What was found.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Findings {
-    /// Different states.
+    /// Number of distinct states.
     pub states: usize,
-    /// Whether there is no other.
+    /// Whether all reachable states were explored.
     pub complete: bool,
-    /// Each promise that falls, with the shortest story that was met of how.
+    /// Each broken promise, with a trace that breaks it.
     pub broken: Vec<(&'static str, String)>,
-    /// Classes of what cannot be saved that were met alone.
+    /// Classes of loss (L1 to L6) that occurred alone in a trace.
     pub classes: Vec<&'static str>,
 }
 
@@ -335,14 +336,14 @@ impl Findings {
     }
 }
 
-/// Every order of events, or at least so many states of them; until a promise falls. What comes out is the same each time.
+/// Explores every order of events, until `most` states are reached or a promise is broken. The result is deterministic.
 pub fn explore(setting: &Setting, most: usize) -> Findings {
     let checker = Protocol::new(setting).checker().threads(1).target_state_count(most);
     let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_dfs().join();
     Findings::of(&checker, checker.state_count() < most)
 }
 
-/// Long stories, chosen at random.
+/// Explores long random traces, until `most` states are reached or a promise is broken.
 pub fn wander(setting: &Setting, seed: u64, most: usize) -> Findings {
     let checker = Protocol::new(setting).checker().threads(1).target_state_count(most);
     let checker = checker.finish_when(HasDiscoveries::AnyFailures);

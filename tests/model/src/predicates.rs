@@ -1,5 +1,20 @@
-//! The promises, as predicates over what happens. The first that falls is noted in the world. They are judged from
-//! the outside: by what the provider saw, what was stored, and when.
+//! The promises, as predicates. They use only what an observer sees: the provider's log, the stored documents, and the
+//! times. The world records the first predicate that fails.
+//!
+//! - P1: a refresh token is presented once. Exceptions: the replay rule allows a second presentation after a doubt, or
+//!   the presentation probes a verdict.
+//! - P2: a served access token was stored before.
+//! - P3: a received refresh token stays stored, as head, spare or spent, until a newer login is proven.
+//! - P4: no write lowers the login number or the generation. Nothing is presented while a live replica remembers more
+//!   than the store.
+//! - P5: a verdict needs a refusal of that very token, and no open doubt that still has to wait.
+//! - P6: no token in `spent` or `seeds_seen` is presented.
+//! - P7: a request is sent within the send window of its claim. Without long freezes, only one is open at a time.
+//! - P8: no expired access token is served.
+//! - P10: if the head or a spare is alive at the end, every replica serves a valid access token.
+//! - P11: replicas do not multiply writes, and the same token is not presented again within the least pause.
+//! - P12: a proven login is lost only in the classes L1 to L6.
+//! - P13: a claim counts as silent only after a whole term without a failed read.
 
 use agent_creds_core::provider::Replay;
 use agent_creds_core::words::Word as _;
@@ -14,31 +29,31 @@ use jiff::Timestamp;
 use super::provider::LIFE;
 use super::world::{Actor, EPOCH, History, Said, World};
 
-/// Term of a claim, window of a send, room before the end of an access token, least pause: the protocol's figures,
-/// written down once more, in milliseconds.
+/// The protocol's times in milliseconds, written down independently of its code: claim term, send window, margin before
+/// the end of an access token, and least pause.
 const TERM: i64 = 60_000;
 const WINDOW: i64 = 3_000;
 const LAST_MOMENT: i64 = 120_000;
 const PAUSE: i64 = 5_000;
-/// More writes than this in one trace are a war between replicas, not work.
+/// Greatest number of writes in a trace. More would mean that replicas undo each other's writes.
 const WRITES: u16 = 60;
-/// Freezes of at least so many seconds can make two sends overlap: term less window and budget.
+/// Shortest freeze, in seconds, after which two sends can overlap: the term less the window and the budget.
 const LONG: i64 = 42;
 
-/// What cannot be saved, and nothing else (classes L1 to L6).
+/// The six classes of loss that the protocol cannot prevent (docs/refresh-protocol.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// L1: an answer lost on the wire.
+    /// L1: the answer was lost on the network.
     AnswerLost,
-    /// L2: killed between the provider's commit and the spool.
+    /// L2: the process was killed between the provider's commit and the spool.
     Killed,
-    /// L3: the memory volume gone between spool and commit.
+    /// L3: the memory volume was lost between spool and commit.
     SpoolGone,
-    /// L4: the holder cut off or frozen past the last responsible moment.
+    /// L4: the holder was cut off or frozen past the last responsible moment.
     CutOff,
     /// L5: all clocks stood still between the check and the send.
     FrozenSend,
-    /// L6: rolled back or wiped with nobody alive who remembers.
+    /// L6: the state was rolled back or wiped, and no live replica remembers it.
     Forgotten,
 }
 
@@ -49,7 +64,7 @@ impl Class {
 }
 
 impl History {
-    /// This trace belongs to a class.
+    /// Records that the trace belongs to a class.
     pub(crate) fn add(&mut self, class: Class) {
         self.classes |= class.bit();
     }
@@ -67,7 +82,7 @@ fn fp(token: &str) -> String {
     of_token(&token.to_owned().into())
 }
 
-/// P2 and P8: what is served was stored before, and is not served past its end.
+/// P2 and P8: an access token that is served was stored before and has not expired.
 pub(crate) fn served(world: &mut World, actor: &Actor) {
     let access = actor.replica.known().access.as_ref();
     if access.is_some_and(|access| !world.store.accesses.contains(&access.fp)) {
@@ -82,7 +97,7 @@ pub(crate) fn served(world: &mut World, actor: &Actor) {
     }
 }
 
-/// P4, P5, P11 and P13, at a write.
+/// Checks P4, P5, P11 and P13 at a write.
 pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
     let before = world.store.document.clone();
     world.history.writes += 1;
@@ -93,7 +108,7 @@ pub(crate) fn written(world: &mut World, actor: &Actor, next: &Document) {
         breaks(world, "P4");
     }
     world.history.peak = world.history.peak.max(next.progress());
-    // P13: nobody is called silent who was not listened to for a whole term, without a failed read.
+    // P13: a claim is silent only after a whole term in which no read failed.
     let silent = next
         .doubt
         .as_ref()
@@ -129,7 +144,7 @@ fn last_moment(document: &Document, claimed_at: i64) -> i64 {
     access.max(claimed_at + TERM)
 }
 
-/// P1, P4, P6, P7 and P11, at a presentation.
+/// Checks P1, P4, P6, P7 and P11 at a presentation.
 pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     let stored = world.store.document.clone();
     let owed = actor.owed().map(|owed| &owed.claim);
@@ -154,7 +169,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
         breaks(world, "P7");
     }
     if let Some(claim) = claim.filter(|_| !forgotten) {
-        // P4: who remembers more would have had its turn.
+        // P4: a replica with a newer memory must have repaired the state first.
         let further = |other: &Actor| {
             other.is_live()
                 && other.replica.memory().is_some_and(|memory| memory.progress() > stored.progress())
@@ -185,7 +200,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     }
     world.history.last_send = Some((token.to_owned(), world.now));
     let holds_child = |other: &Actor| other.owed().is_some_and(|owed| owed.claim.parent_fp == fingerprint);
-    // It is away, or was when the last moment had come.
+    // The other replica is away, or was away at the last responsible moment.
     let licensed = world.history.presented.iter().find(|(other, ..)| other == token).map(|(.., at)| *at);
     let away = |other: &Actor| !other.is_live() || licensed.is_some_and(|at| other.away_until >= at);
     if others.iter().any(|other| holds_child(other) && away(other)) {
@@ -194,7 +209,7 @@ pub(crate) fn sent(world: &mut World, actor: &Actor, token: &str) {
     note(world, token, claimed_at, &stored, actor);
 }
 
-/// Notes when a token was presented first, and from when a replay is licensed.
+/// Records when a token was presented first, and from when a replay is allowed.
 fn note(world: &mut World, token: &str, claimed_at: Option<i64>, stored: &Document, actor: &Actor) {
     if world.history.presented.iter().any(|(other, ..)| other == token) {
         return;
@@ -206,21 +221,21 @@ fn note(world: &mut World, token: &str, claimed_at: Option<i64>, stored: &Docume
     world.history.presented.push((token.to_owned(), claimed_at, licensed));
 }
 
-/// What the provider said.
+/// Records the provider's answer.
 pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
     let Effect::Send(login, token) = &actor.effect else { return };
     let body = body.clone().into_bytes();
     let copy = Reply::Http { status: *status, retry_after_s: None, body, complete: true };
     let claimed_at = actor.owed().map_or(world.now, |owed| millis(owed.claim.claimed_at));
     let forget = |world: &mut World| world.history.presented.retain(|(other, ..)| other != token.expose());
-    // Where it had been presented before, that stays in doubt.
+    // An earlier presentation of the token stays in doubt.
     let forgive = |world: &mut World| {
         world.history.presented.retain(|(other, at, _)| other != token.expose() || *at != claimed_at);
     };
     match Answer::of(copy, &login.asked()) {
         Answer::Granted(tokens) => match tokens.refresh {
             Some(child) => world.history.received.push((of_token(&child), actor.index)),
-            // It stays in use, and will be presented again.
+            // Without a new refresh token the old one stays valid and will be presented again.
             None => forget(world),
         },
         Answer::InvalidGrant => world.history.refused.push(fp(token.expose())),
@@ -229,7 +244,7 @@ pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
     }
 }
 
-/// A process ends.
+/// Records the losses that the end of a process causes.
 pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
     let actor = world.actors[who].clone();
     let child = |owed: &Uncommitted| owed.answer.as_ref().and_then(Answer::child).map(of_token);
@@ -256,17 +271,17 @@ pub(crate) fn crashed(world: &mut World, who: usize, spool: bool) {
     }
 }
 
-/// A process stops.
+/// Records whether a freeze was long enough for two sends to overlap.
 pub(crate) fn frozen(world: &mut World, seconds: i64) {
     world.history.froze_long |= seconds >= LONG;
 }
 
-/// L6: after a rollback, whether anybody is left who knows what was stored last, and what was presented.
+/// L6: checks whether any live replica still knows the last stored state and all presentations after a rollback.
 pub(crate) fn forgotten_by_all(world: &mut World, sender: Option<&Actor>) {
     if !world.history.rolled_back {
         return;
     }
-    // Who is about to send knows of its own claim; that is no news of an earlier one.
+    // The sender's own claim says nothing about earlier presentations.
     let own = sender.and_then(Actor::owed).map(|owed| owed.claim.id.clone());
     let is_own = |id: &String| own.as_ref() == Some(id);
     let knows = |document: &Document, fp: &String| {
@@ -299,7 +314,7 @@ fn is_known(document: &Document, fp: &String) -> bool {
         || document.spare.iter().any(|spare| spare.fp == *fp)
 }
 
-/// Whether the grant can still be used by what is stored or remembered.
+/// Whether a stored token can still be redeemed.
 pub(crate) fn is_alive(world: &World) -> bool {
     let document = &world.store.document;
     let head = document.refresh.iter().map(|head| head.token.expose());
@@ -307,11 +322,11 @@ pub(crate) fn is_alive(world: &World) -> bool {
     head.chain(spare).any(|token| world.provider.is_alive(token))
 }
 
-/// P3, P10 and P12, when everything that went wrong has been over for long.
+/// Checks P3, P10 and P12 at the end, long after the last fault.
 pub(crate) fn at_the_end(world: &mut World) {
     let forgotten = world.history.classes & Class::Forgotten.bit() != 0;
     let stored = world.store.document.clone();
-    // A login that has proved itself takes the place of the lineage before it.
+    // A proven login replaces the earlier lineage.
     let replaced = stored.seed.as_ref().is_some_and(|seed| seed.proven && seed.seq > 1);
     if !forgotten && !replaced && world.history.received.iter().any(|(fp, _)| !is_known(&stored, fp)) {
         breaks(world, "P3");
@@ -326,7 +341,7 @@ pub(crate) fn at_the_end(world: &mut World) {
             breaks(world, "P10");
         }
     } else if world.history.classes == 0 && stored.seed.as_ref().is_some_and(|seed| seed.proven) {
-        // A first login that never worked is nothing that was lost.
+        // A first login that never worked was not lost.
         breaks(world, "P12");
     }
 }

@@ -1,4 +1,4 @@
-//! The provider of the model: tokens in families, and what a second presentation does.
+//! The provider of the model: families of refresh tokens, and the answer to a second presentation.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,34 @@ use agent_creds_core::provider::Replay;
 
 use super::world::Said;
 
-/// How a provider treats a token that was presented before.
+/// What the provider does when a used refresh token is presented again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
-    /// The whole family is revoked.
+    /// Revokes the whole family.
     Strict,
-    /// For half an hour the same child comes again.
+    /// Returns the same child again for half an hour.
     SameAgain,
-    /// For half an hour another child comes.
+    /// Returns another child for half an hour.
     Another,
-    /// For half an hour an access token comes, and no refresh token.
+    /// Returns an access token without a refresh token for half an hour.
     AccessOnly,
-    /// The second presentation is refused, and nothing is revoked.
+    /// Refuses the token and revokes nothing.
     Refused,
-    /// Nothing rotates.
+    /// Does not rotate refresh tokens.
     Fixed,
 }
 
-/// Life of an access token, in milliseconds.
+/// Lifetime of an access token, in milliseconds.
 pub(crate) const LIFE: i64 = 600_000;
-/// The grace of those that have one, in seconds.
+/// Grace period of the variants that have one, in seconds.
 const GRACE: u32 = 1800;
 
 impl Variant {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 6] =
         [Self::Strict, Self::SameAgain, Self::Another, Self::AccessOnly, Self::Refused, Self::Fixed];
 
-    /// What the provider's definition would say.
+    /// The replay rule in the provider's definition.
     pub(crate) fn replay(self) -> Replay {
         match self {
             Self::Strict => Replay::Unknown,
@@ -61,20 +61,20 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// With one login for each family, named `n.0`.
+    /// A provider with one login for each family, named `n.0`.
     pub(crate) fn new(variant: Variant, families: u8) -> Self {
         let tokens =
             (0..families).map(|family| (format!("{family}.0"), Token { family, used: None })).collect();
         Self { variant, tokens, revoked: Vec::new(), issued: 0 }
     }
 
-    /// Whether this token can be redeemed, or was replaced and a descendant can be.
+    /// Whether the token can be redeemed.
     pub(crate) fn is_alive(&self, token: &str) -> bool {
         let found = self.tokens.get(token);
         found.is_some_and(|found| found.used.is_none() && !self.revoked.contains(&found.family))
     }
 
-    /// The token endpoint. `now` in milliseconds.
+    /// The token endpoint. `now` is in milliseconds.
     pub(crate) fn present(&mut self, token: &str, now: i64) -> Said {
         let Some(found) = self.tokens.get(token).cloned() else { return refused() };
         if self.revoked.contains(&found.family) {
@@ -111,7 +111,7 @@ impl Provider {
         self.granted(Some(&child), now)
     }
 
-    /// An access token says when it was issued.
+    /// The access token contains the time of issue.
     fn granted(&mut self, refresh: Option<&str>, now: i64) -> Said {
         self.issued += 1;
         let refresh = refresh.map(|token| format!(r#","refresh_token":"{token}""#)).unwrap_or_default();
@@ -129,7 +129,7 @@ fn refused() -> Said {
     http(400, r#"{"error":"invalid_grant"}"#)
 }
 
-/// An answer.
+/// An HTTP answer.
 pub(crate) fn http(status: u16, body: &str) -> Said {
     (status, body.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What can happen: a replica carries out what it wants, time passes, or something goes wrong.
+//! The actions of the model: a replica carries out its next effect, time passes, or a fault happens.
 
 use std::sync::Arc;
 
@@ -15,56 +15,56 @@ use super::predicates::{self, Class};
 use super::provider::http;
 use super::world::{Actor, EPOCH, Late, Said, World};
 
-/// Something that happens.
+/// One action of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
-    /// A replica carries out what it wants.
+    /// A replica carries out its next effect.
     Go(u8),
-    /// A reply comes, or its time is up.
+    /// A reply arrives, or the wait for it times out.
     Deliver(u8),
-    /// Time passes until somebody wakes.
+    /// Time passes until the next process wakes.
     Tick,
-    /// A replica's next effect goes wrong.
+    /// A replica's next effect fails.
     Fail(u8, Failure),
-    /// A process ends, and starts again in the same pod after so many seconds, with or without its spool.
+    /// A process ends and starts again in the same pod after this many seconds, with or without its spool.
     Crash { who: u8, spool: bool, seconds: i64 },
-    /// A process stops for so many seconds.
+    /// A process is frozen for this many seconds.
     Freeze(u8, i64),
-    /// A replica loses the store for so many seconds, and nothing else.
+    /// One replica cannot reach the store for this many seconds.
     Cut(u8, i64),
-    /// All lose the store for so many seconds.
+    /// No replica can reach the store for this many seconds.
     Outage(i64),
     /// The state Secret is emptied.
     Wipe,
     /// The state Secret is restored from a backup.
     Restore,
-    /// Somebody writes another login into the grant Secret.
+    /// The grant Secret gets another login.
     Login(usize),
-    /// Somebody wants a refresh now.
+    /// A refresh is requested.
     Request,
 }
 
-/// How an effect goes wrong.
+/// How an effect fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Failure {
-    /// The write takes place, its answer is lost.
+    /// The write takes place, and its answer is lost.
     AnswerOfWrite,
     /// The write is lost.
     Write,
-    /// The provider acts, its answer is lost.
+    /// The provider acts, and its answer is lost.
     Answer,
     /// The request is lost.
     Request,
-    /// The request arrives so many seconds later, when nobody waits for an answer any more.
+    /// The request arrives this many seconds later, after the sender's timeout.
     Late(i64),
-    /// 503 before anything was done.
+    /// The provider answers 503 and does nothing.
     Unavailable,
-    /// 429.
+    /// The provider answers 429.
     Busy,
 }
 
 impl Protocol {
-    /// The world after a replica carried out its effect.
+    /// Carries out the replica's next effect.
     pub(crate) fn go(&self, world: &mut World, who: usize, failure: Option<Failure>) {
         let mut actor = (*world.actors[who]).clone();
         let event = self.happen(world, &mut actor, failure);
@@ -134,12 +134,12 @@ impl Protocol {
         if failure == Some(Failure::AnswerOfWrite) {
             return Err(WriteError::Unclear(outage()));
         }
-        // Its own write is no news.
+        // Its own write must not wake the replica.
         (actor.seen, actor.looked.0) = (world.store.version, world.store.version);
         Ok(())
     }
 
-    /// When a reply comes, and what it says.
+    /// The time and the content of the provider's reply.
     fn present(
         world: &mut World,
         actor: &Actor,
@@ -168,7 +168,7 @@ impl Protocol {
         (world.now, Some(said))
     }
 
-    /// The world after a reply reached who waits for it, or is no longer waited for.
+    /// Delivers a reply, or the end of the wait for it, to the replica.
     pub(crate) fn deliver(world: &mut World, who: usize) {
         let mut actor = (*world.actors[who]).clone();
         let Some((_, said)) = actor.reply.take() else { return };
@@ -184,7 +184,7 @@ impl Protocol {
         world.actors[who] = Arc::new(actor);
     }
 
-    /// Time passes until somebody wakes, and whatever was to end by then ends.
+    /// Time passes until the next process wakes; outages and freezes that end by then are ended.
     pub(crate) fn tick(&self, world: &mut World) {
         let next = world.actors.iter().map(|actor| actor.wakes_at(world));
         let ends = world.actors.iter().filter_map(|actor| actor.cut_until);
@@ -226,7 +226,7 @@ impl Protocol {
         }
     }
 
-    /// Something goes wrong that is nobody's effect.
+    /// Applies a fault that is not the failure of an effect.
     pub(crate) fn strike(&self, world: &mut World, action: Action) {
         let now = world.now;
         let change = |world: &mut World, who: u8, how: &dyn Fn(&mut Actor)| {

@@ -1,4 +1,4 @@
-//! A story that the model found, for people: when, who did what, and how the document stood.
+//! Prints a trace for people: time, action, and the state document after it.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use stateright::Path;
 use super::step::Action;
 use super::world::World;
 
-/// One line per event.
+/// One line for each event.
 pub(crate) fn told(path: Path<World, Action>) -> String {
     let mut text = String::new();
     for (world, action) in path.into_vec() {
@@ -19,7 +19,7 @@ pub(crate) fn told(path: Path<World, Action>) -> String {
     text
 }
 
-/// An action, with what the replica wants.
+/// An action, with the replica's next effect.
 fn happened(world: &World, action: Action) -> String {
     let wants = |who: u8| match &world.actors[usize::from(who)].effect {
         Effect::Wait(_) => "wake",

@@ -1,5 +1,5 @@
-//! The world that the model explores: the store, the provider, and replicas, each the shipped machine with what it
-//! wants to do next. Time stands still while anybody has something to do.
+//! The state of the model: the store, the provider, and the replicas, each with the shipped state machine and its next
+//! effect. Time passes only when no replica has anything to do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::provider::Provider;
 
-/// Start of the model's time.
+/// Start of the model's time, in Unix milliseconds.
 pub(crate) const EPOCH: i64 = 1_800_000_000_000;
 
 /// The store.
@@ -18,43 +18,43 @@ pub(crate) const EPOCH: i64 = 1_800_000_000_000;
 pub(crate) struct Store {
     pub(crate) document: Arc<Document>,
     pub(crate) version: u32,
-    /// The last document before the latest rotation: what a restored backup would bring.
+    /// The last document before the latest rotation, for a restored backup.
     pub(crate) backup: Option<Arc<Document>>,
-    /// Which login the grant Secret holds.
+    /// Index of the login in the grant Secret.
     pub(crate) login: usize,
-    /// Access tokens that were ever stored.
+    /// Fingerprints of all access tokens that were ever stored.
     pub(crate) accesses: BTreeSet<String>,
 }
 
-/// One replica, and the process and pod around it.
+/// One replica, with its process and pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Actor {
     pub(crate) index: u8,
     pub(crate) incarnation: u8,
-    /// By how many milliseconds its idea of the API server's time is ahead.
+    /// Offset of its clock from the API server's time, in milliseconds.
     pub(crate) skew: i64,
     pub(crate) replica: Replica,
     pub(crate) effect: Effect,
     pub(crate) spool: Option<Record>,
-    /// Version that its next write goes on top of, and what it saw at its last look: that, and the login.
+    /// Version that its next write is based on, and the version and login at its last look.
     pub(crate) seen: u32,
     pub(crate) looked: (u32, usize),
-    /// Ended until then.
+    /// Time at which the ended process starts again.
     pub(crate) down_until: Option<i64>,
-    /// Stopped until then.
+    /// Time at which the frozen process continues.
     pub(crate) frozen_until: Option<i64>,
-    /// Without the store until then; and whether it has noticed.
+    /// Time at which the store is reachable again, and whether a request has failed since it was lost.
     pub(crate) cut_until: Option<i64>,
     pub(crate) noticed_cut: bool,
-    /// Since when it has run without a failed read.
+    /// Time since which no read has failed.
     pub(crate) back_since: i64,
-    /// When it was stopped or without the store last.
+    /// End of its last freeze or outage.
     pub(crate) away_until: i64,
-    /// A reply that is on its way, or that is waited for in vain: when that ends, and what it says.
+    /// An open request: the time at which the wait ends, and the reply, if one will arrive.
     pub(crate) reply: Option<(i64, Option<Said>)>,
-    /// Its spool was lost with it.
+    /// Whether the spool was lost at the last crash.
     pub(crate) spool_lost: bool,
-    /// Frozen between the last look at the clocks and the first byte.
+    /// Whether it was frozen between the last look at the clocks and the first byte.
     pub(crate) sends_late: bool,
 }
 
@@ -68,30 +68,30 @@ pub(crate) struct Late {
     pub(crate) token: String,
 }
 
-/// What the predicates look at besides.
+/// What the predicates remember of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
-    /// Each presented token: when first, and from when a replay is licensed.
+    /// Each presented token, with the time of its first presentation and the time from which a replay is allowed.
     pub(crate) presented: Vec<(String, i64, i64)>,
-    /// The last presentation: token and time.
+    /// Token and time of the last presentation.
     pub(crate) last_send: Option<(String, i64)>,
-    /// Children that a process has received and may not lose.
+    /// Fingerprints of refresh tokens that a process received, with the process.
     pub(crate) received: Vec<(String, u8)>,
-    /// Refresh tokens that the provider refused, by fingerprint.
+    /// Fingerprints of refresh tokens that the provider refused.
     pub(crate) refused: Vec<String>,
     /// Whether the store was ever wiped or rolled back.
     pub(crate) rolled_back: bool,
-    /// How far the lineage had come.
+    /// The greatest login number and generation so far.
     pub(crate) peak: (u64, u64),
-    /// Classes of what cannot be saved, that this trace belongs to; a bit each.
+    /// Bit set of the classes of loss that this trace belongs to.
     pub(crate) classes: u8,
-    /// Writes to the store.
+    /// Number of writes to the store.
     pub(crate) writes: u16,
-    /// Whether any freeze was too long for two sends never to overlap.
+    /// Whether any freeze was long enough for two sends to overlap.
     pub(crate) froze_long: bool,
 }
 
-/// The world.
+/// The state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) now: i64,
@@ -101,14 +101,14 @@ pub(crate) struct World {
     pub(crate) late: Vec<Late>,
     pub(crate) faults: u8,
     pub(crate) history: History,
-    /// By how much two clocks differ at most.
+    /// Greatest difference between two clocks, in milliseconds.
     pub(crate) slack: i64,
-    /// The first predicate that fell.
+    /// The first predicate that failed.
     pub(crate) broken: Option<&'static str>,
 }
 
 impl Actor {
-    /// A process that has just started, with what is in its spool.
+    /// A process that has just started, with the content of its spool.
     pub(crate) fn start(
         settings: Settings,
         (index, incarnation): (u8, u8),
@@ -139,7 +139,7 @@ impl Actor {
         actor
     }
 
-    /// Its clocks. What they show since it started is right.
+    /// Its clocks. The monotonic and the boot-time clock are exact.
     pub(crate) fn moment(&self, version: u32, now: i64) -> Moment {
         let since = std::time::Duration::from_millis(u64::try_from(now + 1_000_000).unwrap_or_default());
         let at = |skew: i64| Timestamp::from_millisecond(EPOCH + now + skew).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Actor {
         self.replica.settings().pod.clone()
     }
 
-    /// What it would have to tell the store.
+    /// The answer or presentation that is not yet in the store.
     pub(crate) fn owed(&self) -> Option<&Uncommitted> {
         match (&self.effect, &self.spool) {
             (Effect::Spool(Record::Uncommitted(owed)), _) | (_, Some(Record::Uncommitted(owed))) => {
@@ -165,13 +165,13 @@ impl Actor {
         }
     }
 
-    /// When it would act by itself.
+    /// When it acts next.
     pub(crate) fn wakes_at(&self, world: &World) -> i64 {
         if let Some(until) = self.down_until.or(self.frozen_until) {
             return until;
         }
         match (&self.effect, self.cut_until) {
-            // Without the store it asks in vain until that is over; once is enough to explore.
+            // Without the store every read fails, so one failed read is explored.
             (Effect::Wait(_) | Effect::Read, Some(until)) if self.noticed_cut => until,
             (Effect::Wait(_), None) if self.looked != (world.store.version, world.store.login) => world.now,
             (Effect::Wait(until), _) => until.as_millisecond() - EPOCH - self.skew,
@@ -179,17 +179,17 @@ impl Actor {
         }
     }
 
-    /// Whether it runs at all.
+    /// Whether the process runs.
     pub(crate) fn is_up(&self) -> bool {
         self.down_until.is_none() && self.frozen_until.is_none()
     }
 
-    /// Whether its next effect touches nobody else.
+    /// Whether its next effect is invisible to other replicas.
     pub(crate) fn is_private(&self) -> bool {
         matches!(self.effect, Effect::Wait(_) | Effect::Connect(_) | Effect::Spool(_))
     }
 
-    /// Whether it can remember more than the store right now.
+    /// Whether it runs and reaches the store.
     pub(crate) fn is_live(&self) -> bool {
         self.down_until.is_none() && self.frozen_until.is_none() && self.cut_until.is_none()
     }

@@ -1,5 +1,5 @@
-//! What the model has to say: the promises hold, what may be lost is what the README says, and each rule is needed.
-//! Results go to `target/results/model.json`.
+//! Checks that the promises hold, that only the documented losses occur, and that each safeguard is needed. Writes
+//! `target/results/model.json`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,20 +8,20 @@ use agent_creds_model::{Findings, Setting, Start, Variant, explore, wander};
 use agent_creds_refresh::safeguards::Safeguards;
 use serde_json::{Value, json};
 
-/// States of what need not be complete.
+/// Limit of an exploration that need not be complete.
 const SOME: usize = 1_000_000;
-/// Within this each mutant is found that can be.
+/// Limit within which every mutant that can be found is found.
 const MANY: usize = 5_000_000;
 
-/// A rule, by name, the rules without it, and where that shows.
+/// A safeguard's name, a function that switches it off, and the settings that need it.
 type Mutant = (&'static str, fn(&mut Safeguards), &'static [(Variant, Start)]);
 
-/// Where most rules show what they are good for.
+/// Settings in which most safeguards are needed.
 const USUAL: &[(Variant, Start)] = &[(Variant::Strict, Start::Late), (Variant::Strict, Start::Empty)];
-/// Here a doubt is licensed long before the last responsible moment.
+/// A setting that allows a replay long before the last responsible moment.
 const LICENSED_EARLY: &[(Variant, Start)] = &[(Variant::Refused, Start::Early)];
 
-/// Each rule of the protocol, taken out.
+/// Each safeguard of the protocol, switched off.
 const MUTANTS: &[Mutant] = &[
     ("claim_is_awaited", |safeguards| safeguards.claim_is_awaited = false, USUAL),
     ("outage_is_no_silence", |safeguards| safeguards.outage_is_no_silence = false, USUAL),
@@ -40,7 +40,7 @@ const MUTANTS: &[Mutant] = &[
     ("backoff_is_shared", |safeguards| safeguards.backoff_is_shared = false, USUAL),
 ];
 
-/// Does `work` for each of `items`, on all processors. The answers are in the order of the items.
+/// Does `work` for each of `items` on all processors. The results are in the order of the items.
 fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -62,7 +62,7 @@ fn on_all_processors<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Syn
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Kinds of provider, and what there is at first.
+/// All provider variants with all starts.
 fn everywhere(replicas: u8, faults: u8) -> Vec<Setting> {
     let each = |variant| {
         Start::ALL.map(|start| Setting {
@@ -83,7 +83,7 @@ fn told(setting: &Setting) -> String {
     format!("{variant:?}, {start:?}: {replicas} replicas, {faults} faults{clocks}")
 }
 
-/// What was covered, or the story of a promise that fell.
+/// The covered bounds of an exploration. Panics with the trace if a promise is broken.
 fn covered(setting: &Setting, how: &str, findings: &Findings) -> Value {
     if let Some((promise, story)) = findings.broken.first() {
         panic!("{promise} does not hold: {}\n{story}", told(setting));
@@ -100,7 +100,7 @@ fn write(name: &str, result: &Value) {
     print(&text);
 }
 
-/// `cargo test` shows it with `--nocapture`.
+/// Prints the result; `cargo test` shows it with `--nocapture`.
 #[expect(clippy::print_stderr, reason = "what was covered is the result")]
 fn print(text: &str) {
     eprintln!("{text}");
@@ -157,15 +157,15 @@ fn the_promises_hold_and_each_rule_is_needed() {
         "found": found,
     });
     write("model.json", &result);
-    assert_eq!(caught, MUTANTS.len(), "a rule that can be taken out is no rule");
+    assert_eq!(caught, MUTANTS.len(), "without each safeguard, a promise must be broken");
     assert_eq!(
         classes,
         [&"L1", &"L2", &"L3", &"L4", &"L5", &"L6"],
-        "each class of what cannot be saved is met"
+        "each documented class of loss must occur"
     );
 }
 
-/// An hour, or some: `make model`.
+/// Takes an hour or more: `make model`.
 #[test]
 #[ignore = "takes long: make model"]
 fn every_trace_with_two_faults() {

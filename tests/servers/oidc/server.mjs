@@ -1,18 +1,18 @@
-// An OAuth server for tests, with nothing of ours in the part that decides: npm oidc-provider over TLS.
+// An OAuth server for tests: npm oidc-provider over TLS. All decisions about tokens are the package's, not ours.
 //
 //   node server.mjs "$(./install)" '{"cert":"leaf.pem","key":"leaf.key","clients":[{"client_id":"agent"}]}'
 //
 // The second argument is the configuration:
 //   cert, key          paths of PEM files
-//   host, port         where to listen and what the issuer is called; 127.0.0.1 and 0 (a free port)
+//   host, port         the address to listen on, also in the issuer's URL; 127.0.0.1 and 0 (a free port)
 //   access_token_ttl   seconds, 3600          refresh_token_ttl   seconds, 30 days
-//   scopes             what may be granted besides openid and offline_access
+//   scopes             scopes that may be granted besides openid and offline_access
 //   clients            as in RFC 7591; one without a secret is a public client
 //
-// Once it serves, one line on stdout is {"ready":true,"issuer":"https://…"}; other lines are notices. It ends
-// when its stdin does, so it never outlives the test that started it.
+// When it is ready, it prints the line {"ready":true,"issuer":"https://…"} on stdout; other lines are notices. It ends
+// when its stdin closes, so it does not outlive the test that started it.
 //
-// TEST ONLY, never part of a real server:
+// Routes for tests, which a real server must not have:
 //   POST /test/refresh-token {client_id, scope} → {refresh_token}   a grant without a browser
 //   GET  /test/log → [event]   presentations at the token endpoint and revocations, in order of completion
 import { createHash, randomBytes } from 'node:crypto';
@@ -26,11 +26,11 @@ const [packages, argument] = process.argv.slice(2);
 const config = { host: '127.0.0.1', port: 0, access_token_ttl: 3600, refresh_token_ttl: 30 * 86400,
   scopes: [], clients: [], ...JSON.parse(argument) };
 
-// import() looks beside this file, where nothing is installed; require.resolve() looks where it is told.
+// import() searches next to this file, where nothing is installed; require.resolve() searches the given directory.
 const installed = createRequire(join(packages, 'package.json')).resolve('oidc-provider');
 const { default: Provider } = await import(pathToFileURL(installed));
 
-// The package's own store forgets after 1,000 entries, and with them that an old token was used.
+// The package's own store keeps only 1,000 entries, and would forget that an old token was used.
 const stored = new Map();
 const members = new Map();
 class Store {
@@ -94,7 +94,7 @@ const provider = new Provider(issuer, {
 });
 
 const log = [];
-const families = new Map(); // SHA-256 of a refresh token → its grant; survives the revocation
+const families = new Map(); // SHA-256 of a refresh token → its grant; kept after the revocation
 const sha256 = (text) => createHash('sha256').update(text).digest('hex');
 
 provider.on('grant.error', (ctx, error) => { ctx.state.reason = error.error_detail ?? error.message; });

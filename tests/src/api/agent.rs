@@ -1,4 +1,5 @@
-//! An agent's place in the cluster: its namespace, its account with the rights that the chart gives it, and one grant.
+//! Creates what an agent has in the cluster: its namespace, its ServiceAccount with the rights that the chart grants,
+//! and one grant.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::Api;
 
-/// Who the sidecars are.
+/// Name of the ServiceAccount.
 const ACCOUNT: &str = "agent";
 
-/// What is made.
+/// An agent with one grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Agent<'a> {
-    /// Where everything is.
+    /// Namespace of all objects.
     pub namespace: &'a str,
     /// Name of the grant Secret.
     pub grant: &'a str,
@@ -25,10 +26,10 @@ pub struct Agent<'a> {
 }
 
 impl Api {
-    /// Makes it. The account's token.
+    /// Creates the objects and returns a token of the ServiceAccount.
     ///
     /// # Panics
-    /// If the API server does not take something of it.
+    /// If the API server refuses one of them.
     pub async fn make(&self, agent: &Agent<'_>) -> String {
         let Agent { namespace, grant: name, client: (id, secret), token_url, login } = *agent;
         let kind = |kind: &str, version: &str, name: &str| -> Value {

@@ -6,8 +6,8 @@
 //!     --client '{"provider":"datadog:datadoghq.eu","id":"pub","auth":"none","scopes":["monitors_read"]}'
 //! ```
 //!
-//! Once it serves, it prints one line: `{"ready":true,"address":"127.0.0.1:…"}`. What it can be asked and told
-//! while it runs is under `/test/` (`src/standin/control.rs`). It ends when its stdin does.
+//! When it serves, it prints one line: `{"ready":true,"address":"127.0.0.1:…"}`. Its control routes are under `/test/`
+//! (`src/standin/control.rs`). It ends with its stdin.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -20,15 +20,15 @@ use clap::Parser;
 /// A strict OAuth server for tests, on the providers' real host names.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 selects a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// The file to write the CA certificate to, which clients must trust
+    /// File for the CA certificate that clients must trust
     #[arg(long)]
     ca: PathBuf,
 
-    /// A further name or address for the certificate; may be repeated
+    /// Additional name or address in the certificate; may be repeated
     #[arg(long = "name")]
     names: Vec<String>,
 
@@ -36,7 +36,7 @@ struct Arguments {
     #[arg(long = "client", value_parser = client)]
     clients: Vec<Client>,
 
-    /// Seconds that access tokens live, instead of the provider's own
+    /// Lifetime of access tokens in seconds, instead of the provider's own
     #[arg(long)]
     token_life: Option<u64>,
 }
@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
     let standin = Standin::start(listen, config).await.context("starting to serve")?;
     std::fs::write(&ca, standin.ca_pem()).with_context(|| format!("writing {}", ca.display()))?;
     let ready = serde_json::json!({ "ready": true, "address": standin.addr().to_string() });
-    writeln!(io::stdout(), "{ready}").context("saying that it serves")?;
+    writeln!(io::stdout(), "{ready}").context("printing the address")?;
 
     let end = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
     end.await.context("waiting for the end of stdin")?.context("reading stdin")?;

@@ -1,7 +1,7 @@
-//! What a run means: whether every presentation had its licence, and whether every login that ended had to end.
+//! Judges a run: whether every presentation was licensed, and whether every login that ended was unsaveable.
 //!
-//! It trusts the provider's log, the writes as the API server took them, and the record of what went wrong. Of what the
-//! sidecars say it takes nothing: a claim counts because it was written before the presentation arrived.
+//! The evidence is the provider's log, the writes that the API server accepted, and the record of the faults. Reports
+//! of the sidecars are not used: a claim counts because it was written before the presentation arrived.
 
 mod ends;
 mod licence;
@@ -15,42 +15,42 @@ use super::record::{Claim, Document, Record, Write};
 use super::schedule::Action;
 use crate::event::{Presentation, presentations};
 
-/// The protocol's times that a run is judged by, in milliseconds, and how much a run may blur them.
+/// The protocol's times that a run is judged by, and the measuring tolerance, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The term of a claim.
+    /// Claim term.
     pub term_ms: u64,
-    /// Room before the end of an access token in which a doubtful token is tried again.
+    /// Margin before the end of an access token within which a doubtful token is presented again.
     pub last_moment_ms: u64,
-    /// Time for an answer.
+    /// Timeout of an answer.
     pub budget_ms: u64,
-    /// How long those who remember are given to say so.
+    /// Settle delay.
     pub settle_ms: u64,
-    /// How far the clocks of the sidecars are from the API server's, and how long a message is on its way.
+    /// Tolerance for clock differences between sidecars and API server, and for the travel time of messages.
     pub blur_ms: u64,
-    /// A sidecar that runs undisturbed for so long has stored what it has.
+    /// Time without a fault in which a sidecar stores what it has received.
     pub enough_ms: u64,
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judgement {
-    /// Refresh tokens that were presented, counted each time.
+    /// Number of presentations of refresh tokens.
     pub presentations: usize,
-    /// Presentations that nothing allowed.
+    /// Presentations that the protocol does not allow.
     pub unlicensed: Vec<Unlicensed>,
     /// Logins that ended.
     pub ends: Vec<End>,
 }
 
 impl Judgement {
-    /// Logins that could have been saved.
+    /// Returns the logins that could have been saved.
     pub fn lost(&self) -> impl Iterator<Item = &End> {
         self.ends.iter().filter(|end| end.class.is_none())
     }
 }
 
-/// Judges.
+/// Judges a run.
 pub fn judge(record: &Record, rules: &Rules) -> Judgement {
     let seen = Seen::new(record, rules);
     Judgement {
@@ -60,7 +60,7 @@ pub fn judge(record: &Record, rules: &Rules) -> Judgement {
     }
 }
 
-/// A claim as it was first written.
+/// A claim at its first write.
 #[derive(Clone, Copy)]
 struct Claimed<'a> {
     claim: &'a Claim,
@@ -69,7 +69,7 @@ struct Claimed<'a> {
     sidecar: Option<usize>,
 }
 
-/// A presentation, and the claim that it was made under.
+/// A presentation with its claim.
 #[derive(Clone, Copy)]
 struct Made<'a> {
     presentation: &'a Presentation,
@@ -77,7 +77,7 @@ struct Made<'a> {
     under: Option<Claimed<'a>>,
 }
 
-/// A record, put in relation.
+/// A record with each presentation matched to its claim.
 struct Seen<'a> {
     record: &'a Record,
     rules: &'a Rules,
@@ -99,7 +99,7 @@ impl<'a> Seen<'a> {
         let mut made = Vec::new();
         for presentation in presentations(&record.provider) {
             let Some(token) = presentation.token_sha256.as_deref() else { continue };
-            // Each claim is good for one presentation, and the latest one is the one that stands.
+            // A claim allows one presentation, and the latest claim is the valid one.
             let place = claims
                 .iter()
                 .rposition(|claimed| claimed.claim.parent_fp == token && claimed.at_ms <= presentation.at_ms);
@@ -109,11 +109,11 @@ impl<'a> Seen<'a> {
         Self { record, rules, presentations: made }
     }
 
-    /// The longest time within `from_ms..to_ms` in which this sidecar ran undisturbed: alive, not frozen, not cut off, and
-    /// with an API server to talk to.
+    /// Returns the longest time within `from_ms..to_ms` in which this sidecar ran undisturbed: alive, not frozen, not
+    /// cut off, and with an API server that answers.
     fn undisturbed(&self, sidecar: usize, from_ms: u64, to_ms: u64) -> u64 {
-        let disturbs = |action: &Action, whom: Option<usize>| match action {
-            Action::Freeze { .. } | Action::Cut { .. } => whom == Some(sidecar),
+        let disturbs = |action: &Action, target: Option<usize>| match action {
+            Action::Freeze { .. } | Action::Cut { .. } => target == Some(sidecar),
             Action::EtcdFreeze { .. } | Action::EtcdKill { .. } | Action::Restore => true,
             _ => false,
         };
@@ -132,8 +132,9 @@ impl<'a> Seen<'a> {
             .unwrap_or(0)
     }
 
-    /// Who was told of something at `known_ms`, and has run ever since: with time to say so after the state was
-    /// emptied or set back (until `since_ms`) and before `to_ms`. None is needed where neither happened.
+    /// Returns the sidecars that learned of a write at `known_ms`, have run ever since, and had time to restore it
+    /// after the state was emptied or rolled back (until `since_ms`) and before `to_ms`. `None` if the state was not
+    /// emptied or rolled back.
     fn rememberers(&self, known_ms: u64, to_ms: u64) -> Option<Vec<usize>> {
         let setbacks = self.record.faults.iter().filter(|fault| {
             matches!(fault.action, Action::Wipe | Action::Restore)
@@ -142,7 +143,7 @@ impl<'a> Seen<'a> {
         });
         let since_ms = setbacks.map(|fault| fault.to_ms).min()?;
         let remembers = |sidecar: &usize| {
-            // Told by a watch, or by a look of its own.
+            // The sidecar learned of it by a watch or by a read of its own.
             let told = known_ms + self.rules.blur_ms;
             let lives = self.record.lives.iter().filter(|life| life.sidecar == *sidecar);
             lives.clone().any(|life| life.from_ms <= known_ms && life.to_ms >= to_ms)
@@ -156,7 +157,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The longest part of `from..to` that none of these touches; they are sorted by their start.
+/// Returns the length of the longest part of `from..to` outside all intervals of `taken`, which are sorted by their
+/// start.
 fn longest_gap(taken: &[(u64, u64)], from: u64, to: u64) -> u64 {
     let (mut free_from, mut longest) = (from, 0);
     for (start, end) in taken {

@@ -1,16 +1,16 @@
-//! Numbers from a seed: the same seed, the same numbers, on every machine and with every version of every library.
+//! Reproducible random numbers: a seed gives the same numbers on every machine and with every version of every library.
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of this seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -19,17 +19,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number of `from..to`, which must not be empty.
+    /// Returns a number of `from..to`, which must not be empty.
     pub fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.number() % (to - from)
     }
 
-    /// True `percent` times of a hundred.
+    /// Returns true with a probability of `percent` / 100.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.between(0, 100) < percent
     }
 
-    /// One of these.
+    /// Returns a random element.
     pub fn one<T: Clone>(&mut self, of: &[T]) -> T {
         let place = usize::try_from(self.number() % of.len() as u64).expect("shorter than memory");
         of[place].clone()
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_sequence() {
+    fn a_seed_determines_the_sequence() {
         let sequence = |seed| {
             let mut random = Random::new(seed);
             [(); 4].map(|()| random.between(10, 20))

@@ -1,4 +1,4 @@
-//! What was seen in a chaos run, in one form for all that saw it. No token is in it, only fingerprints.
+//! The observations of a chaos run, in one form for all sources. It contains fingerprints and no tokens.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 use super::schedule::{Action, Login};
 use crate::event::Event;
 
-/// Everything that a run is judged by. Times are milliseconds since 1970 by the clock of the machine.
+/// The observations of a run. Times are Unix milliseconds by the clock of the machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// The provider's own log.
+    /// The provider's log.
     pub provider: Vec<Event>,
-    /// Every write of the state Secret.
+    /// All writes of the state Secret.
     pub writes: Vec<Write>,
-    /// What went wrong, and when.
+    /// The faults.
     pub faults: Vec<Fault>,
-    /// The processes.
+    /// The lifetimes of the sidecar processes.
     pub lives: Vec<Life>,
-    /// The logins that were written into the grant Secret.
+    /// The logins that were written to the grant Secret.
     pub logins: Vec<Written>,
-    /// Requests to the provider, as the wire saw them.
+    /// Connections to the provider, as the proxy saw them.
     pub exchanges: Vec<Exchange>,
-    /// Access tokens that were served after their end.
+    /// Access tokens that were served after they expired.
     pub served_expired: Vec<ServedExpired>,
 }
 
@@ -30,24 +30,24 @@ pub struct Record {
 pub struct Write {
     /// When it was passed on to the API server.
     pub at_ms: u64,
-    /// Who wrote it; none: the run itself.
+    /// The sidecar that wrote; `None` for the run itself.
     pub sidecar: Option<usize>,
-    /// The API server's status; 0: none came.
+    /// The API server's status; 0 without an answer.
     pub status: u16,
-    /// How it was spoilt on the way, if it was.
+    /// The fault that was applied to the write.
     pub spoilt: Option<String>,
-    /// What was written; none: no document.
+    /// The written document, if it could be parsed.
     pub document: Option<Document>,
 }
 
-/// A state document, as far as it matters.
+/// The fields of a state document that the oracle uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Document {
     /// The generation.
     #[serde(rename = "gen")]
     pub generation: u64,
-    /// The login.
+    /// The login that the lineage started from.
     pub seed: Option<Seed>,
     /// The head.
     pub refresh: Option<Fingerprint>,
@@ -59,22 +59,22 @@ pub struct Document {
     pub access: Option<Access>,
     /// The claim.
     pub claim: Option<Claim>,
-    /// An answer that went missing.
+    /// A missing answer.
     pub doubt: Option<Doubt>,
-    /// The provider's refusal.
+    /// The provider's refusal of the head.
     pub verdict: Option<Verdict>,
     /// Backoff.
     pub retry: Option<Retry>,
 }
 
-/// A login in a document.
+/// The login in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed {
-    /// Its place in the count of logins.
+    /// Its sequence number.
     pub seq: u64,
-    /// Its refresh token.
+    /// Fingerprint of its refresh token.
     pub token_fp: String,
-    /// Whether it ever worked.
+    /// Whether it has worked.
     pub proven: bool,
 }
 
@@ -88,9 +88,9 @@ pub struct Fingerprint {
 /// An access token in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
-    /// Its end.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Its life.
+    /// Its lifetime in seconds.
     pub lifetime_s: i64,
 }
 
@@ -99,43 +99,43 @@ pub struct Access {
 pub struct Claim {
     /// Its id.
     pub id: String,
-    /// What is presented.
+    /// Fingerprint of the presented token.
     pub parent_fp: String,
-    /// Why: `refresh`, `replay`, `probe`, `forced`.
+    /// Its purpose: `refresh`, `replay`, `probe`, `forced`.
     pub purpose: String,
 }
 
 /// A doubt in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// About which token.
+    /// Fingerprint of the token.
     pub parent_fp: String,
     /// What happened instead of an answer.
     pub cause: String,
-    /// Not presented again before.
+    /// The token is not presented again before.
     pub replay_not_before: Timestamp,
-    /// Presentations since the first.
+    /// Number of presentations after the first.
     pub replays: u32,
 }
 
 /// A verdict in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// About which token.
+    /// Fingerprint of the token.
     pub fp: String,
 }
 
 /// Backoff in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Until when.
+    /// The end of the wait.
     pub not_before: Timestamp,
 }
 
 impl Document {
-    /// Whether this token is in it, in whatever place.
+    /// Whether this token is the head, a spare or spent.
     pub fn knows(&self, fp: &str) -> bool {
         let is = |token: &Fingerprint| token.fp == fp;
         self.refresh.as_ref().is_some_and(is)
@@ -145,49 +145,49 @@ impl Document {
 }
 
 impl Write {
-    /// Whether the API server took it.
+    /// Whether the API server accepted it.
     pub fn took(&self) -> bool {
         self.status == 200
     }
 
-    /// The document that it made the state.
+    /// The document that this write stored.
     pub fn stored(&self) -> Option<&Document> {
         self.document.as_ref().filter(|_| self.took())
     }
 }
 
-/// Something that went wrong, as it was carried out.
+/// A fault that was applied.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fault {
-    /// From when.
+    /// Its start.
     pub from_ms: u64,
-    /// Until when.
+    /// Its end.
     pub to_ms: u64,
-    /// What.
+    /// Its kind.
     #[serde(flatten)]
     pub action: Action,
-    /// Whom it hit.
+    /// The affected sidecar.
     pub sidecar: Option<usize>,
-    /// For a kill: what the spool held then.
+    /// For a kill: the content of the spool at that time.
     pub spool: Option<Uncommitted>,
 }
 
-/// What a spool held.
+/// The content of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uncommitted {
     /// Nothing.
     Nothing,
-    /// A request that was sent, or was about to be.
+    /// A request that was sent or was about to be sent.
     Sent,
     /// An answer.
     Answered,
 }
 
-/// A process of a sidecar, from its start to its end.
+/// The lifetime of a sidecar process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Life {
-    /// Whose.
+    /// Its sidecar.
     pub sidecar: usize,
     /// Its start.
     pub from_ms: u64,
@@ -195,18 +195,18 @@ pub struct Life {
     pub to_ms: u64,
 }
 
-/// A login that was written into the grant Secret.
+/// A login that was written to the grant Secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Written {
     /// When.
     pub at_ms: u64,
-    /// Which kind.
+    /// Its kind.
     pub login: Login,
-    /// Its refresh token.
+    /// Its refresh token's fingerprint.
     pub token: String,
 }
 
-/// A connection to the provider: when something was passed on, each way.
+/// A connection to the provider, with the times at which the proxy passed data on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Exchange {
     /// To the provider.
@@ -215,13 +215,13 @@ pub struct Exchange {
     pub to_sidecar_ms: Vec<u64>,
 }
 
-/// An access token that was served after its end.
+/// An access token that was served after it expired.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServedExpired {
-    /// By whom.
+    /// The sidecar that served it.
     pub sidecar: usize,
-    /// When it was asked for.
+    /// When it was requested.
     pub asked_ms: u64,
-    /// When it had ended.
+    /// When it had expired.
     pub expired_ms: u64,
 }

@@ -1,135 +1,135 @@
-//! What goes wrong, and when: a pure function of the seed, so that a run can be had again.
+//! Plans the faults of a run as a pure function of the seed, so that a run can be repeated.
 
 use serde::{Deserialize, Serialize};
 
 use super::random::Random;
 
-/// Nothing goes wrong before, so that the first token is there.
+/// Start of the faults; the first token is obtained before.
 const QUIET_MS: u64 = 4_000;
-/// How far a wall clock is off, in seconds.
+/// Offset of a wrong wall clock, in seconds.
 const CLOCK_OFF_S: i64 = 600;
 
-/// What a schedule is made for.
+/// The parameters of a schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The seed.
     pub seed: u64,
-    /// How long things go wrong.
+    /// Duration of the faults.
     pub length_ms: u64,
-    /// How many sidecars there are.
+    /// Number of sidecars.
     pub sidecars: usize,
-    /// The term of a claim.
+    /// Claim term.
     pub term_ms: u64,
 }
 
-/// One thing that goes wrong, or that a person does.
+/// A fault, or an action of a person, at a planned time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// When, from the start.
+    /// Time since the start.
     pub at_ms: u64,
-    /// What.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
 }
 
-/// Whom it hits.
+/// The target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Whom {
-    /// This one.
+pub enum Target {
+    /// This sidecar.
     Sidecar(usize),
-    /// Whoever writes the next claim, so long after the API server took it.
+    /// The sidecar that writes the next claim, this long after the API server accepted it.
     Holder {
-        /// How long.
+        /// The delay.
         after_ms: u64,
     },
 }
 
-/// What goes wrong.
+/// A fault, or an action of a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// SIGKILL, and a restart after a while.
+    /// SIGKILL, and a restart later.
     Kill {
-        /// Whom.
-        whom: Whom,
-        /// Whether the spool goes with it, as with the pod.
+        /// Its target.
+        target: Target,
+        /// Whether the spool is lost too, as with the pod.
         spool_lost: bool,
-        /// How long it is down.
+        /// Time until the restart.
         down_ms: u64,
     },
-    /// SIGSTOP, and SIGCONT after a while.
+    /// SIGSTOP, and SIGCONT later.
     Freeze {
-        /// Whom.
-        whom: Whom,
-        /// How long.
+        /// Its target.
+        target: Target,
+        /// Its duration.
         for_ms: u64,
     },
     /// The wall clock of one sidecar is set.
     Clock {
-        /// Whose; one of [`with_own_clock`].
+        /// Its target, one of [`with_own_clock`].
         sidecar: usize,
-        /// How far off.
+        /// The new offset.
         offset_s: i64,
     },
     /// One sidecar cannot reach the API server.
     Cut {
-        /// Whom.
-        whom: Whom,
-        /// Whether requests wait, instead of being refused.
+        /// Its target.
+        target: Target,
+        /// Whether requests hang; otherwise they are refused.
         stalls: bool,
-        /// How long.
+        /// Its duration.
         for_ms: u64,
     },
-    /// A write of the state is spoilt on the way, whoever makes it.
+    /// The next write of the state fails on the way to the API server.
     SpoilWrite {
-        /// How.
+        /// The kind of failure.
         how: Spoilt,
-        /// How many go well before.
+        /// Number of writes that succeed before.
         after: usize,
     },
-    /// etcd stands still.
+    /// etcd is stopped with SIGSTOP.
     EtcdFreeze {
-        /// How long.
+        /// Its duration.
         for_ms: u64,
     },
-    /// etcd is killed, and started again after a while.
+    /// etcd is killed and restarted later.
     EtcdKill {
-        /// How long it is down.
+        /// Time until the restart.
         down_ms: u64,
     },
     /// etcd's data is copied.
     Snapshot,
-    /// etcd and the API server are killed, and start again from the last copy.
+    /// etcd and the API server are killed and restarted from the last copy.
     Restore,
     /// The state Secret is emptied.
     Wipe,
-    /// The grant Secret gets a login.
+    /// The grant Secret gets another login.
     Login(Login),
-    /// The state asks for a refresh now, as a person does.
+    /// A person requests a refresh.
     Ask,
-    /// The provider spoils the next answers; what it was told before is forgotten.
+    /// The provider's next answers fail; earlier orders are dropped.
     Provider {
-        /// How.
+        /// The kind of failure.
         how: Answer,
-        /// Whether it carries the request out first.
+        /// Whether the request is carried out first.
         committed: bool,
-        /// How many answers.
+        /// Number of answers.
         calls: usize,
     },
 }
 
-/// What becomes of a write.
+/// A failure of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spoilt {
-    /// It never reaches the API server.
+    /// The write never reaches the API server.
     Lost,
-    /// Its answer is lost.
+    /// The answer to the write is lost.
     Unanswered,
-    /// Its sender is told nothing, and it reaches the API server later.
+    /// The write reaches the API server later, and the sender gets no answer.
     Late {
-        /// How much later.
+        /// The delay.
         by_ms: u64,
     },
 }
@@ -140,39 +140,39 @@ pub enum Spoilt {
 pub enum Login {
     /// A person has logged in again.
     New,
-    /// An earlier login is put back, and the newest comes again later.
+    /// An earlier login is written back, and the newest follows later.
     Old,
-    /// A login that the provider has never heard of, and the newest comes again later.
+    /// An unknown refresh token is written, and the newest login follows later.
     Bad,
 }
 
-/// How an answer of the provider is spoilt.
+/// A failure of the provider's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// 500, 502 and the like.
+    /// This status, such as 500 or 502.
     Status(u16),
-    /// None comes.
+    /// No answer.
     Hang,
     /// The connection is closed.
     Close,
-    /// It breaks off within the refresh token.
+    /// The body ends within the refresh token.
     Cut,
-    /// A web page.
+    /// A web page with status 200.
     Html,
 }
 
-/// Whether this sidecar's wall clock is its own, and can be off.
+/// Whether this sidecar has a wall clock of its own, which can be wrong.
 pub fn with_own_clock(sidecar: usize) -> bool {
     sidecar % 5 < 2
 }
 
-/// How far the wall clock of this sidecar is off at the start, in seconds.
+/// Returns the offset of this sidecar's wall clock at the start, in seconds.
 pub fn clock_at_start(seed: u64, sidecar: usize) -> i64 {
     Random::new(seed ^ (sidecar as u64 + 1).wrapping_mul(0x9e37)).one(&[-CLOCK_OFF_S, CLOCK_OFF_S])
 }
 
-/// The schedule, in order.
+/// Returns the schedule, sorted by time.
 pub fn plan(setting: &Setting) -> Vec<Planned> {
     let mut random = Random::new(setting.seed);
     let mut planned = Vec::new();
@@ -181,7 +181,7 @@ pub fn plan(setting: &Setting) -> Vec<Planned> {
         planned.push(Planned { at_ms, action: action(&mut random, setting) });
         at_ms += random.between(200, 2_600);
     }
-    // Something has to be presented for anything to go wrong with it; tokens alone would end too rarely.
+    // Faults matter only around presentations. The expiry of tokens alone causes too few of them.
     let mut at_ms = QUIET_MS / 2;
     while at_ms < setting.length_ms {
         planned.push(Planned { at_ms, action: Action::Ask });
@@ -192,7 +192,7 @@ pub fn plan(setting: &Setting) -> Vec<Planned> {
     planned
 }
 
-/// A backup and a restore in each minute or so.
+/// Plans a backup and a restore for about every minute.
 fn backups(random: &mut Random, setting: &Setting) -> Vec<Planned> {
     let mut planned = Vec::new();
     let mut from_ms = QUIET_MS;
@@ -211,27 +211,27 @@ fn action(random: &mut Random, setting: &Setting) -> Action {
     let any = |random: &mut Random| {
         usize::try_from(random.between(0, setting.sidecars as u64)).expect("a number of sidecars")
     };
-    let whom = |random: &mut Random| {
+    let target = |random: &mut Random| {
         if random.chance(60) {
-            Whom::Holder { after_ms: random.between(0, 600) }
+            Target::Holder { after_ms: random.between(0, 600) }
         } else {
-            Whom::Sidecar(any(random))
+            Target::Sidecar(any(random))
         }
     };
     match random.between(0, 100) {
         0..25 => Action::Kill {
-            whom: whom(random),
+            target: target(random),
             spool_lost: random.chance(35),
             down_ms: random.between(100, term_ms),
         },
-        25..42 => Action::Freeze { whom: whom(random), for_ms: random.between(200, 2 * term_ms) },
+        25..42 => Action::Freeze { target: target(random), for_ms: random.between(200, 2 * term_ms) },
         42..47 => {
             let own: Vec<_> = (0..setting.sidecars).filter(|sidecar| with_own_clock(*sidecar)).collect();
             let offset_s = random.one(&[-CLOCK_OFF_S, 0, CLOCK_OFF_S]);
             Action::Clock { sidecar: random.one(&own), offset_s }
         }
         47..59 => Action::Cut {
-            whom: whom(random),
+            target: target(random),
             stalls: random.chance(40),
             for_ms: random.between(200, 2 * term_ms),
         },
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_a_schedule() {
+    fn a_seed_determines_the_schedule() {
         assert_eq!(plan(&setting(7)), plan(&setting(7)));
         assert_ne!(plan(&setting(7)), plan(&setting(8)));
         let starts = |seed| [0, 1, 5, 6].map(|sidecar| clock_at_start(seed, sidecar));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_in_order_and_within_its_time() {
+    fn a_schedule_is_sorted_and_within_its_duration() {
         let plan = plan(&setting(7));
         assert!(plan.windows(2).all(|two| two[0].at_ms <= two[1].at_ms));
         assert!(plan.iter().all(|planned| (2_000..180_000).contains(&planned.at_ms)), "{plan:?}");
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_comes_up() {
+    fn every_kind_of_fault_is_planned() {
         let names: std::collections::BTreeSet<_> = (0..4)
             .flat_map(|seed| plan(&setting(seed)))
             .map(|planned| {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn only_clocks_that_are_somebodys_own_are_set() {
+    fn only_sidecars_with_their_own_clock_get_a_wrong_one() {
         for planned in plan(&setting(3)) {
             if let Action::Clock { sidecar, .. } = planned.action {
                 assert!(with_own_clock(sidecar));

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what is sent is what a test wrote, however wrong, and nothing that comes back is lost.
+//! Minimal HTTP/1.1 that sends a test's bytes unchanged, also invalid ones, and keeps everything that it receives.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::https::Answer;
 
-/// A connection of either kind.
+/// A TCP or Unix connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-/// Sends `request` and takes all that comes until the other side closes.
+/// Sends `request` and reads until the other side closes the connection.
 pub(super) async fn talk(mut stream: impl Stream, request: &[u8]) -> Vec<u8> {
     let mut heard = Vec::new();
-    // Whoever is refused while it still talks may find the connection closed; what came before that counts.
+    // The sidecar may refuse a request and close before all is sent; an answer before that counts.
     let _ = stream.write_all(request).await;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part).await {
@@ -27,7 +27,7 @@ pub(super) async fn talk(mut stream: impl Stream, request: &[u8]) -> Vec<u8> {
     heard
 }
 
-/// Reads an answer that was ended by closing the connection.
+/// Parses an answer that ended with the connection.
 pub(super) fn parse(heard: &[u8]) -> Option<Answer> {
     let end = heard.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let mut lines = std::str::from_utf8(&heard[..end]).ok()?.split("\r\n");
@@ -40,7 +40,7 @@ pub(super) fn parse(heard: &[u8]) -> Option<Answer> {
     Some(Answer { status, headers, body: Bytes::copy_from_slice(&heard[end + 4..]) })
 }
 
-/// `GET path`, for where nothing can be awaited.
+/// Sends `GET path` where nothing can be awaited.
 pub(super) fn get_now(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -1,5 +1,5 @@
-//! What lasts never leaves the sidecar towards the pod (invariant I3): not as it is, not encoded, not as a
-//! fingerprint. And what is short-lived goes to whoever asked for it, not into logs and metrics.
+//! Checks that long-lived secrets never leave the sidecar towards the pod (invariant I3): not in plain text, not
+//! encoded, not as a fingerprint. Access tokens may appear in answers to the agent, and not in logs or metrics.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::Secrets;
 use crate::event::fingerprint;
 use crate::https::encode;
 
-/// Everything that a sidecar has let out.
+/// All output of a sidecar.
 pub(super) struct Outlet {
     pub(super) log: Vec<u8>,
     pub(super) metrics: Vec<u8>,
@@ -27,13 +27,13 @@ impl Outlet {
     }
 }
 
-/// Panics where one of these secrets is found, without showing it.
+/// Panics if one of these secrets is found, without showing it.
 #[track_caller]
 pub fn look_in(places: &[&[u8]], secrets: &[String]) {
     let places: Vec<_> = places.iter().map(|place| String::from_utf8_lossy(place)).collect();
     for (number, secret) in secrets.iter().enumerate() {
         let forms = [
-            ("as it is", secret.clone()),
+            ("in plain text", secret.clone()),
             ("form-encoded", encode(&[("", secret)])[1..].to_owned()),
             ("in base64", STANDARD_NO_PAD.encode(secret)),
             ("in URL-safe base64", URL_SAFE_NO_PAD.encode(secret)),
@@ -44,15 +44,15 @@ pub fn look_in(places: &[&[u8]], secrets: &[String]) {
             if let Some(before) = found {
                 let near: String = before.chars().rev().take(200).collect();
                 let near: String = near.chars().rev().collect();
-                panic!("secret number {number} got out, {form}, after: {near}");
+                panic!("secret number {number} leaked {form}, after: {near}");
             }
         }
     }
 }
 
-/// The content of all files in a folder.
+/// Returns the content of all files in a folder.
 pub(super) fn files(folder: &Path) -> Vec<u8> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    // The socket among them can't be read.
+    // The socket in it cannot be read.
     entries.flat_map(|entry| std::fs::read(entry.path()).unwrap_or_default()).collect()
 }

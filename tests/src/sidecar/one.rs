@@ -1,5 +1,5 @@
-//! What one agent needs besides the cluster: a provider with a client, a login there, and the grant Secret of it. Client and
-//! Secret are called `one`.
+//! A provider with one client, a login there, and its grant Secret, for tests with one agent. Client and Secret are
+//! called `one`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::standin::{Client, ClientAuth, Config, Provider, Standin};
 
 const CLIENT_SECRET: &str = "s3cr+t-of-the-client";
 
-/// The provider, whose access tokens live so many seconds, or as long as is usual.
+/// Starts the provider. `token_life` is the lifetime of access tokens in seconds; `None` is the usual one.
 ///
 /// # Panics
 /// If it does not start.
@@ -21,7 +21,7 @@ pub async fn provider(token_life: Option<u64>) -> Standin {
     Standin::start(listen, config).await.expect("starting the stand-in")
 }
 
-/// A new login, as the grant Secret in a namespace. Nothing of it may be found in what a sidecar lets out.
+/// Returns a new login as a grant Secret in a namespace, and registers its credentials for the leak check.
 pub fn grant_secret(provider: &Standin, namespace: &str, secrets: &Secrets) -> Value {
     let login = provider.seed(Provider::Generic, "one");
     secrets.guard(CLIENT_SECRET);

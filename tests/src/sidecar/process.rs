@@ -1,4 +1,4 @@
-//! The sidecar as a process: its signals, its end, and its other subcommands.
+//! The sidecar as a process: signals, exit, and other subcommands.
 
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Sidecar, binary, eventually};
 
 impl Sidecar {
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -28,19 +28,19 @@ impl Sidecar {
         self.signal(Signal::TERM);
     }
 
-    /// Whether it has not ended.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().expect("its own child").is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the sidecar ends", async || child.try_wait().expect("its own child").ok_or(())).await
     }
 }
 
-/// Runs a subcommand against the sidecar whose spool this is.
+/// Runs a subcommand against the sidecar with this spool.
 pub fn ask(spool: &Path, subcommand: &[&str]) -> Output {
     let directory = format!("--spool-dir={}", spool.display());
     Command::new(binary()).args(subcommand).arg(directory).env_clear().output().expect("running the sidecar")

@@ -1,4 +1,4 @@
-//! A directory of Secrets, and the hands of those who write into it: people, and a test that makes time pass.
+//! A directory of Secrets, with the writes of people and of tests that let time pass.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,16 +13,16 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A time that is past for every deadline.
+/// A time before every deadline.
 pub const LONG_AGO: &str = "2020-01-01T00:00:00Z";
-/// Keys of a grant Secret that last.
+/// Keys of a grant Secret that hold long-lived credentials.
 const LASTING: [&str; 2] = ["client_secret", "refresh_token"];
 
 /// A directory of Secret manifests; clones are the same directory.
 #[derive(Clone)]
 pub struct Secrets {
     folder: Arc<TempDir>,
-    /// Credentials that were ever in it.
+    /// All credentials that were ever in it.
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -33,7 +33,7 @@ struct Away {
 
 impl Drop for Away {
     fn drop(&mut self) {
-        // Its folder may be gone when a test fails.
+        // The folder may be gone already when a test fails.
         let _ = std::fs::remove_dir(&self.manifest);
         let _ = std::fs::rename(&self.aside, &self.manifest);
     }
@@ -57,24 +57,24 @@ impl Secrets {
         self.folder.path()
     }
 
-    /// The manifest of a Secret.
+    /// Returns the path of a Secret's manifest.
     pub fn manifest(&self, name: &str) -> PathBuf {
         self.path().join(format!("{name}.yaml"))
     }
 
-    /// The bytes of a manifest.
+    /// Returns the content of a manifest.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.manifest(name)).expect("a manifest")
     }
 
-    /// Writes these bytes as a manifest, in one step.
+    /// Writes these bytes as a manifest, atomically.
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let fresh = self.path().join(format!(".{name}.test"));
         std::fs::write(&fresh, bytes).expect("writing into our own folder");
         std::fs::rename(&fresh, self.manifest(name)).expect("renaming in our own folder");
     }
 
-    /// The same with a comment at the end, so that it is a version which was not there before.
+    /// Writes these bytes with a comment at the end, so that the version is new.
     pub fn write_anew(&self, name: &str, bytes: &[u8]) {
         static VERSION: AtomicU32 = AtomicU32::new(0);
         let version = VERSION.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +86,7 @@ impl Secrets {
         std::fs::remove_file(self.manifest(name)).expect("a manifest to remove");
     }
 
-    /// A grant Secret with these keys, and its state Secret if there is none yet.
+    /// Writes a grant Secret with these keys, and an empty state Secret if there is none yet.
     pub fn grant(&self, name: &str, provider: &str, keys: &[(&str, &str)]) {
         let data: serde_json::Map<_, _> =
             keys.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
@@ -104,7 +104,7 @@ impl Secrets {
         }
     }
 
-    /// The state Secret of a grant as the chart makes it.
+    /// Writes the state Secret of a grant as the chart creates it.
     pub fn empty_state(&self, name: &str) {
         let metadata = json!({ "name": state_of(name), "labels": { "agent-creds/state-of": name } });
         let manifest = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata });
@@ -123,12 +123,12 @@ impl Secrets {
         self.write(name, manifest.to_string().as_bytes());
     }
 
-    /// Writes one key of a grant Secret.
+    /// Sets one key of a grant Secret.
     pub fn set(&self, name: &str, key: &str, value: &str) {
         self.edit(name, |manifest| manifest["stringData"][key] = json!(value));
     }
 
-    /// Takes one key out of a grant Secret.
+    /// Removes one key of a grant Secret.
     pub fn unset(&self, name: &str, key: &str) {
         self.edit(name, |manifest| {
             manifest["stringData"].as_object_mut().expect("a grant Secret of ours").remove(key);
@@ -140,7 +140,7 @@ impl Secrets {
         serde_yaml::from_str(&text).expect("a manifest is YAML")
     }
 
-    /// The state document of a grant; null if there is none.
+    /// Returns the state document of a grant; null if there is none.
     pub fn state(&self, name: &str) -> Value {
         let manifest = self.read(&state_of(name));
         let Some(encoded) = manifest["data"]["state"].as_str() else {
@@ -152,7 +152,7 @@ impl Secrets {
         document
     }
 
-    /// Changes the state document of a grant, as a replica would: under the lock.
+    /// Changes the state document of a grant under the lock, as a replica does.
     pub fn edit_state(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let _lock = self.lock(name);
         let mut document = self.state(name);
@@ -162,7 +162,7 @@ impl Secrets {
         self.write(&state_of(name), manifest.to_string().as_bytes());
     }
 
-    /// Makes the access token of a grant look old enough to be renewed; it stays as valid as it was.
+    /// Makes the access token of a grant look old enough for a refresh; it stays valid.
     pub fn age(&self, name: &str) {
         self.edit_state(name, |document| {
             document["access"]["issued_at"] = json!(LONG_AGO);
@@ -170,13 +170,13 @@ impl Secrets {
         });
     }
 
-    /// Makes the last redemption of a grant long ago: there is a least time between two.
+    /// Dates the last redemption of a grant back, because of the least distance between two redemptions.
     pub fn rest(&self, name: &str) {
         self.edit_state(name, |document| document["last"]["redeemed_at"] = json!(LONG_AGO));
     }
 
-    /// Ends every wait that a grant's state prescribes: backoff, doubt, the next look at a verdict, the least time
-    /// between two redemptions.
+    /// Ends every wait in a grant's state: backoff, doubt, the next probe of a verdict, the least distance between two
+    /// redemptions.
     pub fn hurry(&self, name: &str) {
         self.edit_state(name, |document| {
             let waits = [
@@ -194,7 +194,7 @@ impl Secrets {
         });
     }
 
-    /// The lock of a grant's state, until it is dropped.
+    /// Takes the lock of a grant's state until the returned file is dropped.
     pub fn lock(&self, name: &str) -> File {
         let path = self.path().join(format!(".{}.lock", state_of(name)));
         let lock = File::options().create(true).truncate(false).write(true).open(path);
@@ -203,17 +203,17 @@ impl Secrets {
         lock
     }
 
-    /// From now on no state of this grant can be written, whoever tries, as on a disk that is full.
+    /// Makes all writes of this grant's state fail, as on a full disk.
     pub fn block(&self, name: &str) {
         std::fs::create_dir(self.blockade(name)).expect("nothing lies where the sidecar writes first");
     }
 
-    /// It can be written again.
+    /// Allows writes again.
     pub fn unblock(&self, name: &str) {
         std::fs::remove_dir(self.blockade(name)).expect("the folder of `block`");
     }
 
-    /// From now on a manifest can be neither read nor written, as in an outage, until the answer is dropped.
+    /// Makes a manifest unreadable and unwritable, as in an outage, until the returned value is dropped.
     pub fn take_away(&self, name: &str) -> impl Drop + use<> {
         let away = Away { manifest: self.manifest(name), aside: self.path().join(format!(".{name}.aside")) };
         std::fs::rename(&away.manifest, &away.aside).expect("a manifest to take away");
@@ -225,25 +225,25 @@ impl Secrets {
         self.path().join(format!(".{}.new", state_of(name)))
     }
 
-    /// Something that lasts and is in no manifest here.
+    /// Registers a long-lived secret that is in no manifest here.
     pub fn guard(&self, secret: &str) {
         self.remember(|seen| seen.lasting.extend([secret.to_owned()]));
     }
 
-    /// Every refresh token and client secret that was seen in here.
+    /// Returns every refresh token and client secret that was seen here.
     pub(super) fn lasting(&self) -> Vec<String> {
         self.look_around();
         let seen = self.seen.lock().expect("no test panicked under the lock");
         seen.lasting.iter().filter(|secret| secret.len() > 7).cloned().collect()
     }
 
-    /// Every access token that was seen in here.
+    /// Returns every access token that was seen here.
     pub(super) fn access_tokens(&self) -> Vec<String> {
         self.look_around();
         self.seen.lock().expect("no test panicked under the lock").access.iter().cloned().collect()
     }
 
-    /// Notes what the state documents hold now. Those that a test has broken are passed over.
+    /// Records the tokens in the current state documents. Documents that a test has broken are skipped.
     fn look_around(&self) {
         for entry in std::fs::read_dir(self.path()).expect("our own folder").flatten() {
             let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
@@ -275,7 +275,7 @@ impl Seen {
     }
 }
 
-/// Gives a folder, and what is in it, to a user.
+/// Gives a folder and its content to a user.
 pub(super) fn give(path: &Path, uid: u32) {
     chown(path, Some(uid), Some(uid)).expect("only root gives files away");
     if path.is_dir() {

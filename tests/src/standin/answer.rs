@@ -1,4 +1,4 @@
-//! What goes back: the fields in the order of each provider, or what a fault makes of them.
+//! Builds the answers: the fields in each provider's order, or the result of a fault.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::Provider;
 use super::fault::{Cut, Fault, How};
 use super::refusal::Refusal;
 
-/// What a client was given.
+/// The content of a successful answer.
 pub(super) struct Granted {
     pub(super) provider: Provider,
     pub(super) access_token: String,
@@ -16,16 +16,16 @@ pub(super) struct Granted {
     pub(super) life: u64,
 }
 
-/// What the connection is to do.
+/// The action of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// Send this, a later header in place of an earlier one; `promised` is what `Content-Length` says.
+    /// Send this answer; later headers replace earlier ones, and `promised` is the `Content-Length`.
     Answer { status: u16, headers: Vec<(String, String)>, body: String, promised: usize },
-    /// Say nothing, for as long as the client waits.
+    /// Send nothing and keep the connection open.
     Hang,
-    /// Say this, once the test lets it go.
+    /// Send this answer when the test releases it.
     Held(Box<Self>),
-    /// Close without a word.
+    /// Close the connection without an answer.
     Close,
 }
 
@@ -36,7 +36,7 @@ impl Reply {
         Self::Answer { status, headers, promised: body.len(), body }
     }
 
-    /// The answer to a request, with its fault if it has one.
+    /// Builds the answer to a request, with its fault if it has one.
     pub(super) fn to(result: &Result<Granted, Refusal>, fault: Option<&Fault>) -> Self {
         match fault.map(|fault| &fault.how) {
             Some(How::Hang) => return Self::Hang,
@@ -109,7 +109,7 @@ impl Granted {
         reply
     }
 
-    /// Where the body ends; nothing of it comes if there is no refresh token to cut at.
+    /// The position where the body ends; 0 without a refresh token to cut at.
     fn cut_at(&self, at: Cut, body: &str) -> usize {
         let token = self.refresh_token.as_deref().unwrap_or_default();
         let start = body.find(token).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Granted {
     }
 }
 
-/// A JSON object that keeps its order.
+/// A JSON object that keeps the order of its fields.
 struct Fields<'a>(&'a [(&'static str, Value)]);
 
 impl Serialize for Fields<'_> {

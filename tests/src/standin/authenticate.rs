@@ -1,11 +1,11 @@
-//! Who is asking, and did they prove it in the way that they are registered for.
+//! Authenticates the client, by the method that it is registered for.
 
 use super::form::Form;
 use super::refusal::Refusal;
 use super::request::Asked;
 use super::{Client, ClientAuth, Provider};
 
-/// The parameters that a request of this kind may have; `None` for a kind that is refused anyway.
+/// Returns the allowed parameters of a request; `None` for a grant type that is refused anyway.
 fn expected(provider: Provider, grant_type: Option<&str>) -> Option<&'static [&'static str]> {
     match (provider, grant_type?) {
         (Provider::PagerDuty, "refresh_token") => {
@@ -22,7 +22,7 @@ fn expected(provider: Provider, grant_type: Option<&str>) -> Option<&'static [&'
     }
 }
 
-/// Finds the client that sent the request, or says why there is none.
+/// Returns the client that sent the request, or the refusal.
 pub(super) fn authenticate<'a>(
     clients: &'a [Client],
     provider: Provider,
@@ -33,7 +33,7 @@ pub(super) fn authenticate<'a>(
     if let Some(stranger) = names.and_then(|names| form.stranger(names)) {
         return Err(Refusal::invalid_request(format!("{stranger} does not belong in this request")));
     }
-    // Datadog's documentation knows 401 for confidential clients only.
+    // Datadog's documentation mentions 401 for confidential clients only.
     let status = if matches!(provider, Provider::Datadog(_)) { 400 } else { 401 };
     let challenge = asked.has_authorization();
     let refuse = |reason: String| Refusal { challenge, ..Refusal::invalid_client(status, reason) };

@@ -1,20 +1,20 @@
-//! What a stand-in is told when it starts: who its clients are, and what it is called.
+//! The settings of a stand-in: its clients and its names.
 
 use serde::{Deserialize, Serialize};
 
 use super::Provider;
 use crate::authority::Authority;
 
-/// How a stand-in is set up.
+/// The settings of a stand-in.
 #[derive(Clone, Default)]
 pub struct Config {
-    /// Who may ask for tokens.
+    /// The registered clients.
     pub clients: Vec<Client>,
-    /// Names and addresses for the certificate, besides the providers' hosts and loopback.
+    /// Additional names and addresses in the certificate, besides the providers' hosts and loopback.
     pub names: Vec<String>,
-    /// Who signs the certificate; a new authority if not given.
+    /// The CA that signs the certificate; `None` creates one.
     pub authority: Option<Authority>,
-    /// Seconds that access tokens live, instead of the providers' own.
+    /// Lifetime of access tokens in seconds, instead of the providers' own.
     pub token_life: Option<u64>,
 }
 
@@ -22,20 +22,20 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// Where it is registered.
+    /// The provider that it is registered at.
     pub provider: Provider,
     /// Its `client_id`.
     pub id: String,
-    /// Its `client_secret`; none for a public client.
+    /// Its `client_secret`; `None` for a public client.
     #[serde(default)]
     pub secret: Option<String>,
-    /// How it proves itself. Only a generic client may choose: PagerDuty wants `post`, Datadog `none`.
+    /// How it authenticates. Only a generic client may choose: PagerDuty requires `post`, Datadog `none`.
     pub auth: ClientAuth,
-    /// What it may ask for. At PagerDuty an app token's account, `as_account-us.acme`, is one of them.
+    /// Its scopes. At PagerDuty the account of an app token, `as_account-us.acme`, is one of them.
     pub scopes: Vec<String>,
 }
 
-/// How a client proves itself at the token endpoint (RFC 6749 §2.3).
+/// How a client authenticates at the token endpoint (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
@@ -77,7 +77,7 @@ impl Client {
         }
     }
 
-    /// Says what is wrong with a client that could never be served, so that no test hunts for it.
+    /// Returns the mistake in a client that could never be used, so that a test fails at the start.
     pub(super) fn check(&self) -> Result<(), String> {
         let wanted = match self.provider {
             Provider::PagerDuty => Some(ClientAuth::Post),

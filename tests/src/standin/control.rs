@@ -1,5 +1,5 @@
-//! The stand-in's test routes, for programs that are not in its process. No provider has these. Bodies are JSON
-//! and must say so (`curl --json`).
+//! The stand-in's control routes, for programs outside its process. Providers do not have them. Bodies are JSON and
+//! need the matching content type (`curl --json`).
 //!
 //! `POST /test/seed {provider, client_id, scope?}` → `{refresh_token}` · `GET /test/log` → `[event]` ·
 //! `POST /test/fail {calls, fault}` (`calls` 0 forgets the pending ones) · `POST /test/active {access_token}` →

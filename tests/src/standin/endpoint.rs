@@ -1,7 +1,7 @@
-//! The token endpoint without its network: a request in, a reply out, and a line in the log.
+//! The token endpoint without network: it takes a request, returns a reply, and writes a log entry.
 //!
-//! Everything that decides is in one place behind one lock, so requests that arrive together are served one
-//! after the other, as a real provider's database would have it.
+//! All decisions are behind one lock, so simultaneous requests are processed one after the other, as in a provider's
+//! database.
 
 use super::answer::{Granted, Reply};
 use super::authenticate::authenticate;
@@ -14,16 +14,16 @@ use super::request::Asked;
 use super::{Client, Provider};
 use crate::event::{Event, Presentation, fingerprint};
 
-/// All that a stand-in knows.
+/// The state of a stand-in.
 #[derive(Default)]
 pub(super) struct Endpoint {
     pub(super) clients: Vec<Client>,
     pub(super) families: Families,
     pub(super) faults: Faults,
     pub(super) log: Vec<Event>,
-    /// Life of access tokens in seconds, if not the provider's own.
+    /// Lifetime of access tokens in seconds, if not the provider's own.
     pub(super) life: Option<u64>,
-    /// How far its clock is ahead of the wall clock.
+    /// Offset of its clock from the wall clock, in milliseconds.
     pub(super) ahead_ms: u64,
 }
 
@@ -83,7 +83,7 @@ impl Endpoint {
         }
     }
 
-    /// Writes down what the request is about, before anybody judges it.
+    /// Records the client and the token before the request is checked.
     fn note(&self, asked: &Asked, form: &Form, seen: &mut Presentation) {
         let by_header = || asked.basic().ok().flatten().map(|(id, _)| id);
         seen.client_id = form.get("client_id").map(str::to_owned).or_else(by_header);
@@ -121,7 +121,7 @@ impl Endpoint {
 
     fn client_credentials(&mut self, client: &Client, form: &Form, wall_ms: u64) -> Result<Granted, Refusal> {
         if client.secret.is_none() {
-            return Err(Refusal::unauthorized_client("client credentials of a client without any"));
+            return Err(Refusal::unauthorized_client("client credentials of a public client"));
         }
         let asked = form.get("scope");
         let scope = if client.provider == Provider::PagerDuty {
@@ -129,7 +129,7 @@ impl Endpoint {
             let accounts = asked.split(' ').filter(|scope| scope.starts_with("as_account-")).count();
             if accounts != 1 || asked.split(' ').count() < 2 {
                 return Err(Refusal::pagerduty_scope(
-                    "not one as_account-REGION.SUBDOMAIN and something to do",
+                    "expected one as_account-REGION.SUBDOMAIN and at least one other scope",
                 ));
             }
             narrowed(asked, &client.scopes).map_err(|refusal| Refusal::pagerduty_scope(refusal.reason))?
@@ -157,7 +157,7 @@ impl Endpoint {
     fn worthless(&mut self, worthless: Worthless, presented: &str, wall_ms: u64) -> Refusal {
         Refusal::invalid_grant(match worthless {
             Worthless::Unknown if self.families.of(&presented.replace(' ', "+")).is_some() => {
-                "the + of the refresh token was sent as it is, which means a space"
+                "the + of the refresh token was not encoded, so it means a space"
             }
             Worthless::Unknown => "the refresh token is unknown",
             Worthless::OfAnotherClient => "the refresh token is another client's",
@@ -171,7 +171,7 @@ impl Endpoint {
         })
     }
 
-    /// A new login of a client: the first refresh token of a new family.
+    /// Creates a login of a client and returns the first refresh token of its family.
     pub(super) fn seed(
         &mut self,
         provider: Provider,
@@ -182,7 +182,7 @@ impl Endpoint {
         let client = client.ok_or_else(|| format!("no client {client_id:?} at {provider}"))?;
         let scopes = match scopes {
             Some(scopes) => scopes.split(' ').map(str::to_owned).collect(),
-            // An app token's account is nothing that a user could grant.
+            // A user cannot grant the account of an app token.
             None => client.scopes.iter().filter(|scope| !scope.starts_with("as_account-")).cloned().collect(),
         };
         let first = token(provider, Kind::Refresh);
@@ -201,15 +201,15 @@ impl Endpoint {
     }
 }
 
-/// Every user token of PagerDuty holds `openid`; if a scope of the login is not the app's, it holds nothing else,
-/// and nobody says so.
+/// Returns the scopes of a user token at PagerDuty. Every token has `openid`. If the login has a scope that the app
+/// does not have, the token has only `openid`, without an error.
 fn pagerduty_scope(client: &Client, granted: &[String]) -> String {
     let allowed = granted.iter().all(|scope| client.scopes.contains(scope));
     let rest = granted.iter().filter(|scope| allowed && *scope != "openid").map(String::as_str);
     std::iter::once("openid").chain(rest).collect::<Vec<_>>().join(" ")
 }
 
-/// `asked`, if it is a part of `granted` (RFC 6749 §6).
+/// Returns `asked` if it is a subset of `granted` (RFC 6749 §6).
 fn narrowed(asked: &str, granted: &[String]) -> Result<String, Refusal> {
     match asked.split(' ').find(|scope| !granted.iter().any(|known| known == scope)) {
         Some(scope) => Err(Refusal::invalid_scope(format!("{scope:?} was not granted"))),

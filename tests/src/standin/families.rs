@@ -1,22 +1,22 @@
-//! The families of tokens: which refresh token is alive, which was used, and what dies with a reuse.
+//! The families of tokens: which refresh token is current, which was used, and what a reuse revokes.
 //!
-//! A family is one login and all that came of it. Its current refresh token is replaced with every use, and a
-//! used one that comes back kills the family, access tokens and all (RFC 9700 §4.14.2). No clock in here: who
-//! asks says what time it is. Tokens are known by their fingerprints only.
+//! A family is one login with all its tokens. Each use replaces the current refresh token. A used one that is presented
+//! again revokes the family with its access tokens (RFC 9700 §4.14.2). Callers pass the time. Tokens are stored as
+//! fingerprints only.
 
 use std::collections::HashMap;
 
 use super::Provider;
 use crate::event::fingerprint;
 
-/// A client as tokens know it.
+/// A registered client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) provider: Provider,
     pub(super) client_id: String,
 }
 
-/// A family's number.
+/// The number of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FamilyId(usize);
 
@@ -36,13 +36,13 @@ struct AccessToken {
     expires_at_ms: u64,
 }
 
-/// Why a refresh token is worth nothing.
+/// Why a refresh token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worthless {
     Unknown,
     OfAnotherClient,
     Revoked,
-    /// It was used before. This presentation has just revoked the family.
+    /// It was used before. This presentation has revoked the family.
     Reused,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// A new login of `owner`, whose first refresh token is `token`.
+    /// Creates a family of `owner`, whose first refresh token is `token`.
     pub(super) fn open(&mut self, owner: Owner, scopes: Vec<String>, token: &str) -> FamilyId {
         let family = FamilyId(self.families.len());
         self.families.push(Family { owner, scopes, revoked: false });
@@ -63,7 +63,7 @@ impl Families {
         family
     }
 
-    /// Whether `owner` may use `token` now, without using it.
+    /// Checks whether `owner` may use `token` now, and does not use it.
     pub(super) fn present(&mut self, owner: &Owner, token: &str) -> Result<FamilyId, Worthless> {
         let held = self.refresh.get(&fingerprint(token)).ok_or(Worthless::Unknown)?;
         let family = &mut self.families[held.family.0];
@@ -80,7 +80,7 @@ impl Families {
         Ok(held.family)
     }
 
-    /// `parent` is used from now on and `child` takes its place.
+    /// Marks `parent` as used and replaces it by `child`.
     pub(super) fn rotate(&mut self, family: FamilyId, parent: &str, child: Option<&str>) {
         if let Some(held) = self.refresh.get_mut(&fingerprint(parent)) {
             held.used = true;
@@ -90,7 +90,7 @@ impl Families {
         }
     }
 
-    /// An access token was handed out; one of no family belongs to the client itself.
+    /// Records an issued access token; one without a family belongs to the client itself.
     pub(super) fn issue(&mut self, family: Option<FamilyId>, token: &str, expires_at_ms: u64) {
         self.access.insert(fingerprint(token), AccessToken { family, expires_at_ms });
     }
@@ -103,7 +103,7 @@ impl Families {
         })
     }
 
-    /// When an access token ends, or ended, in milliseconds since 1970.
+    /// Returns when an access token expires or expired, in Unix milliseconds.
     pub(super) fn expires_at_ms(&self, access_token: &str) -> Option<u64> {
         self.access.get(&fingerprint(access_token)).map(|token| token.expires_at_ms)
     }
@@ -113,12 +113,12 @@ impl Families {
         self.of(refresh_token).is_some_and(|family| self.families[family.0].revoked)
     }
 
-    /// What the login was for.
+    /// Returns the scopes of the login.
     pub(super) fn scopes(&self, family: FamilyId) -> &[String] {
         &self.families[family.0].scopes
     }
 
-    /// The family of a refresh token, alive or not.
+    /// Returns the family of a refresh token, also if it is revoked.
     pub(super) fn of(&self, refresh_token: &str) -> Option<FamilyId> {
         self.refresh.get(&fingerprint(refresh_token)).map(|held| held.family)
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_token_that_comes_back_kills_the_family_and_no_other() {
+    fn a_reused_token_revokes_its_family_and_no_other() {
         let mut families = Families::default();
         let family = families.open(owner("a"), vec![], "r1");
         let other = families.open(owner("a"), vec![], "other");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_at_a_token_does_not_use_it() {
+    fn checking_a_token_does_not_use_it() {
         let mut families = Families::default();
         let family = families.open(owner("a"), vec![], "r1");
         assert_eq!(families.present(&owner("a"), "r1"), Ok(family));
@@ -172,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn anothers_token_is_refused_and_lives_on() {
+    fn a_token_of_another_client_is_refused_and_stays_valid() {
         let mut families = Families::default();
         let family = families.open(owner("a"), vec![], "r1");
         families.rotate(family, "r1", Some("r2"));
         assert_eq!(families.present(&owner("b"), "r1"), Err(Worthless::OfAnotherClient));
         assert_eq!(families.present(&owner("a"), "r2"), Ok(family));
-        assert_eq!(families.present(&owner("a"), "nobody's"), Err(Worthless::Unknown));
+        assert_eq!(families.present(&owner("a"), "unknown"), Err(Worthless::Unknown));
     }
 }

@@ -1,31 +1,30 @@
-//! What can be made to go wrong with the next answers.
+//! The failures that a test can order for the next answers.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// One spoilt answer.
+/// One failed answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// What the client gets to see.
+    /// What the client receives.
     pub how: How,
-    /// Whether the request was carried out before the answer went wrong. For [`How::NoRefreshToken`]: whether the
-    /// presented token was used up, though no other is given. [`How::Cut`], [`How::NoExpiresIn`],
-    /// [`How::ExpiresInText`] and [`How::Scope`] spoil a good answer, so they carry the request out whatever stands
-    /// here; so does [`How::Held`], which spoils nothing.
+    /// Whether the request is carried out before the answer fails. For [`How::NoRefreshToken`]: whether the presented
+    /// token is used up although no other is given. [`How::Cut`], [`How::NoExpiresIn`], [`How::ExpiresInText`],
+    /// [`How::Scope`] and [`How::Held`] always carry the request out.
     #[serde(default)]
     pub committed: bool,
-    /// Only for requests of this client; without it for whoever comes.
+    /// Only for requests of this client; `None` for all clients.
     #[serde(default)]
     pub client_id: Option<String>,
 }
 
-/// In which way an answer is spoilt.
+/// The kind of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// This status with these headers and this body, whatever they mean.
+    /// This status with these headers and this body.
     Status {
         /// The status.
         status: u16,
@@ -38,27 +37,27 @@ pub enum How {
     },
     /// 200 with a web page.
     Html,
-    /// The good answer, but its body stops short.
+    /// The successful answer with a truncated body.
     Cut {
-        /// Where.
+        /// The position.
         at: Cut,
-        /// `true`: as if that were all, with a `Content-Length` to match. `false`: the connection breaks.
+        /// `true`: `Content-Length` matches the truncated body. `false`: the connection breaks.
         #[serde(default)]
         framed: bool,
     },
     /// The request is read and never answered; the connection stays open.
     Hang,
-    /// The good answer, but only when the test lets it go ([`super::Standin::release`]).
+    /// The successful answer, sent when the test releases it ([`super::Standin::release`]).
     Held,
     /// The request is read and the connection closed.
     Close,
-    /// The good answer without `refresh_token`.
+    /// The successful answer without `refresh_token`.
     NoRefreshToken,
-    /// The good answer without `expires_in`.
+    /// The successful answer without `expires_in`.
     NoExpiresIn,
-    /// The good answer with `expires_in` as a string.
+    /// The successful answer with `expires_in` as a string.
     ExpiresInText,
-    /// The good answer with another `scope`, as if this had been granted.
+    /// The successful answer with another `scope`, as if it had been granted.
     Scope(String),
 }
 
@@ -68,32 +67,32 @@ pub enum How {
 pub enum Cut {
     /// After this many bytes.
     Bytes(usize),
-    /// In the middle of the refresh token: it is lost.
+    /// In the middle of the refresh token, which is lost.
     InRefreshToken,
-    /// Directly after the closing quote of the refresh token: it can be saved.
+    /// Directly after the closing quote of the refresh token, which can be saved.
     AfterRefreshToken,
 }
 
 impl Fault {
-    /// An answer that goes wrong before anything is done.
+    /// A failure before the request is carried out.
     pub fn new(how: How) -> Self {
         Self { how, committed: false, client_id: None }
     }
 
-    /// This status, with no special headers and no JSON.
+    /// This status, without special headers and without JSON.
     pub fn status(status: u16) -> Self {
         let body = "out of order".to_owned();
         Self::new(How::Status { status, headers: Vec::new(), body })
     }
 
-    /// This status with an OAuth error, for example `(400, "invalid_scope")`: refused, though nothing is wrong.
+    /// This status with an OAuth error, for example `(400, "invalid_scope")`, for a request without a mistake.
     pub fn oauth_error(status: u16, error: &str) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         let body = serde_json::json!({ "error": error }).to_string();
         Self::new(How::Status { status, headers, body })
     }
 
-    /// The same with one more header, for example `("retry-after", "7")`, if it is a status.
+    /// Adds a header to a status, for example `("retry-after", "7")`.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         if let How::Status { headers, .. } = &mut self.how {
@@ -102,19 +101,19 @@ impl Fault {
         self
     }
 
-    /// The request is carried out, and only the answer goes wrong.
+    /// Carries the request out before the answer fails.
     #[must_use]
     pub fn after_commit(self) -> Self {
         Self { committed: true, ..self }
     }
 
-    /// Only for requests of this client.
+    /// Limits the fault to requests of this client.
     #[must_use]
     pub fn of_client(self, client_id: &str) -> Self {
         Self { client_id: Some(client_id.to_owned()), ..self }
     }
 
-    /// Whether the request is carried out at all.
+    /// Whether the request is carried out.
     pub(super) fn processes(&self) -> bool {
         self.committed || !matches!(self.how, How::Status { .. } | How::Html | How::Hang | How::Close)
     }
@@ -124,7 +123,7 @@ impl Fault {
         self.committed || self.how != How::NoRefreshToken
     }
 
-    /// How the log calls it.
+    /// Returns its name in the log.
     pub(super) fn name(&self) -> String {
         match &self.how {
             How::Status { status, .. } => format!("status_{status}"),
@@ -141,24 +140,24 @@ impl Fault {
     }
 }
 
-/// The faults that are still to come.
+/// The ordered faults that have not happened.
 #[derive(Default)]
 pub(super) struct Faults(VecDeque<Fault>);
 
 impl Faults {
-    /// The next `calls` requests that it fits get this fault.
+    /// Orders this fault for the next `calls` matching requests.
     pub(super) fn add(&mut self, calls: usize, fault: &Fault) {
         self.0.extend(std::iter::repeat_n(fault, calls).cloned());
     }
 
-    /// Takes the fault for a request of this client.
+    /// Takes the next fault for a request of this client.
     pub(super) fn take(&mut self, client_id: Option<&str>) -> Option<Fault> {
         let fits = |fault: &Fault| fault.client_id.is_none() || fault.client_id.as_deref() == client_id;
         let next = self.0.iter().position(fits)?;
         self.0.remove(next)
     }
 
-    /// Forgets what has not happened.
+    /// Drops all faults.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

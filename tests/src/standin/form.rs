@@ -1,14 +1,14 @@
-//! `application/x-www-form-urlencoded`, read without any goodwill.
+//! A strict parser of `application/x-www-form-urlencoded`.
 //!
-//! Lenient readers hide the mistakes that this server exists to find: a `+` that was not encoded becomes a
-//! space here, as it does at the provider, and half an escape is an error.
+//! A tolerant parser would hide the mistakes that this server has to find: a `+` that was not encoded becomes a space
+//! here, as at the provider, and an incomplete escape is an error.
 
 /// The parameters of a request.
 #[derive(Debug, Default)]
 pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Reads a body; the error says what is wrong with it.
+    /// Parses a body; the error names the mistake.
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let mut form = Self::default();
         for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
@@ -26,18 +26,18 @@ impl Form {
         Ok(form)
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The first parameter that is not among `expected`.
+    /// Returns the first parameter that is not among `expected`.
     pub(super) fn stranger(&self, expected: &[&str]) -> Option<&str> {
         self.0.iter().map(|(name, _)| name.as_str()).find(|name| !expected.contains(name))
     }
 }
 
-/// Undoes the encoding of one name or value.
+/// Decodes one name or value.
 pub(super) fn decode(encoded: &[u8]) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_what_is_encoded() {
+    fn decodes_percent_escapes_and_spaces() {
         let form = Form::parse(b"a=x+y%2Bz&b=%C3%A9&empty=&c=1%3D2").expect("a good form");
         assert_eq!(form.get("a"), Some("x y+z"));
         assert_eq!(form.get("b"), Some("é"));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_other_readers_forgive() {
+    fn refuses_what_tolerant_parsers_accept() {
         for body in ["a=1&a=2", "a", "a=%2", "a=%zz", "a=%", "a=b c", "a=%FF", "{\"a\":1}", "a=\u{e9}"] {
             Form::parse(body.as_bytes()).expect_err(body);
         }

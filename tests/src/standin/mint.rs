@@ -1,16 +1,16 @@
-//! Makes tokens of the shapes that the providers' have.
+//! Creates tokens in the formats of the providers.
 
 use super::Provider;
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Access,
     Refresh,
 }
 
-/// A new token of `provider`. PagerDuty's and the generic ones hold characters that a careless client spoils:
-/// `+` above all, which unencoded in a form means a space.
+/// Creates a token of `provider`. PagerDuty's and the generic ones contain characters that a careless client encodes
+/// wrongly, above all `+`, which means a space in a form.
 pub(super) fn token(provider: Provider, kind: Kind) -> String {
     let digit = if kind == Kind::Access { 0 } else { 1 };
     match provider {
@@ -20,7 +20,7 @@ pub(super) fn token(provider: Provider, kind: Kind) -> String {
     }
 }
 
-/// A random UUID (version 4).
+/// Creates a random UUID (version 4).
 fn uuid() -> String {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pagerdutys_have_a_plus_a_kind_an_account_and_a_uuid() {
+    fn a_pagerduty_token_has_a_plus_a_kind_an_account_and_a_uuid() {
         let token = token(Provider::PagerDuty, Kind::Refresh);
         let uuid = token.strip_prefix("pdus+_1XSTANDIN_").expect("the prefix of a refresh token");
         let groups: Vec<usize> = uuid.split('-').map(str::len).collect();
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_alike() {
+    fn two_tokens_differ() {
         let one = token(Provider::Generic, Kind::Access);
         assert_ne!(one, token(Provider::Generic, Kind::Access));
     }

@@ -1,11 +1,11 @@
-//! Which provider a request is for: its host decides, as it does in the world.
+//! Selects the provider of a request by its host.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Datadog's sites; each is a world of its own, with its clients and tokens.
+/// Datadog's sites. Each has its own clients and tokens.
 pub const DATADOG_SITES: [&str; 9] = [
     "datadoghq.com",
     "us3.datadoghq.com",
@@ -21,15 +21,15 @@ pub const DATADOG_SITES: [&str; 9] = [
 const PAGERDUTY_API: [&str; 2] = ["api.pagerduty.com", "api.eu.pagerduty.com"];
 const PAGERDUTY_IDENTITY: &str = "identity.pagerduty.com";
 
-/// Whose token endpoint is imitated. As text: `pagerduty`, `datadog:SITE`, `generic`.
+/// The provider whose token endpoint is imitated. As text: `pagerduty`, `datadog:SITE`, `generic`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Provider {
-    /// `POST /oauth/token` on `identity.pagerduty.com`, for all its regions.
+    /// `POST /oauth/token` on `identity.pagerduty.com`, for all regions.
     PagerDuty,
     /// `POST /oauth2/v1/token` on `api.SITE`.
     Datadog(Site),
-    /// `POST /oauth/token` on 127.0.0.1 and every other host: RFC 6749 and nothing else.
+    /// `POST /oauth/token` on 127.0.0.1 and every other host, as in RFC 6749.
     Generic,
 }
 
@@ -38,7 +38,8 @@ pub enum Provider {
 pub struct Site(&'static str);
 
 impl Provider {
-    /// Who answers on `host`, a name without a port. `None`: the host is a provider's, but hands out no tokens.
+    /// Returns the provider with the token endpoint on `host`, a name without a port. `None` for a provider's host that
+    /// issues no tokens.
     pub(super) fn at(host: &str) -> Option<Self> {
         if host == PAGERDUTY_IDENTITY {
             return Some(Self::PagerDuty);
@@ -50,14 +51,14 @@ impl Provider {
         Some(site.map_or(Self::Generic, Self::Datadog))
     }
 
-    /// Every host name that a provider's client may want to reach here.
+    /// Returns all host names that clients of the providers may connect to.
     pub(super) fn host_names() -> impl Iterator<Item = String> {
         let datadog = DATADOG_SITES.iter().map(|site| format!("api.{site}"));
         let pagerduty = PAGERDUTY_API.iter().chain([&PAGERDUTY_IDENTITY]).map(|name| (*name).to_owned());
         pagerduty.chain(datadog)
     }
 
-    /// The host of its token endpoint, where it has one of its own.
+    /// Returns the host of its token endpoint, if it has a fixed one.
     pub fn host(self) -> Option<String> {
         match self {
             Self::PagerDuty => Some(PAGERDUTY_IDENTITY.to_owned()),
@@ -66,7 +67,7 @@ impl Provider {
         }
     }
 
-    /// The path of its token endpoint.
+    /// Returns the path of its token endpoint.
     pub fn token_path(self) -> &'static str {
         match self {
             Self::PagerDuty | Self::Generic => "/oauth/token",
@@ -74,7 +75,7 @@ impl Provider {
         }
     }
 
-    /// How long its access tokens live, in seconds.
+    /// Returns the lifetime of its access tokens, in seconds.
     pub(super) fn token_life(self) -> u64 {
         match self {
             Self::PagerDuty => 86_400,

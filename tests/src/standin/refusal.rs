@@ -1,14 +1,14 @@
-//! The ways in which a request is refused: what the client is told, and what the log is told.
+//! The refusals of a request: the answer to the client, and the reason in the log.
 
-/// A refusal. The client gets `error` and `description` and never `reason`.
+/// A refusal. The client receives `error` and `description`, never `reason`.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// An error code of RFC 6749 §5.2, or one of our own for what is no token request at all.
+    /// An error code of RFC 6749 §5.2, or one of our own if the request is not a token request.
     pub(super) error: &'static str,
     pub(super) description: &'static str,
     pub(super) reason: String,
-    /// The client tried HTTP Basic, so that the answer must name the scheme (RFC 6749 §5.2).
+    /// Whether the client tried HTTP Basic, so that the answer must name the scheme (RFC 6749 §5.2).
     pub(super) challenge: bool,
 }
 
@@ -21,7 +21,7 @@ impl Refusal {
         Self::new(400, "invalid_request", "The request is malformed", reason)
     }
 
-    /// PagerDuty's own answer to scopes that an app token can't have.
+    /// PagerDuty's answer to scopes that an app token cannot have.
     pub(super) fn pagerduty_scope(reason: impl Into<String>) -> Self {
         Self::new(400, "invalid_request", "Invalid scope", reason)
     }
@@ -30,7 +30,7 @@ impl Refusal {
         Self::new(status, "invalid_client", "Client authentication failed", reason)
     }
 
-    /// The same answer for unknown, used, revoked and foreign tokens: a client must not learn which.
+    /// The same answer for unknown, used, revoked and foreign tokens, so that a client cannot distinguish them.
     pub(super) fn invalid_grant(reason: impl Into<String>) -> Self {
         Self::new(400, "invalid_grant", "The grant is invalid", reason)
     }
@@ -59,7 +59,7 @@ impl Refusal {
         Self::new(421, "misdirected", "This connection is for another host", reason)
     }
 
-    /// What stands in the log when a fault kept a request from being carried out.
+    /// The log entry of a request that a fault kept from being carried out.
     pub(super) fn unprocessed() -> Self {
         Self::new(500, "unprocessed", "", "a fault came first")
     }

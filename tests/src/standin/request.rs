@@ -1,4 +1,4 @@
-//! A request as the wire brought it, and the checks that come before anything is known about the client.
+//! A received request, and the checks before the client is known.
 
 use std::net::IpAddr;
 
@@ -11,15 +11,15 @@ use super::Provider;
 use super::form::{Form, decode};
 use super::refusal::Refusal;
 
-/// A request that was read to its end.
+/// A completely received request.
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// The name in the TLS handshake; none if the client connected to an address.
+    /// The server name in the TLS handshake; `None` if the client connected to an address.
     pub(super) sni: Option<String>,
-    /// Where it came from.
+    /// The client's address.
     pub(super) peer: Option<IpAddr>,
 }
 
@@ -28,12 +28,12 @@ impl Asked {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Its `Host`, as it was sent.
+    /// Returns its `Host` header unchanged.
     pub(super) fn host(&self) -> &str {
         self.header(header::HOST).unwrap_or_default()
     }
 
-    /// Whose token endpoint it is for.
+    /// Returns the provider whose token endpoint it is for.
     pub(super) fn provider(&self) -> Result<Provider, Refusal> {
         let name = host_name(self.host());
         let address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
@@ -50,7 +50,7 @@ impl Asked {
         Ok(provider)
     }
 
-    /// Its parameters, which must all be in the body, and the body a form.
+    /// Parses the parameters, which must all be in the body, as a form.
     pub(super) fn form(&self) -> Result<Form, Refusal> {
         if self.uri.query().is_some() {
             return Err(Refusal::invalid_request("parameters in the URL"));
@@ -68,7 +68,7 @@ impl Asked {
         self.headers.contains_key(header::AUTHORIZATION)
     }
 
-    /// Id and secret of HTTP Basic, each form-encoded before base64 (RFC 6749 §2.3.1).
+    /// Returns id and secret of HTTP Basic, each form-encoded before base64 (RFC 6749 §2.3.1).
     pub(super) fn basic(&self) -> Result<Option<(String, String)>, Refusal> {
         if !self.has_authorization() {
             return Ok(None);
@@ -86,7 +86,7 @@ impl Asked {
     }
 }
 
-/// A `Host` without its port.
+/// Returns a `Host` without its port.
 fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,

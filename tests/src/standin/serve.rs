@@ -1,4 +1,4 @@
-//! TLS and HTTP around the endpoint: connections in, replies out, and the ways to break off.
+//! TLS and HTTP for the endpoint, with the ways to break a connection off.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -26,12 +26,12 @@ use super::control;
 use super::request::Asked;
 use super::shared::Shared;
 
-/// More than any token request needs.
+/// Limit of a body, above the size of any token request.
 const BODY_LIMIT: usize = 256 * 1024;
-/// A client that connects and says nothing does not keep its place for ever.
+/// Limits how long a client without a handshake keeps its connection.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves until it is dropped, and every connection with it.
+/// Accepts connections. Dropping the future closes all of them.
 pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     let router = control::routes().fallback(token_request).with_state(shared);
     let mut connections = JoinSet::new();
@@ -39,7 +39,7 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<S
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => drop(connections.spawn(connection(tcp, tls.clone(), router.clone()))),
-                // Out of file descriptors, most likely: let connections end before the next try.
+                // Most likely there are no file descriptors left, so wait until connections have ended.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -47,20 +47,20 @@ pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<S
     }
 }
 
-/// The name in a connection's handshake.
+/// The server name in a connection's handshake.
 #[derive(Clone)]
 struct Sni(Option<String>);
 
-/// Whose connection it is.
+/// The client's address of a connection.
 #[derive(Clone, Copy)]
 struct Peer(Option<IpAddr>);
 
-/// Marks a response that stands for closing the connection without one.
+/// Marks a response that closes the connection without an answer.
 #[derive(Clone)]
 struct Hangup;
 
 async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
-    // Small writes that wait for each other's acknowledgement would cost 40 ms a request.
+    // With Nagle's algorithm, small writes would wait 40 ms for an acknowledgement.
     let _ = tcp.set_nodelay(true);
     let peer = tcp.peer_addr().ok().map(|address| address.ip().to_canonical());
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(tcp)).await else {
@@ -78,7 +78,7 @@ async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
             }
         }
     });
-    // An error here is the client's going away, or our own hanging up.
+    // The client has closed the connection, or a fault closes it here.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -90,7 +90,7 @@ async fn token_request(
 ) -> Result<Response, StatusCode> {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| StatusCode::BAD_REQUEST)?;
-    // From here to the log there is no await: a client that goes away now does not stop what it asked for.
+    // There is no await between here and the log, so a client that disconnects now does not stop its request.
     let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body, sni, peer };
     let reply = match shared.answer(&asked) {
         Reply::Held(reply) => {
@@ -123,7 +123,7 @@ async fn token_request(
     }
 }
 
-/// A body that is sent, and then the connection breaks.
+/// A body after which the connection breaks.
 enum Broken {
     Whole(Bytes),
     Sent,
@@ -143,7 +143,7 @@ impl hyper::body::Body for Broken {
                 *self = Self::Sent;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            // One round of waiting, in which hyper writes out what it has: an error would drop that, too.
+            // hyper writes its buffer during one round of waiting; an immediate error would discard it.
             Self::Sent => {
                 context.waker().wake_by_ref();
                 Poll::Pending

@@ -1,4 +1,4 @@
-//! What all connections and the test share: the endpoint, its log's news, and the answers that are held back.
+//! The state that all connections and the test share: the endpoint, notices of new log entries, and held answers.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +9,12 @@ use super::answer::Reply;
 use super::endpoint::Endpoint;
 use super::request::Asked;
 
-/// All of it.
+/// The shared state.
 pub(super) struct Shared {
     endpoint: Mutex<Endpoint>,
-    /// Told after each line of the log.
+    /// Notified after each log entry.
     written: watch::Sender<()>,
-    /// A permit for each answer that is held back and may go.
+    /// A permit for each held answer that may be sent.
     released: Semaphore,
 }
 
@@ -35,9 +35,9 @@ impl Shared {
         self.released.add_permits(1);
     }
 
-    /// Waits until one answer may go.
+    /// Waits until one held answer may be sent.
     pub(super) async fn released(&self) {
-        // Who goes away before takes no permit with it.
+        // A client that disconnects before takes no permit.
         if let Ok(permit) = self.released.acquire().await {
             permit.forget();
         }

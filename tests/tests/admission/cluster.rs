@@ -1,4 +1,4 @@
-//! One test's part of the API server: a namespace, a registration, and `admit` behind it.
+//! The environment of one test: a namespace, a webhook registration, and `admit` behind it.
 
 use std::fs;
 use std::process::Stdio;
@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A namespace whose pods go through `admit` with this policy.
+    /// Creates a namespace whose pods are admitted by `admit` with this policy.
     pub(crate) async fn start(name: &str, policy: &str) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let authority = Authority::new();
@@ -42,7 +42,7 @@ impl Cluster {
             .kubectl(&["create", "namespace", &cluster.namespace], &Value::Null)
             .await
             .expect("a namespace");
-        // The controller makes it, and the API server refuses pods before.
+        // A controller creates the account, and the API server refuses pods before.
         let account = ["wait", "--for=create", "serviceaccount/default", "--timeout=60s"];
         cluster.kubectl(&account, &Value::Null).await.expect("a ServiceAccount");
         let registration =
@@ -51,7 +51,7 @@ impl Cluster {
         cluster
     }
 
-    /// A registration for pods of this namespace. The API server asks in the order of `first`.
+    /// Returns a registration for pods of this namespace. The API server calls webhooks in the order of `first`.
     pub(crate) fn registration(&self, first: &str, webhook: &str, address: &str, failure: &str) -> Value {
         let asked = "has(object.metadata.annotations) && 'agent-creds/inject' in object.metadata.annotations \
                      && object.metadata.annotations['agent-creds/inject'] != 'false'";
@@ -77,27 +77,27 @@ impl Cluster {
         })
     }
 
-    /// Registers, and waits until the API server asks: it reads registrations a moment later.
+    /// Registers the webhook, and waits until the API server calls it, which starts a moment later.
     pub(crate) async fn register(&self, registration: &Value) {
         self.kubectl(&["apply", "-f", "-"], registration).await.expect("registered");
         let probe = json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "probe", "annotations": {"agent-creds/inject": "is the webhook asked?"}},
+            "metadata": {"name": "probe", "annotations": {"agent-creds/inject": "a probe that the webhook refuses"}},
             "spec": {"containers": [{"name": "main", "image": "x"}]},
         });
         let asked =
             async { while self.kubectl(&["create", "--dry-run=server", "-f", "-"], &probe).await.is_ok() {} };
-        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the webhook is asked");
+        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the webhook is called");
     }
 
-    /// Creates an object; what is stored, or what the user reads.
+    /// Creates an object and returns the stored one, or the error that the user sees.
     pub(crate) async fn create(&self, object: &Value) -> Result<Value, String> {
         let (stored, _) = self.kubectl(&["create", "-o", "json", "-f", "-"], object).await?;
         Ok(serde_json::from_str(&stored).expect("JSON"))
     }
 
-    /// Runs `kubectl`; what it prints and what it says, or only the latter where it fails.
+    /// Runs `kubectl` and returns both outputs, or standard error if it fails.
     pub(crate) async fn kubectl(
         &self,
         arguments: &[&str],
@@ -113,7 +113,7 @@ impl Cluster {
             .spawn()
             .expect("kubectl is needed: run this inside tests/cluster/with api");
         let mut stdin = child.stdin.take().expect("a pipe");
-        // kubectl may end without having read it.
+        // kubectl may exit without reading its input.
         let _ = stdin.write_all(input.to_string().as_bytes()).await;
         drop(stdin);
         let output = child.wait_with_output().await.expect("kubectl ends");
@@ -125,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// How often each reason was counted since the start, of answers that were no refusals.
+    /// Returns how often each reason was counted since the start, of answers that allowed the pod.
     pub(crate) async fn counted(&self) -> impl Fn(&str) -> u64 + use<> {
         let mut stream = TcpStream::connect(self.probes).await.expect("a connection");
         stream
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// Ends `admit`; the registration stays.
+    /// Stops `admit`; the registration stays.
     pub(crate) async fn stop_admission(&mut self) {
         self.stop.send_replace(2);
         if let Some(admission) = self.admission.take() {
@@ -151,7 +151,7 @@ impl Cluster {
         }
     }
 
-    /// Takes everything away again.
+    /// Removes everything again.
     pub(crate) async fn finish(mut self) {
         let registration = format!("mutatingwebhookconfiguration/agent-creds-{}", self.namespace);
         self.kubectl(&["delete", &registration], &Value::Null).await.expect("deleted");
@@ -162,7 +162,7 @@ impl Cluster {
     }
 }
 
-/// The key that pods are sealed with.
+/// The key that signs the seals.
 pub(crate) const SEAL_KEY: [u8; 32] = [7; 32];
 
 async fn prepare(authority: &Authority, policy: &str) -> (Prepared, TempDir) {
@@ -186,7 +186,7 @@ async fn prepare(authority: &Authority, policy: &str) -> (Prepared, TempDir) {
         "--probe-listen=127.0.0.1:0".to_owned(),
     ];
     let Role::Admit(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
-        unreachable!("it was admit")
+        unreachable!("the arguments select the role admit")
     };
     (config.prepare().await.expect("prepared"), folder)
 }

@@ -1,4 +1,4 @@
-//! Somebody else's webhook, which comes after ours and does to a pod, once, what it was told.
+//! Another mutating webhook, which runs after ours and applies a given patch to a pod once.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ pub(crate) struct Other {
     task: JoinHandle<()>,
 }
 
-/// Registers a webhook that applies `patch` to pods that have the sidecar and lack the mark.
+/// Registers a webhook that applies `patch` to pods with the sidecar and without the mark.
 pub(crate) async fn start(cluster: &Cluster, patch: Value) -> Other {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address: SocketAddr = listener.local_addr().expect("an address");
@@ -36,18 +36,18 @@ pub(crate) async fn start(cluster: &Cluster, patch: Value) -> Other {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    // In alphabetical order it comes after ours.
+    // Its name sorts after ours, so it is called after ours.
     let registration = cluster.registration("other", "other.example.com", &address.to_string(), "Fail");
     cluster.kubectl(&["apply", "-f", "-"], &registration).await.expect("registered");
     let other =
         Other { registration: registration["metadata"]["name"].as_str().expect("a name").to_owned(), task };
-    other.asked(cluster).await;
+    other.is_called(cluster).await;
     other
 }
 
 impl Other {
-    /// Waits until the API server asks it.
-    async fn asked(&self, cluster: &Cluster) {
+    /// Waits until the API server calls it.
+    async fn is_called(&self, cluster: &Cluster) {
         let probe = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -63,7 +63,7 @@ impl Other {
         };
         tokio::time::timeout(std::time::Duration::from_secs(60), refused)
             .await
-            .expect("the webhook is asked");
+            .expect("the webhook is called");
     }
 
     pub(crate) async fn finish(self, cluster: &Cluster) {

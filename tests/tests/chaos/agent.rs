@@ -1,4 +1,4 @@
-//! The agents: each asks its sidecar for the token several times a second, and knows from the provider when it ends.
+//! The agents. Each requests the token from its sidecar several times a second and checks its expiry with the provider.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,42 +14,48 @@ use tokio::net::UnixStream;
 use super::fleet::GRANT;
 use super::ledger::{Ledger, now_ms};
 
-/// Between two questions.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(300);
-/// A frozen sidecar does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of a request; a frozen sidecar does not answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the agents were told.
+/// The number of answers with and without a token.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Answers {
     pub(crate) served: AtomicUsize,
     pub(crate) unavailable: AtomicUsize,
 }
 
-/// Asks for ever.
-pub(crate) async fn ask(sidecar: usize, socket: &Path, standin: &Standin, ledger: &Arc<Ledger>, told: &Told) {
+/// Requests tokens in an endless loop.
+pub(crate) async fn ask(
+    sidecar: usize,
+    socket: &Path,
+    standin: &Standin,
+    ledger: &Arc<Ledger>,
+    answers: &Answers,
+) {
     loop {
         let asked_ms = now_ms();
         match token(socket).await {
             Some(token) => {
-                told.served.fetch_add(1, Ordering::Relaxed);
+                answers.served.fetch_add(1, Ordering::Relaxed);
                 let expired_ms = standin.expires_at_ms(&token).expect("a token of this provider");
                 if expired_ms < asked_ms {
-                    ledger.served_expired(ServedExpired { sidecar, asked_ms, expired_ms });
+                    ledger.record_served_expired(ServedExpired { sidecar, asked_ms, expired_ms });
                 }
             }
-            None => drop(told.unavailable.fetch_add(1, Ordering::Relaxed)),
+            None => drop(answers.unavailable.fetch_add(1, Ordering::Relaxed)),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// The token that a sidecar serves now.
+/// Requests the token from a sidecar.
 pub(crate) async fn token(socket: &Path) -> Option<String> {
     get(socket, &format!("/v1/token/{GRANT}")).await?["access_token"].as_str().map(str::to_owned)
 }
 
-/// State and reason of the grant, as a sidecar tells it.
+/// Requests state and reason of the grant from a sidecar.
 pub(crate) async fn state(socket: &Path) -> Option<(String, String)> {
     let listed = get(socket, "/v1/grants").await?;
     let word = |name: &str| listed["grants"][0][name].as_str().map(str::to_owned);
@@ -67,5 +73,5 @@ async fn get(socket: &Path, path: &str) -> Option<Value> {
         let (_, body) = text.split_once("\r\n\r\n")?;
         serde_json::from_str(body).ok()
     };
-    tokio::time::timeout(PATIENCE, talk).await.ok()?
+    tokio::time::timeout(TIMEOUT, talk).await.ok()?
 }

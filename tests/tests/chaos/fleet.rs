@@ -1,4 +1,4 @@
-//! The sidecars: real processes, each with volumes and a gateway of its own, which are killed, frozen and started again.
+//! The sidecars: real processes, each with its own volumes and gateway, which are killed, frozen and restarted.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use tokio::sync::Mutex;
 use super::gateway::Gateway;
 use super::ledger::{Ledger, now_ms};
 
-/// What the agent calls its grant.
+/// The agent's name for the grant.
 pub(crate) const GRANT: &str = "chaos";
 
-/// How all sidecars are started.
+/// The settings of all sidecars.
 pub(crate) struct Setup {
     pub(crate) folder: PathBuf,
     pub(crate) seed: u64,
@@ -36,21 +36,21 @@ pub(crate) struct Setup {
     pub(crate) ledger: Arc<Ledger>,
 }
 
-/// All of them; dropping it ends them.
+/// All sidecars; dropping it kills them.
 pub(crate) struct Fleet {
     slots: Vec<Slot>,
 }
 
-/// One sidecar, over all its processes.
+/// One sidecar with its successive processes.
 pub(crate) struct Slot {
     pub(crate) gateway: Mutex<Gateway>,
     folder: PathBuf,
     arguments: Vec<String>,
-    /// The library that lies about the wall clock, where this one has a clock of its own.
+    /// The library that fakes the wall clock, if this sidecar has its own.
     clock: Option<PathBuf>,
     ledger: Arc<Ledger>,
     number: usize,
-    /// Held by whoever does something to it: one thing at a time.
+    /// Locked during a fault, so that faults do not overlap.
     pub(crate) process: Mutex<Option<Process>>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Process {
 }
 
 impl Fleet {
-    /// Starts so many.
+    /// Starts `sidecars` processes.
     pub(crate) async fn start(setup: &Setup, sidecars: usize) -> Self {
         let authority = Authority::new();
         let clock = wall_clock_library();
@@ -90,7 +90,7 @@ impl Fleet {
         Self { slots }
     }
 
-    /// All of them.
+    /// Returns all sidecars.
     pub(crate) fn all(&self) -> &[Slot] {
         &self.slots
     }
@@ -116,7 +116,7 @@ fn arguments(setup: &Setup, folder: &Path, gateway: &Gateway, authority: &Author
     .into()
 }
 
-/// Where Debian's package `faketime` has it.
+/// Returns the path of the library in Debian's package `faketime`.
 fn wall_clock_library() -> PathBuf {
     let places = std::fs::read_dir("/usr/lib").expect("/usr/lib").flatten();
     let library = places.map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
@@ -124,14 +124,14 @@ fn wall_clock_library() -> PathBuf {
 }
 
 impl Slot {
-    /// Sets its wall clock off by so many seconds, if it has one of its own.
+    /// Sets the offset of its wall clock in seconds, if it has its own.
     pub(crate) fn set_clock(&self, offset_s: i64) {
         let fresh = self.folder.join("clock.new");
         std::fs::write(&fresh, format!("{offset_s:+}\n")).expect("writing into our own folder");
         std::fs::rename(&fresh, self.folder.join("clock")).expect("renaming in our own folder");
     }
 
-    /// Where the agent asks.
+    /// Returns the path of its API socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("shared/agent.sock")
     }
@@ -155,20 +155,20 @@ impl Slot {
         Process { child, started_ms: now_ms(), sidecar: self.number, ledger }
     }
 
-    /// What the spool of a sidecar that does not run holds.
+    /// Returns the content of the spool. The sidecar must not be running.
     pub(crate) fn spool(&self) -> Uncommitted {
-        let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/owed-{GRANT}.json"))) else {
+        let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/uncommitted-{GRANT}.json"))) else {
             return Uncommitted::Nothing;
         };
         let record: Value = serde_json::from_slice(&bytes).expect("the spool is JSON");
-        match record.get("owed").map(|owed| owed["answer"].is_null()) {
+        match record.get("uncommitted").map(|uncommitted| uncommitted["answer"].is_null()) {
             Some(true) => Uncommitted::Sent,
             Some(false) => Uncommitted::Answered,
             None => Uncommitted::Nothing,
         }
     }
 
-    /// Loses its spool, as a pod that is replaced does.
+    /// Empties its spool, as a replacement of the pod does.
     pub(crate) fn lose_spool(&self) {
         let spool = self.folder.join("spool");
         std::fs::remove_dir_all(&spool).expect("removing our own folder");
@@ -177,12 +177,12 @@ impl Slot {
 }
 
 impl Process {
-    /// Freezes or thaws it.
+    /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal to our own child");
     }
 
-    /// Whether it ended of itself.
+    /// Whether it has exited by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("its own child").is_some()
     }
@@ -190,9 +190,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already; then there is nothing to kill.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.ledger.lived(Life { sidecar: self.sidecar, from_ms: self.started_ms, to_ms: now_ms() });
+        self.ledger.record_life(Life { sidecar: self.sidecar, from_ms: self.started_ms, to_ms: now_ms() });
     }
 }

@@ -1,5 +1,5 @@
-//! The way of one sidecar to the API server: a TLS terminator of its own, which can be cut, and which spoils writes. It
-//! sees every write of the state and what the API server made of it, also where the sidecar does not get to know.
+//! Forwards one sidecar's requests to the API server. It terminates TLS, can be cut, and lets writes fail. It records
+//! every write of the state with the API server's answer, also when the sidecar does not receive the answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -31,34 +31,34 @@ use super::ledger::{Ledger, now_ms};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// Whether a sidecar can reach the API server.
+/// The state of the connection to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Link {
     Open,
     /// Connections are reset.
     Cut,
-    /// Nothing moves; in the end connections are reset.
+    /// No data is forwarded; at the end connections are reset.
     Stalled,
 }
 
 /// One sidecar's gateway; dropping it closes its port and its connections.
 pub(crate) struct Gateway {
     address: SocketAddr,
-    way: watch::Sender<Way>,
+    link: watch::Sender<Link>,
     task: JoinHandle<()>,
 }
 
-/// What all connections of a gateway share.
+/// The state that all connections of a gateway share.
 #[derive(Clone)]
 struct Shared {
     sidecar: usize,
     upstream: Client,
     ledger: Arc<Ledger>,
-    way: watch::Receiver<Way>,
+    link: watch::Receiver<Link>,
 }
 
 impl Gateway {
-    /// For this sidecar, with a certificate of this authority.
+    /// Opens a gateway for this sidecar, with a certificate of this authority.
     pub(crate) async fn open(
         sidecar: usize,
         authority: &Authority,
@@ -68,8 +68,8 @@ impl Gateway {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let tls = TlsAcceptor::from(authority.leaf(["127.0.0.1"]).server_config());
-        let (way, ways) = watch::channel(Way::Open);
-        let shared = Shared { sidecar, upstream, ledger, way: ways };
+        let (link, link_states) = watch::channel(Link::Open);
+        let shared = Shared { sidecar, upstream, ledger, link: link_states };
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -82,17 +82,17 @@ impl Gateway {
                 }
             }
         });
-        Self { address, way, task }
+        Self { address, link, task }
     }
 
-    /// What the sidecar takes for the API server.
+    /// Returns the URL that the sidecar uses as the API server.
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// Opens or closes the way.
-    pub(crate) fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    /// Opens, cuts or stalls the connection.
+    pub(crate) fn set(&self, link: Link) {
+        self.link.send_replace(link);
     }
 }
 
@@ -103,31 +103,31 @@ impl Drop for Gateway {
 }
 
 async fn connection(tcp: TcpStream, tls: TlsAcceptor, shared: Shared) {
-    let mut way = shared.way.clone();
+    let mut link = shared.link.clone();
     let serving = async move {
         let _ = tcp.set_nodelay(true);
         let Ok(stream) = tls.accept(tcp).await else { return };
         let upstream = Arc::new(Mutex::new(None));
         let service = service_fn(move |request| pass(request, Arc::clone(&upstream), shared.clone()));
-        // An error here is a connection that one side has closed.
+        // An error means that one side has closed the connection.
         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     };
     let mut serving = pin!(serving);
     let closes = async {
-        let closed = way.wait_for(|way| *way != Way::Open).await.map(|way| *way);
-        closed.is_ok_and(|way| way == Way::Stalled)
+        let closed = link.wait_for(|link| *link != Link::Open).await.map(|link| *link);
+        closed.is_ok_and(|link| link == Link::Stalled)
     };
     let stalls = tokio::select! {
         () = &mut serving => false,
         stalls = closes => stalls,
     };
-    // Who stalls is not polled any more, so nothing moves in either direction.
+    // A stalled connection is not polled, so nothing is forwarded in either direction.
     if stalls {
-        let _ = way.wait_for(|way| *way != Way::Stalled).await;
+        let _ = link.wait_for(|link| *link != Link::Stalled).await;
     }
 }
 
-/// One request and its answer. An error closes the connection.
+/// Forwards one request and its answer. An error closes the connection.
 async fn pass(
     request: Request<Incoming>,
     upstream: Arc<Mutex<Option<Connection>>>,
@@ -142,14 +142,14 @@ async fn pass(
         return Ok(answer.map(|body| body.boxed()));
     }
     let spoilt = shared.ledger.spoils_next(shared.sidecar);
-    // Whatever becomes of the sidecar, what was passed on is carried out.
+    // A write that was accepted here is carried out even if the sidecar ends meanwhile.
     let write = tokio::spawn(write(request, upstream, shared, spoilt));
     match spoilt {
         None | Some(Spoilt::Unanswered) => {
             let answer = write.await.map_err(|error| error.to_string())??;
             if spoilt.is_some() { Err("the answer is lost".to_owned()) } else { Ok(answer) }
         }
-        Some(Spoilt::Lost | Spoilt::Late { .. }) => Err("nobody knows".to_owned()),
+        Some(Spoilt::Lost | Spoilt::Late { .. }) => Err("the write has no answer".to_owned()),
     }
 }
 
@@ -160,7 +160,7 @@ async fn write(
     spoilt: Option<Spoilt>,
 ) -> Result<Response<Body>, String> {
     match spoilt {
-        Some(Spoilt::Lost) => return Err("lost".to_owned()),
+        Some(Spoilt::Lost) => return Err("the write is lost".to_owned()),
         Some(Spoilt::Late { by_ms }) => tokio::time::sleep(Duration::from_millis(by_ms)).await,
         Some(Spoilt::Unanswered) | None => {}
     }
@@ -175,12 +175,12 @@ async fn write(
     let answer = match forward(&upstream, &shared.upstream, request).await {
         Ok(answer) => answer,
         Err(error) => {
-            shared.ledger.wrote(write);
+            shared.ledger.record_write(write);
             return Err(error);
         }
     };
     write.status = answer.status().as_u16();
-    shared.ledger.wrote(write);
+    shared.ledger.record_write(write);
     let (head, body) = answer.into_parts();
     let bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
     Ok(Response::from_parts(head, Full::new(bytes).map_err(|never| match never {}).boxed()))
@@ -201,7 +201,7 @@ async fn forward(
     Ok(answer)
 }
 
-/// The document in a Secret, without its tokens.
+/// Parses the state document in a Secret, without its tokens.
 pub(crate) fn document(secret: &[u8]) -> Option<Document> {
     let secret: Value = serde_json::from_slice(secret).ok()?;
     let document = STANDARD.decode(secret["data"]["state"].as_str()?).ok()?;

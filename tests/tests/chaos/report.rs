@@ -1,4 +1,4 @@
-//! What a run says: before it begins, and in the end.
+//! Prints and stores the results of a run.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -8,19 +8,19 @@ use agent_creds_tests::chaos::record::Record;
 use agent_creds_tests::chaos::schedule::{Action, Planned};
 use serde_json::{Value, json};
 
-use super::agent::Told;
+use super::agent::Answers;
 use super::setting::{Arguments, SIDECARS};
 
 /// Prints a line.
-#[expect(clippy::print_stdout, reason = "a run tells how it goes")]
+#[expect(clippy::print_stdout, reason = "shows the progress of a run")]
 pub(crate) fn say(line: &str) {
     println!("chaos: {line}");
 }
 
-/// The seed and the schedule.
+/// Prints and stores the seed and the schedule.
 pub(crate) fn begin(arguments: &Arguments, planned: &[Planned], folder: &Path) {
     let minutes = minutes(arguments);
-    say(&format!("seed {}, {minutes} minutes, {} things go wrong", arguments.seed, planned.len()));
+    say(&format!("seed {}, {minutes} minutes, {} planned actions", arguments.seed, planned.len()));
     let lines: Vec<String> =
         planned.iter().map(|planned| serde_json::to_string(planned).expect("plain data")).collect();
     std::fs::write(folder.join("schedule.jsonl"), lines.join("\n") + "\n")
@@ -31,8 +31,14 @@ fn minutes(arguments: &Arguments) -> f64 {
     arguments.length_ms as f64 / 60_000.0
 }
 
-/// The result as a table, and in a file where that is asked for, with all that was seen beside it.
-pub(crate) fn end(arguments: &Arguments, folder: &Path, record: &Record, judgement: &Judgement, told: &Told) {
+/// Prints the result, and stores it with the observations if a folder is given.
+pub(crate) fn end(
+    arguments: &Arguments,
+    folder: &Path,
+    record: &Record,
+    judgement: &Judgement,
+    answers: &Answers,
+) {
     let count = |fits: fn(&Action) -> bool| record.faults.iter().filter(|fault| fits(&fault.action)).count();
     let lost = judgement.lost().count();
     let result = json!({
@@ -63,8 +69,9 @@ pub(crate) fn end(arguments: &Arguments, folder: &Path, record: &Record, judgeme
     ] {
         say(&format!("{name:<16} {}", result[name]));
     }
-    let (served, refused) = (told.served.load(Ordering::Relaxed), told.unavailable.load(Ordering::Relaxed));
-    say(&format!("agents were served {served} times, and {refused} times there was no token"));
+    let (served, refused) =
+        (answers.served.load(Ordering::Relaxed), answers.unavailable.load(Ordering::Relaxed));
+    say(&format!("answers to agents: {served} with a token, {refused} without"));
     for end in &judgement.ends {
         let class = end.class.map_or("LOST".to_owned(), |class| format!("{class:?}"));
         say(&format!("{} at {} ended: {class}: {}", end.family, end.at_ms, end.why));
@@ -86,7 +93,7 @@ fn keep(results: &Path, folder: &Path, result: &Value, judgement: &Judgement) ->
         let name = format!("sidecar-{sidecar:02}");
         std::fs::copy(folder.join(&name).join("log.jsonl"), seen.join(name + ".jsonl"))?;
     }
-    // Whole or not at all.
+    // The rename makes the file appear complete or not at all.
     let fresh = results.join("chaos.json.new");
     std::fs::write(&fresh, serde_json::to_string_pretty(result)? + "\n")?;
     std::fs::rename(&fresh, results.join("chaos.json"))

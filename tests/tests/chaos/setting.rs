@@ -1,29 +1,29 @@
-//! What a run starts with: its arguments, and the objects in the cluster.
+//! The arguments of a run, and the objects in the cluster.
 
 use agent_creds_tests::api::{Agent, Api};
 use agent_creds_tests::chaos::oracle::Rules;
 
 /// The OAuth client.
 pub(crate) const CLIENT: &str = "chaos";
-/// Its secret.
+/// The client's secret.
 pub(crate) const CLIENT_SECRET: &str = "chaos-secret";
-/// Where everything is.
+/// Namespace of all objects.
 pub(crate) const NAMESPACE: &str = "chaos";
-/// The grant Secret.
+/// Path of the grant Secret.
 pub(crate) const GRANT_SECRET: &str = "/api/v1/namespaces/chaos/secrets/agent-chaos";
-/// The state Secret.
+/// Path of the state Secret.
 pub(crate) const STATE_SECRET: &str = "/api/v1/namespaces/chaos/secrets/agent-chaos-state";
-/// The grant Secret's name.
+/// Name of the grant Secret.
 pub(crate) const GRANT_NAME: &str = "agent-chaos";
 
-/// How many sidecars share the grant.
+/// Number of sidecars.
 pub(crate) const SIDECARS: usize = 20;
-/// Seconds that an access token lives.
+/// Lifetime of an access token in seconds.
 pub(crate) const TOKEN_LIFE_S: u64 = 20;
-/// The protocol's minute is so many of ours.
+/// Factor of all times of the protocol.
 pub(crate) const TIME_SCALE: f64 = 0.1;
 
-/// The protocol's times on that scale.
+/// The protocol's times with this factor.
 pub(crate) const RULES: Rules = Rules {
     term_ms: 6_000,
     last_moment_ms: 12_000,
@@ -33,16 +33,16 @@ pub(crate) const RULES: Rules = Rules {
     enough_ms: 3_000,
 };
 
-/// What a run is told.
+/// The arguments of a run.
 pub(crate) struct Arguments {
     pub(crate) seed: u64,
     pub(crate) length_ms: u64,
-    /// The folder for results; none: they are not kept.
+    /// The folder for results; `None` keeps none.
     pub(crate) results: Option<std::path::PathBuf>,
 }
 
 impl Arguments {
-    /// From what `make chaos` sets; without it a short run of a fixed seed.
+    /// Reads the variables that `make chaos` sets. The defaults are a short run with a fixed seed.
     #[expect(clippy::disallowed_methods, reason = "a test has no arguments of its own")]
     pub(crate) fn read() -> Self {
         let number = |name: &str| -> Option<f64> {
@@ -55,7 +55,7 @@ impl Arguments {
     }
 }
 
-/// Makes the namespace, the account and both Secrets. The account's token.
+/// Creates the namespace, the ServiceAccount and both Secrets. Returns a token of the account.
 pub(crate) async fn make(api: &Api, token_url: &str, login: &str) -> String {
     let client = (CLIENT, CLIENT_SECRET);
     api.make(&Agent { namespace: NAMESPACE, grant: GRANT_NAME, client, token_url, login }).await

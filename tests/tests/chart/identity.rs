@@ -1,9 +1,8 @@
-//! `identity.mode: exchange`: the identity server with few rights, and an account for each agent's grants that the agent
-//! is not.
+//! `identity.mode: exchange`: the identity server's rights, and a separate credential account for each agent's grants.
 
 use super::*;
 
-/// Two agents: one whose credential account is beside it, and one whose grants are where no agent team is.
+/// Two agents: one with a credential account in its own namespace, and one with grants in another namespace.
 fn exchange() -> Value {
     json!({"identity": {"mode": "exchange"}, "grants": [
         {"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": ["a", "shared"],
@@ -42,7 +41,7 @@ fn the_identity_server_runs_restricted_with_a_token_of_its_own() {
     let sources = pod["spec"]["volumes"][0]["projected"]["sources"].as_array().expect("sources");
     let tokens: Vec<_> = sources.iter().filter(|source| !source["serviceAccountToken"].is_null()).collect();
     assert_eq!(tokens.len(), 1);
-    assert!(tokens[0]["serviceAccountToken"]["audience"].is_null(), "for the API server");
+    assert!(tokens[0]["serviceAccountToken"]["audience"].is_null(), "the default audience, the API server");
     let service = named(&objects, "Service", "agent-creds-system", "agent-creds-identity");
     assert_eq!(
         (&service["spec"]["ports"][0]["port"], &service["spec"]["ports"][0]["targetPort"]),
@@ -57,7 +56,7 @@ fn the_identity_server_runs_restricted_with_a_token_of_its_own() {
 }
 
 #[test]
-fn its_arguments_are_of_this_version_and_its_files_are_mounted() {
+fn the_identity_servers_arguments_are_valid_and_its_files_are_mounted() {
     let mut values = exchange();
     values["identity"] = json!({"mode": "exchange", "port": 9444, "bindAddress": "[::]", "tokenSeconds": 900, "issuer": "https://issuer"});
     let objects = render(&values);
@@ -92,7 +91,7 @@ fn its_arguments_are_of_this_version_and_its_files_are_mounted() {
 }
 
 #[test]
-fn all_that_is_cluster_wide_is_three_rights_of_the_identity_server() {
+fn the_identity_server_has_three_cluster_wide_rights() {
     let objects = render(&exchange());
     let ours = |object: &&Value| object["metadata"]["labels"]["app.kubernetes.io/component"] == "identity";
     let cluster_wide = objects.iter().filter(ours).filter(|object| object["metadata"]["namespace"].is_null());
@@ -145,7 +144,7 @@ fn only_the_credential_account_may_read_the_secrets() {
             assert_eq!(binding["subjects"], json!([subject]));
         }
     }
-    // No agent is bound to anything but the right to assume.
+    // Agents are bound only to the right to assume.
     for binding in of_kind(&objects, "RoleBinding") {
         let subject = binding["subjects"][0]["name"].as_str().expect("a name");
         if subject == "devops-agent" || subject == "night-agent" {
@@ -163,7 +162,7 @@ fn only_the_credential_account_may_read_the_secrets() {
 }
 
 #[test]
-fn the_keep_alive_job_is_the_credential_account() {
+fn the_keep_alive_job_runs_as_the_credential_account() {
     let mut values = exchange();
     values["grants"][0]["credential"] = json!({"namespace": "vault", "name": "devops"});
     let objects = render(&values);
@@ -180,7 +179,7 @@ fn the_keep_alive_job_is_the_credential_account() {
 }
 
 #[test]
-fn a_credential_account_that_an_agent_could_be_is_refused() {
+fn a_credential_account_that_an_agent_could_use_is_refused() {
     let grant = |agent: &str, credential: Value| {
         let mut entry = json!({"agent": {"namespace": "ops", "name": agent}, "secrets": ["a"]});
         if !credential.is_null() {
@@ -193,7 +192,7 @@ fn a_credential_account_that_an_agent_could_be_is_refused() {
         (json!([grant("x", account("ops", "x"))]), "the credential account is the agent's own"),
         (
             json!([grant("x", account("vault", "one")), grant("y", account("vault", "one"))]),
-            "is agent ops/x's already",
+            "already belongs to agent ops/x",
         ),
         (
             json!([grant("x", account("ops", "y")), grant("y", Value::Null)]),
@@ -205,25 +204,28 @@ fn a_credential_account_that_an_agent_could_be_is_refused() {
         ),
         (
             json!([grant("x", account("ops", "default"))]),
-            "pods that name no ServiceAccount run as ops/default",
+            "pods without serviceAccountName run as ops/default",
         ),
         (
             json!([grant("x", account("agent-creds-system", "agent-creds-identity"))]),
-            "are the release's own in namespace agent-creds-system",
+            "are reserved in the release's namespace agent-creds-system",
         ),
-        (json!([grant(&"x".repeat(240), Value::Null)]), "is too long for the names made of it"),
+        (
+            json!([grant(&"x".repeat(240), Value::Null)]),
+            "is too long, because names of other objects are derived from it",
+        ),
         (json!([grant("x", account("Ops", "y"))]), "/grants/0/credential/namespace"),
     ] {
         let values = json!({"identity": {"mode": "exchange"}, "grants": grants});
         let error = try_render(&values, &[]).err().unwrap_or_else(|| panic!("accepted: {values}"));
-        // helm breaks no lines, but the sentence may be anywhere in what it says.
+        // helm does not wrap lines; the sentence may be anywhere in its output.
         assert!(error.contains(sentence), "{error}");
     }
     for (identity, path) in [
         (json!({"mode": "none"}), "at '/identity/mode'"),
         (json!({"tokenSeconds": 60}), "at '/identity/tokenSeconds'"),
         (json!({"tokenSeconds": 7200}), "at '/identity/tokenSeconds'"),
-        (json!({"port": 8080}), "identity.port can't be 8080"),
+        (json!({"port": 8080}), "identity.port cannot be 8080"),
         (json!({"issuer": "issuer"}), "at '/identity/issuer'"),
     ] {
         let error = try_render(&json!({"identity": identity}), &[]).expect_err("refused");

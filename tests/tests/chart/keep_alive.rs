@@ -1,4 +1,4 @@
-//! `keepAlive`: a CronJob per agent that redeems what would end while no agent runs.
+//! `keepAlive`: a CronJob for an agent, which refreshes grants that would expire while no agent runs.
 
 use super::*;
 
@@ -10,8 +10,8 @@ fn with(keep_alive: &Value) -> Value {
 }
 
 #[test]
-fn an_agent_that_asks_for_it_gets_one_that_runs_as_who_reads_its_grants() {
-    assert!(of_kind(&render(&grants()), "CronJob").is_empty(), "nobody asked");
+fn the_cron_job_runs_as_the_account_that_reads_the_grants() {
+    assert!(of_kind(&render(&grants()), "CronJob").is_empty(), "no CronJob by default");
     let mut values = with(&json!({"schedule": "17 3 * * *"}));
     values["providerRoots"] = json!(CA);
     let objects = render(&values);
@@ -25,17 +25,17 @@ fn an_agent_that_asks_for_it_gets_one_that_runs_as_who_reads_its_grants() {
     let spec = &job["spec"]["jobTemplate"]["spec"];
     assert!(
         spec["activeDeadlineSeconds"].as_u64().is_some_and(|seconds| seconds > 600 + 60),
-        "ten terms, and the end"
+        "ten terms, and the grace period"
     );
     let pod = &spec["template"];
     assert_restricted(pod);
-    assert_eq!(pod["spec"]["restartPolicy"], "OnFailure", "the spool survives with the pod");
+    assert_eq!(pod["spec"]["restartPolicy"], "OnFailure", "the pod keeps its spool on a restart");
     let (annotations, labels) = (&pod["metadata"]["annotations"], &pod["metadata"]["labels"]);
     assert!(annotations["agent-creds/inject"].is_null(), "not injected");
-    // A second container would have the account as well, so the policies refuse it.
+    // The policies refuse other containers, because they would have the account, too.
     assert_eq!(labels["sidecar.istio.io/inject"], "false");
     assert_eq!(annotations["linkerd.io/inject"], "disabled");
-    // The one account that the RBAC is bound to, and no token but ours.
+    // It runs as the account that the RBAC is bound to, and has only our token.
     let subjects: BTreeSet<_> = of_agents(&objects, "RoleBinding")
         .iter()
         .map(|binding| binding["subjects"][0]["name"].clone().to_string())
@@ -45,13 +45,17 @@ fn an_agent_that_asks_for_it_gets_one_that_runs_as_who_reads_its_grants() {
 }
 
 #[test]
-fn it_is_the_sidecar_with_the_sidecars_arguments() {
+fn the_cron_job_has_valid_arguments_of_the_sidecar() {
     let mut values = with(&json!({"schedule": "@daily"}));
     values["providerRoots"] = json!(CA);
     let objects = render(&values);
     let pod = &only(&objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
-    assert_eq!(container["name"], agent_creds_core::pod::CONTAINER, "the policies know it by its name");
+    assert_eq!(
+        container["name"],
+        agent_creds_core::pod::CONTAINER,
+        "the policies identify the container by its name"
+    );
     assert_eq!(container["image"], policy(&objects)["sidecar"]["image"]);
     let arguments: Vec<_> =
         container["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -63,7 +67,7 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
     assert_eq!(secrets, ["ops/a", "ops/b"]);
     assert!(args.grants.provider_roots_data.is_some());
 
-    // What it reads and writes is mounted where it looks.
+    // Its folders and files are mounted at the paths in its arguments.
     let mounts = container["volumeMounts"].as_array().expect("mounts");
     let mounted = |path: &Path| {
         let mount =
@@ -75,7 +79,7 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
     assert_eq!(mounted(&args.grants.spool_dir)["emptyDir"]["medium"], "Memory");
     let identity = &mounted(&args.grants.identity.identity_dir)["projected"]["sources"];
     assert_eq!(identity[0]["serviceAccountToken"]["path"], "api-token");
-    assert!(identity[0]["serviceAccountToken"]["audience"].is_null(), "for the API server");
+    assert!(identity[0]["serviceAccountToken"]["audience"].is_null(), "the default audience, the API server");
     let ca = args.grants.api_ca_file.expect("a file");
     assert!(
         ca.starts_with(&args.grants.identity.identity_dir)
@@ -84,7 +88,7 @@ fn it_is_the_sidecar_with_the_sidecars_arguments() {
 }
 
 #[test]
-fn a_long_name_is_cut_and_stays_its_own() {
+fn a_long_name_is_shortened_and_stays_unique() {
     let agent = |name: &str| json!({"agent": {"namespace": "ops", "name": name}, "secrets": ["a"], "keepAlive": {"schedule": "@weekly"}});
     let (one, two) = ("x".repeat(60) + "1", "x".repeat(60) + "2");
     let objects = render(&json!({"grants": [agent(&one), agent(&two)]}));
@@ -95,7 +99,7 @@ fn a_long_name_is_cut_and_stays_its_own() {
 }
 
 #[test]
-fn only_a_schedule_and_only_one_that_is_one() {
+fn refuses_an_invalid_schedule_and_unknown_keys() {
     for wrong in [
         json!({}),
         json!({"schedule": ""}),

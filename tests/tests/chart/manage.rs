@@ -1,4 +1,4 @@
-//! The role that keeps certificates and keys: each right by name, and nothing that a helm command could empty.
+//! The role `manage`: rights by name, and objects that a helm command does not empty.
 
 use agent_creds_webhook::roles::{Cli, Role};
 
@@ -9,7 +9,7 @@ fn given() -> Value {
 }
 
 #[test]
-fn it_has_each_right_by_name_but_for_two() {
+fn manage_has_its_rights_by_name_except_create_events_and_list_pods() {
     let objects = render(&json!({}));
     let rules =
         |kind| named(&objects, kind, "agent-creds-manage")["rules"].as_array().expect("rules").clone();
@@ -41,7 +41,7 @@ fn it_has_each_right_by_name_but_for_two() {
 }
 
 #[test]
-fn with_a_given_certificate_it_writes_the_keys_alone() {
+fn with_a_given_certificate_manage_writes_only_seal_keys() {
     let objects = render(&given());
     let role = named(&objects, "Role", "agent-creds-manage").to_string()
         + &named(&objects, "ClusterRole", "agent-creds-manage").to_string();
@@ -56,7 +56,7 @@ fn with_a_given_certificate_it_writes_the_keys_alone() {
 }
 
 #[test]
-fn what_it_writes_is_made_empty_and_kept() {
+fn objects_that_manage_writes_are_rendered_empty_and_kept() {
     let objects = render(&json!({}));
     for (kind, name) in [
         ("Secret", "agent-creds-certificates"),
@@ -69,31 +69,34 @@ fn what_it_writes_is_made_empty_and_kept() {
             assert!(object.get(content).is_none(), "an apply would empty {name}");
         }
         assert_eq!(object["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
-        assert!(object["metadata"]["labels"]["helm.sh/chart"].is_null(), "a new version would be a write");
+        assert!(
+            object["metadata"]["labels"]["helm.sh/chart"].is_null(),
+            "an upgrade would change the object"
+        );
     }
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         for webhook in only(&objects, kind)["webhooks"].as_array().expect("webhooks") {
-            assert!(webhook["clientConfig"].get("caBundle").is_none(), "an upgrade would take it away");
+            assert!(webhook["clientConfig"].get("caBundle").is_none(), "an upgrade would remove it");
         }
     }
 }
 
 #[test]
-fn it_runs_restricted_with_arguments_of_this_version() {
+fn manage_runs_restricted_with_valid_arguments() {
     for (values, source) in [(json!({}), "self-managed"), (given(), "given")] {
         let objects = render(&values);
         let deployment = named(&objects, "Deployment", "agent-creds-manage");
         assert_eq!(deployment["spec"]["replicas"], 1);
         let pod = &deployment["spec"]["template"];
         assert_restricted(pod);
-        assert_eq!(pod["spec"]["automountServiceAccountToken"], false, "its token is in a volume of its own");
+        assert_eq!(pod["spec"]["automountServiceAccountToken"], false, "its token is in a projected volume");
         assert_eq!(pod["spec"]["serviceAccountName"], "agent-creds-manage");
         let arguments = pod["spec"]["containers"][0]["args"].as_array().expect("arguments");
         let arguments: Vec<_> = arguments.iter().filter_map(Value::as_str).collect();
         assert!(arguments.contains(&format!("--certificates={source}").as_str()), "{arguments:?}");
         let parsed = Cli::try_parse_from(["agent-creds-webhook"].into_iter().chain(arguments));
         assert!(matches!(parsed.expect("arguments of this version").role, Role::Manage(_)));
-        // Nobody else has the private keys, and it has no others.
+        // Only `manage` has the private keys, and it mounts no other Secret.
         let others = named(&objects, "Deployment", "agent-creds-admit").to_string();
         assert!(!others.contains("ca.key") && !others.contains("next.key"));
         assert!(!deployment.to_string().contains("\"secret\""));

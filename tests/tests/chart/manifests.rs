@@ -1,4 +1,4 @@
-//! The manifests beside the chart: rendered from it, and an example that fits together.
+//! The files in `manifests/`: rendered from the chart, and a consistent example.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{assert_restricted, documents, helm, only, read, root};
 
 #[test]
-fn manifests_are_what_the_chart_renders() {
+fn the_manifests_equal_the_rendered_chart() {
     let fresh = tempfile::tempdir().expect("a temporary directory");
     let output = Command::new(root().join("manifests/render"))
         .arg(fresh.path())
@@ -20,14 +20,14 @@ fn manifests_are_what_the_chart_renders() {
         let rendered = fs::read_to_string(fresh.path().join(name)).expect("rendered");
         assert!(
             rendered == read(&format!("manifests/{name}")),
-            "manifests/{name} is old: run manifests/render"
+            "manifests/{name} is outdated: run make manifests"
         );
     }
-    assert!(!read("manifests/install.yaml").contains("caBundle"), "it is written by manage");
+    assert!(!read("manifests/install.yaml").contains("caBundle"), "manage writes the caBundle");
 }
 
 #[test]
-fn the_example_fits_together() {
+fn the_example_is_consistent() {
     let agent = documents(&read("manifests/example-agent.yaml"));
     let pod = &only(&agent, "Deployment")["spec"]["template"];
     assert_restricted(pod);
@@ -45,7 +45,7 @@ fn the_example_fits_together() {
 
     let grants = documents(&read("manifests/example-grants.yaml"));
     let credential = &only(&grants, "ServiceAccount")["metadata"]["name"];
-    assert_eq!(*credential, format!("{account}-creds"), "the account that is meant where none is named");
+    assert_eq!(*credential, format!("{account}-creds"), "the default credential account");
     let named = |kind: &str, name: &str| {
         let found =
             super::of_kind(&grants, kind).into_iter().find(|object| object["metadata"]["name"] == name);

@@ -1,4 +1,5 @@
-//! `networkPolicy`: who may reach the three Deployments, and what they may reach. Nothing here enforces it: a network plugin does.
+//! `networkPolicy`: the allowed connections of the three Deployments. A network plugin enforces them; no test here
+//! does.
 
 use super::*;
 
@@ -10,7 +11,7 @@ fn enabled(more: &Value) -> Value {
     values
 }
 
-/// The spec of a role's policy, which is about the pods of its Deployment and names ports that they have.
+/// Returns the spec of a role's policy, after checking that its selector and its ports match the Deployment.
 fn of_role(objects: &[Value], role: &str) -> Value {
     let name = format!("agent-creds-{role}");
     let policy = named(objects, "NetworkPolicy", &name);
@@ -18,7 +19,7 @@ fn of_role(objects: &[Value], role: &str) -> Value {
     let deployment = &named(objects, "Deployment", &name)["spec"];
     assert_eq!(policy["metadata"]["namespace"], "agent-creds-system");
     assert_eq!(spec["podSelector"], deployment["selector"]);
-    assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]), "what it does not name is denied");
+    assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]), "other connections are denied");
     let ports = deployment["template"]["spec"]["containers"][0]["ports"].as_array().expect("ports");
     let has: BTreeSet<_> = ports.iter().filter_map(|port| port["name"].as_str()).collect();
     for port in spec["ingress"].as_array().expect("rules").iter().flat_map(|rule| rule["ports"].as_array()) {
@@ -34,7 +35,7 @@ fn tcp(port: impl Into<Value>) -> Value {
     json!({"protocol": "TCP", "port": port.into()})
 }
 
-/// What every role that talks to the API server may reach, where nothing narrows it.
+/// The egress rules of a role that calls the API server, without restrictions.
 fn api_server_and_dns() -> Value {
     json!([
         {"ports": [tcp(443), tcp(6443)]},
@@ -43,18 +44,18 @@ fn api_server_and_dns() -> Value {
 }
 
 #[test]
-fn there_is_none_unless_it_is_asked_for() {
+fn there_are_no_network_policies_by_default() {
     assert!(of_kind(&render(&grants()), "NetworkPolicy").is_empty());
 }
 
 #[test]
-fn admission_is_reached_by_the_api_server_and_reaches_nothing() {
+fn admission_accepts_the_api_server_and_opens_no_connections() {
     let cluster = json!({"from": [{"namespaceSelector": {}}], "ports": [tcp("metrics")]});
     let spec = of_role(&render(&enabled(&json!({}))), "admit");
     assert_eq!(
         spec["ingress"],
         json!([{"ports": [tcp("https")]}, cluster]),
-        "from anywhere: no source is given"
+        "without a source, from everywhere"
     );
     assert_eq!(spec["egress"], json!([]));
 
@@ -69,7 +70,7 @@ fn admission_is_reached_by_the_api_server_and_reaches_nothing() {
 }
 
 #[test]
-fn the_identity_server_is_reached_by_every_pod_and_reaches_the_api_server() {
+fn the_identity_server_accepts_every_pod_and_calls_the_api_server() {
     let every_pod = json!([{"namespaceSelector": {}}]);
     let spec = of_role(&render(&enabled(&json!({}))), "identity");
     assert_eq!(
@@ -78,18 +79,18 @@ fn the_identity_server_is_reached_by_every_pod_and_reaches_the_api_server() {
     );
     assert_eq!(spec["egress"], api_server_and_dns());
     let objects = render(&as_the_pod(enabled(&json!({}))));
-    assert_eq!(of_kind(&objects, "NetworkPolicy").len(), 2, "there is no identity server");
+    assert_eq!(of_kind(&objects, "NetworkPolicy").len(), 2, "no identity server in mode pod");
 }
 
 #[test]
-fn manage_is_reached_for_probes_and_metrics_alone() {
+fn manage_accepts_only_probes_and_metrics() {
     let spec = of_role(&render(&enabled(&json!({}))), "manage");
     assert_eq!(spec["ingress"], json!([{"from": [{"namespaceSelector": {}}], "ports": [tcp("metrics")]}]));
     assert_eq!(spec["egress"], api_server_and_dns());
 }
 
 #[test]
-fn what_they_reach_can_be_narrowed() {
+fn sources_and_destinations_can_be_restricted() {
     let dns = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
     let prometheus = json!({"podSelector": {"matchLabels": {"app": "prometheus"}}, "namespaceSelector": {}});
     let objects = render(&enabled(&json!({
@@ -110,13 +111,13 @@ fn what_they_reach_can_be_narrowed() {
         let last = spec["ingress"].as_array().and_then(|rules| rules.last()).expect("a rule");
         assert_eq!(*last, json!({"from": [prometheus], "ports": [tcp("metrics")]}));
     }
-    // Nobody scrapes; the kubelet's probes come from the node, which network plugins let pass.
+    // No metrics source. The kubelet's probes come from the node, which network plugins allow.
     let spec = of_role(&render(&enabled(&json!({"metrics": []}))), "manage");
     assert_eq!(spec["ingress"], json!([]));
 }
 
 #[test]
-fn wrong_sources_are_refused() {
+fn invalid_network_policy_values_are_refused() {
     for (more, path) in [
         (json!({"apiServer": {"cidrs": ["192.0.2.1"]}}), "at '/networkPolicy/apiServer/cidrs/0'"),
         (json!({"apiServer": {"cidrs": ["example.com/32"]}}), "at '/networkPolicy/apiServer/cidrs/0'"),

@@ -1,4 +1,4 @@
-//! The rules that the API server checks by itself, as they are rendered. What they do: `e2e/policies.rs`, with pods.
+//! The rendered ValidatingAdmissionPolicies. `e2e/policies.rs` tests their effect with pods.
 
 use agent_creds_core::annotations::{Annotation, INJECT, PREFIX, SEAL, STATUS};
 use agent_creds_core::pod::{AUDIENCE, CONTAINER, IDENTITY_VOLUME, INJECTED_LABEL, VOLUMES};
@@ -14,7 +14,7 @@ const NAMES: [&str; 7] = [
     "agent-creds-secrets",
     "agent-creds-tokens",
 ];
-/// Those of them that guard the credential accounts of the value `grants`.
+/// The policies that protect the credential accounts of the value `grants`.
 const OF_ACCOUNTS: [&str; 2] = ["agent-creds-accounts", "agent-creds-secrets"];
 
 fn names(objects: &[Value], kind: &str) -> BTreeSet<String> {
@@ -22,13 +22,13 @@ fn names(objects: &[Value], kind: &str) -> BTreeSet<String> {
     of_kind(objects, kind).iter().map(name).collect()
 }
 
-/// Every expression of a policy, and every message.
+/// Returns all expressions and messages of a policy.
 fn texts(policy: &Value) -> String {
     ["matchConditions", "variables", "validations"].map(|key| policy["spec"][key].to_string()).concat()
 }
 
 #[test]
-fn each_is_bound_and_refuses_unless_they_are_left_out() {
+fn each_policy_is_bound_and_denies_unless_policies_are_disabled() {
     let objects = render(&grants());
     assert!(names(&objects, "ValidatingAdmissionPolicy").iter().eq(&NAMES));
     assert!(names(&objects, "ValidatingAdmissionPolicyBinding").iter().eq(&NAMES));
@@ -41,9 +41,10 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
             let message = validation["message"].as_str().expect("a sentence");
             assert!(
                 message.contains("; ") && !message.contains('\n'),
-                "what was refused; what to do: {message}"
+                "a message says what was refused; what to do: {message}"
             );
-            // The API server evaluates it for what passes, too, and refuses where that costs too much.
+            // The API server also evaluates a messageExpression for allowed requests, and refuses if that costs too
+            // much.
             assert!(validation["messageExpression"].is_null(), "{message}");
             assert_eq!(validation["reason"], "Forbidden", "{message}");
         }
@@ -51,7 +52,7 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
     for binding in of_kind(&objects, "ValidatingAdmissionPolicyBinding") {
         assert_eq!(binding["spec"]["policyName"], binding["metadata"]["name"]);
         assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
-        assert!(binding["spec"]["matchResources"].is_null(), "no part of the cluster is left out");
+        assert!(binding["spec"]["matchResources"].is_null(), "the binding covers the whole cluster");
     }
     let mut off = grants();
     off["policies"] = json!({"enabled": false});
@@ -62,8 +63,8 @@ fn each_is_bound_and_refuses_unless_they_are_left_out() {
 }
 
 #[test]
-fn they_ask_about_what_can_be_ours_alone() {
-    // Excluding a namespace does not take their protection from pods that were injected there before.
+fn the_policies_match_only_resources_that_can_be_ours() {
+    // An exclusion does not remove the protection of pods that were injected before.
     let mut values = grants();
     values["excludedNamespaces"] = json!(["monitoring"]);
     let objects = render(&values);
@@ -96,9 +97,9 @@ fn they_ask_about_what_can_be_ours_alone() {
     }
 }
 
-/// The same words as in the source, where everything else takes them from.
+/// Checks that the policies contain the names that are defined in the source.
 #[test]
-fn they_know_every_name_of_this_version() {
+fn the_policies_contain_every_name_of_this_version() {
     let objects = render(&grants());
     let policy = |name: &str| {
         let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
@@ -124,16 +125,16 @@ fn they_know_every_name_of_this_version() {
     assert!(tokens.contains(&format!("'{AUDIENCE}' in object.spec.audiences")));
 }
 
-/// With `identity.mode: pod` the account is the agent's own, and the agent's pods run as it.
+/// With `identity.mode: pod` the agent's own account is used, and the agent's pods run as it.
 #[test]
-fn credential_accounts_are_guarded_where_there_are_any_unless_they_are_left_out() {
+fn credential_accounts_are_protected_unless_disabled() {
     let guards = |values: &Value| {
         let objects = render(values);
         let found = names(&objects, "ValidatingAdmissionPolicy");
         let tokens = named(&objects, "ValidatingAdmissionPolicy", "agent-creds-tokens");
         let of_tokens = texts(tokens).contains("isCredential");
         let of_accounts = OF_ACCOUNTS.map(|name| found.contains(name));
-        assert_eq!(of_accounts, [of_tokens; 2], "all of them or none");
+        assert_eq!(of_accounts, [of_tokens; 2], "all policies of the accounts or none");
         of_tokens
     };
     assert!(guards(&grants()));
@@ -145,7 +146,7 @@ fn credential_accounts_are_guarded_where_there_are_any_unless_they_are_left_out(
 }
 
 #[test]
-fn keep_alive_pods_are_guarded_wherever_their_account_is() {
+fn keep_alive_pods_are_protected_in_every_namespace_of_an_account() {
     let selector = |namespaces: &[&str]| {
         let grant = |(n, namespace): (usize, &&str)| {
             json!({"agent": {"namespace": "ops", "name": format!("agent-{n}")}, "secrets": ["a"],
@@ -167,7 +168,7 @@ fn keep_alive_pods_are_guarded_wherever_their_account_is() {
 }
 
 #[test]
-fn every_credential_account_is_guarded_however_many_there_are() {
+fn six_hundred_credential_accounts_are_protected() {
     let grant = |n: usize| {
         json!({"agent": {"namespace": format!("team-{n}"), "name": format!("agent-{n}")},
             "credential": {"namespace": "vault", "name": format!("{}-{n}", "x".repeat(230))}, "secrets": ["a"]})
@@ -181,7 +182,7 @@ fn every_credential_account_is_guarded_however_many_there_are() {
             let expression = variable["expression"].as_str().expect("an expression");
             assert!(
                 expression.len() < 100_000,
-                "longer than the API server takes: {} of {name}",
+                "longer than the API server allows: {} of {name}",
                 variable["name"]
             );
         }

@@ -1,4 +1,4 @@
-//! What the chart grants is what `tests/data/rights.yaml` lists, no more and no less.
+//! Checks that the chart grants exactly the rights in `tests/data/rights.yaml`.
 
 use agent_creds_tests::rights::{granted, listed};
 use serde_json::json;
@@ -10,17 +10,17 @@ fn agent() -> serde_json::Value {
 }
 
 #[test]
-fn every_right_is_listed_with_its_reason() {
+fn the_granted_rights_are_exactly_the_listed_ones() {
     let granted = granted(&render(&json!({"grants": agent()})));
     let listed = listed();
     let unlisted: Vec<_> = granted.difference(&listed).collect();
-    assert!(unlisted.is_empty(), "granted, and not listed: {unlisted:#?}");
+    assert!(unlisted.is_empty(), "granted but not listed: {unlisted:#?}");
     let missing: Vec<_> = listed.difference(&granted).collect();
-    assert!(missing.is_empty(), "listed, and not granted: {missing:#?}");
+    assert!(missing.is_empty(), "listed but not granted: {missing:#?}");
 }
 
 #[test]
-fn certificates_of_ones_own_take_rights_away_and_add_none() {
+fn with_a_given_certificate_the_chart_grants_fewer_rights() {
     let own = json!({"mode": "secret", "secretName": "tls", "caBundle": CA});
     let granted = granted(&render(&json!({"grants": agent(), "certificates": own})));
     let listed = listed();

@@ -1,12 +1,12 @@
-//! No value is ignored, and wrong ones are refused with a sentence.
+//! Checks that every value is used and validated.
 
 use serde_json::{Value, json};
 
 use super::{CA, read, render, try_render};
 
-/// Values, and a part of the sentence that refuses them.
+/// Values, and a part of the message that refuses them.
 #[test]
-fn wrong_values_are_refused_with_a_sentence() {
+fn invalid_values_are_refused_with_a_message() {
     let grant = |namespace: &str, name: &str, secrets: &[&str]| json!({"grants": [{"agent": {"namespace": namespace, "name": name}, "secrets": secrets}]});
     let ops = |secret: &str| grant("ops", "agent", &[secret]);
     let digest = "sha256:abc";
@@ -37,7 +37,7 @@ fn wrong_values_are_refused_with_a_sentence() {
         (json!({"apiServer": "https://user@kubernetes.default.svc"}), "at '/apiServer'"),
         (json!({"sidecar": {"uid": 0}}), "at '/sidecar/uid'"),
         (json!({"admit": {"port": 443}}), "at '/admit/port'"),
-        (json!({"admit": {"port": 8080}}), "admit.port can't be 8080"),
+        (json!({"admit": {"port": 8080}}), "admit.port cannot be 8080"),
         (json!({"admit": {"replicas": 0}}), "at '/admit/replicas'"),
         (json!({"image": {"webhook": {"digest": digest}}}), "at '/image/webhook/digest'"),
         (json!({"image": {"registry": "https://images.example.com"}}), "at '/image/registry'"),
@@ -64,12 +64,12 @@ fn wrong_values_are_refused_with_a_sentence() {
         (
             json!({"identity": {"mode": "pod"}, "grants": [{"agent": {"namespace": "ops", "name": "agent"}, "secrets": ["a"],
                 "credential": {"namespace": "ops", "name": "agent-creds"}}]}),
-            "with identity.mode=pod the sidecar is the agent's own ServiceAccount",
+            "with identity.mode=pod the sidecar uses the agent's own ServiceAccount",
         ),
     ];
     for (values, expected) in cases {
         let error = try_render(&values, &[]).err().unwrap_or_else(|| panic!("accepted: {values}"));
-        assert!(error.contains(expected), "{values}\nshould say: {expected}\nsays: {error}");
+        assert!(error.contains(expected), "{values}\nexpected: {expected}\nfound: {error}");
     }
     render(&ops(&"a".repeat(57)));
     render(&ops("a.b-c"));
@@ -113,9 +113,9 @@ fn unknown_values_are_refused_at_every_depth() {
     assert!(tried > 10, "only {tried} places tried");
 }
 
-/// The schema's own shape, for what has no default to hang a misspelt key on: items of lists, for instance.
+/// Checks the schema itself, for places without a default value, such as items of lists.
 #[test]
-fn the_schema_is_closed_everywhere() {
+fn the_schema_allows_no_additional_properties() {
     fn closed(schema: &Value, path: &str) {
         if schema.get("properties").is_some() {
             assert_eq!(schema["additionalProperties"], false, "{path}");

@@ -1,11 +1,11 @@
-//! The one release in the cluster, and what a test leaves behind.
+//! The only release in the cluster, and the cleanup after a test.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_creds_tests::cluster::{SYSTEM, helm, kubectl, pipe, root};
 use serde_json::json;
 
-/// A name that helm knows the chart by, in a namespace.
+/// Name and namespace of a helm release.
 #[derive(Clone, Copy)]
 pub(crate) struct Release(pub(crate) &'static str, pub(crate) &'static str);
 
@@ -13,7 +13,7 @@ pub(crate) const FIRST: Release = Release("agent-creds", SYSTEM);
 pub(crate) const SECOND: Release = Release("second", "elsewhere");
 
 impl Release {
-    /// `helm VERB` of the chart, with these grants for the agent `ops/devops-agent`.
+    /// Runs `helm VERB` on the chart, with these grants for the agent `ops/devops-agent`.
     pub(crate) fn helm(self, verb: &str, grants: &[&str], more: &[&str]) -> Result<String, String> {
         let mut values = json!({});
         if !grants.is_empty() {
@@ -38,13 +38,13 @@ impl Release {
     }
 }
 
-/// The cluster has one webhook configuration, so one test at a time.
+/// Exclusive access to the cluster, which can have only one webhook configuration.
 pub(crate) struct Cluster {
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
-    /// Waits until no other test has the cluster, and makes the namespaces.
+    /// Waits for exclusive access, and creates the namespaces.
     pub(crate) fn alone() -> Self {
         static CLUSTER: Mutex<()> = Mutex::new(());
         let alone = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +52,7 @@ impl Cluster {
             let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
             pipe(&namespace.to_string(), &["apply"]).expect("making a namespace");
-            // Without it the namespace admits no pod.
+            // A namespace admits no pods before this account exists.
             kubectl(&[
                 "wait",
                 "--for=create",
@@ -68,7 +68,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Best effort: a panic here would hide the one that ended the test.
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         for Release(name, namespace) in [FIRST, SECOND] {
             let _ = helm(&["uninstall", name, "--namespace", namespace, "--ignore-not-found"], "");

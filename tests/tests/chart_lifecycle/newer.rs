@@ -1,21 +1,21 @@
-//! The API server of a newer Kubernetes, as far as feature gates make one.
+//! Simulates the API server of a newer Kubernetes with feature gates.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use agent_creds_tests::cluster::{eventually, kubectl};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A second API server of the same cluster, with features that this version of Kubernetes has switched off.
+/// A second API server of the same cluster, with features that are off by default in this version of Kubernetes.
 pub(crate) struct Newer {
     server: Child,
-    /// kubectl's argument that leads there.
+    /// kubectl's argument for its address.
     pub(crate) address: String,
 }
 
 impl Newer {
-    /// With these feature gates, as its argument has them.
+    /// Starts it with these feature gates, in the format of its argument.
     pub(crate) fn start(features: &str) -> Self {
         let arguments = running("kube-apiserver");
         let (program, arguments) = arguments.split_first().expect("a program");
@@ -29,7 +29,7 @@ impl Newer {
             .spawn()
             .expect("a second API server");
         let newer = Self { server, address: "--server=https://10.99.0.1:6453".to_owned() };
-        eventually(MINUTE, || kubectl(&[&newer.address, "get", "--raw", "/readyz"]));
+        eventually(TIMEOUT, || kubectl(&[&newer.address, "get", "--raw", "/readyz"]));
         newer
     }
 }
@@ -41,7 +41,7 @@ impl Drop for Newer {
     }
 }
 
-/// How a component of the cluster was started.
+/// Returns the command line of a component of the cluster.
 fn running(component: &str) -> Vec<String> {
     let folders = std::fs::read_dir("/proc").expect("the processes").flatten();
     let commands = folders.filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok());

@@ -1,5 +1,5 @@
-//! Which pods, tokens and Secrets of a credential account the API server lets be made, and that a keep-alive pod is among
-//! them as the Job controller makes it.
+//! The policies about credential accounts: which pods, tokens and Secrets of such an account can be created. A
+//! keep-alive pod as the Job controller creates it is allowed.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const ACCOUNT: &str = "devops-agent-creds";
-/// The type of a Secret that the token controller writes a token into.
+/// The type of a Secret into which the token controller writes a token.
 const OF_TOKENS: &str = "kubernetes.io/service-account-token";
 
-const NO_ACCOUNT: &str = "only the keep-alive pods of agent-creds run as one; run the pod as another account";
-const CHANGED: &str = "is what the CronJob of agent-creds has, and nothing else; leave the CronJob";
-const NAME: &str = "the name of a keep-alive pod begins with agent-creds-";
-const TOKEN: &str =
-    "are made for the identity server and the kubelet alone; ask for a token of another account";
-const SECRET: &str = "are not stored in Secrets; name another account";
+const NO_ACCOUNT: &str =
+    "only the keep-alive pods of agent-creds may run as one; run the pod as another account";
+const CHANGED: &str = "must equal the template of the agent-creds CronJob; restore the CronJob";
+const NAME: &str = "the name of a keep-alive pod must begin with agent-creds-";
+const TOKEN: &str = "only the identity server and the kubelet may create tokens of a credential account";
+const SECRET: &str = "must not be stored in Secrets; name another account";
 
-/// A release whose agent has a keep-alive CronJob.
+/// Installs a release whose agent has a keep-alive CronJob.
 fn install(more: &[&str]) {
     let grants = json!([{"agent": {"namespace": "ops", "name": "devops-agent"}, "secrets": ["a", "b"],
         "keepAlive": {"schedule": "0 0 29 2 *"}}]);
@@ -28,7 +28,7 @@ fn install(more: &[&str]) {
     FIRST.helm("install", &[], &[&["--set-json", &grants], more].concat()).expect("installing");
 }
 
-/// The pod that the Job controller makes of the CronJob.
+/// Returns the pod that the Job controller creates for the CronJob.
 fn keep_alive() -> Value {
     let cron_job = get(&["cronjob", "agent-creds-devops-agent-creds", "--namespace", "ops"]);
     let mut pod = cron_job["spec"]["jobTemplate"]["spec"]["template"].clone();
@@ -43,19 +43,19 @@ fn admit(pod: &Value) -> Result<String, String> {
     pipe(&pod.to_string(), &["create", "--dry-run=server"])
 }
 
-/// That this policy refused it, with its own sentence.
+/// Checks that this policy refused the request with its own message.
 #[track_caller]
 fn refused(result: Result<String, String>, policy: &str, sentence: &str) {
     let error = result.expect_err("the policy refuses it");
     assert!(error.contains(&format!("ValidatingAdmissionPolicy 'agent-creds-{policy}'")), "{error}");
-    assert!(error.contains(sentence), "should say: {sentence}\nsays: {error}");
+    assert!(error.contains(sentence), "expected: {sentence}\nfound: {error}");
 }
 
-/// A new policy takes a moment to be in force.
+/// Waits until the new policies are in force.
 fn in_force() {
     let mut pod = keep_alive();
     pod["spec"]["containers"][0]["image"] = "x".into();
-    eventually(MINUTE, || match admit(&pod) {
+    eventually(TIMEOUT, || match admit(&pod) {
         Err(error) if error.contains(NO_ACCOUNT) => Ok(()),
         other => Err(format!("{other:?}")),
     });
@@ -65,14 +65,14 @@ fn in_force() {
 #[ignore = "needs the API server: make test starts it"]
 fn only_the_keep_alive_pod_runs_as_a_credential_account() {
     let _cluster = Cluster::alone();
-    // As long as the roots of a company are, and longer than an expression may be.
+    // Company roots can be longer than an expression may be.
     let roots = format!("providerRoots=-----BEGIN CERTIFICATE-----\n{}", "x".repeat(120_000));
     install(&["--set-string", &roots]);
     in_force();
-    admit(&keep_alive()).expect("what the Job controller makes");
-    // Not every namespace enforces Pod Security. The next test has it enforced again.
+    admit(&keep_alive()).expect("the Job controller's pod");
+    // Not every namespace enforces Pod Security. The next test resets the label.
     let label = "pod-security.kubernetes.io/enforce=privileged";
-    kubectl(&["label", "namespace", "ops", "--overwrite", label]).expect("a namespace that forbids nothing");
+    kubectl(&["label", "namespace", "ops", "--overwrite", label]).expect("a namespace without restrictions");
 
     let changed = |pointer: &str, value: Value| {
         let mut pod = keep_alive();
@@ -134,7 +134,7 @@ fn only_the_keep_alive_pod_runs_as_a_credential_account() {
     }
     refused(admit(&changed("/metadata/generateName", json!("manual-"))), "accounts", NAME);
     refused(admit(&changed("/metadata/name", json!("manual"))), "accounts", NAME);
-    // More of its own grants, and what is the cluster's to change.
+    // Additional grants of the account, and fields that a cluster may change.
     for (pointer, value) in [
         ("/spec/containers/0/args/-", json!("--grant=more=ops/c")),
         ("/spec/containers/0/imagePullPolicy", json!("Always")),
@@ -145,7 +145,7 @@ fn only_the_keep_alive_pod_runs_as_a_credential_account() {
     ] {
         admit(&changed(pointer, value)).unwrap_or_else(|error| panic!("{pointer}: {error}"));
     }
-    // Another account's pods are not asked about, nor is one of the same name elsewhere.
+    // Pods of other accounts are not restricted, nor an account of the same name in another namespace.
     let mut pod = changed("/spec/serviceAccountName", json!("default"));
     pod["spec"]["containers"][0]["image"] = "x".into();
     admit(&pod).expect("another account");
@@ -153,19 +153,19 @@ fn only_the_keep_alive_pod_runs_as_a_credential_account() {
     pod["spec"]["serviceAccountName"] = ACCOUNT.into();
     pod["metadata"]["namespace"] = "elsewhere".into();
     admit(&pod).expect("another namespace");
-    kubectl(&["delete", "serviceaccount", ACCOUNT, "--namespace", "elsewhere"]).expect("tidying");
+    kubectl(&["delete", "serviceaccount", ACCOUNT, "--namespace", "elsewhere"]).expect("cleanup");
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn a_keep_alive_pod_stays_as_it_was_made() {
+fn a_keep_alive_pod_cannot_be_changed() {
     let _cluster = Cluster::alone();
     install(&[]);
     in_force();
     let mut pod = keep_alive();
     pod["metadata"].as_object_mut().expect("metadata").remove("generateName");
     pod["metadata"]["name"] = "agent-creds-kept".into();
-    pipe(&pod.to_string(), &["create"]).expect("what the Job controller makes");
+    pipe(&pod.to_string(), &["create"]).expect("the Job controller's pod");
     let kept = ["--namespace", "ops"];
     let patch = |more: &[&str], change: Value| {
         let change = json!({"spec": change}).to_string();
@@ -177,7 +177,7 @@ fn a_keep_alive_pod_stays_as_it_was_made() {
         json!({"containers": [container]})
     };
     let image = patch(&[], container(json!({"image": "localhost/other:1"})));
-    refused(image, "pods", "the image of container agent-creds is not changed while the pod lives");
+    refused(image, "pods", "the image of container agent-creds cannot be changed in a running pod");
     for resources in [json!({"requests": {"cpu": "1m"}}), json!({"limits": {"memory": "17Mi"}})] {
         let resized = patch(&["--subresource=resize"], container(json!({"resources": resources})));
         refused(resized, "pods", "the resources of container agent-creds");
@@ -186,20 +186,20 @@ fn a_keep_alive_pod_stays_as_it_was_made() {
     let ephemeral =
         json!({"ephemeralContainers": [{"name": "reader", "image": "x", "securityContext": context}]});
     let joined = patch(&["--subresource=ephemeralcontainers"], ephemeral);
-    refused(joined, "pods", "a keep-alive pod gets no ephemeral container");
-    patch(&[], json!({"activeDeadlineSeconds": 5})).expect("what else may change");
+    refused(joined, "pods", "a keep-alive pod cannot get an ephemeral container");
+    patch(&[], json!({"activeDeadlineSeconds": 5})).expect("a change of another field");
     kubectl(&[&kept[..], &["label", "pod", "agent-creds-kept", "a=b"]].concat()).expect("a label");
-    kubectl(&[&kept[..], &["delete", "pod", "agent-creds-kept", "--now"]].concat()).expect("its end");
+    kubectl(&[&kept[..], &["delete", "pod", "agent-creds-kept", "--now"]].concat()).expect("deletion");
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn tokens_of_a_credential_account_are_made_for_two_alone() {
+fn only_identity_server_and_kubelet_can_create_tokens_of_a_credential_account() {
     let _cluster = Cluster::alone();
     install(&[]);
     in_force();
     let mint = |more: &[&str]| kubectl(&[&["create", "token", "--namespace", "ops"], more].concat());
-    let made = eventually(MINUTE, || match mint(&[ACCOUNT]) {
+    let made = eventually(TIMEOUT, || match mint(&[ACCOUNT]) {
         Err(error) if error.contains(TOKEN) => Ok(Err(error)),
         other => Err(format!("{other:?}")),
     });
@@ -222,7 +222,7 @@ fn tokens_of_a_credential_account_are_made_for_two_alone() {
     let annotation = format!("kubernetes.io/service-account.name={ACCOUNT}");
     let annotate = ["annotate", "secret", "other", "--namespace", "ops", "--overwrite", &annotation];
     refused(kubectl(&annotate), "secrets", SECRET);
-    pipe(&secret("opaque", ACCOUNT, "Opaque"), &["create"]).expect("a Secret that is no token's");
+    pipe(&secret("opaque", ACCOUNT, "Opaque"), &["create"]).expect("a Secret of another type");
 }
 
 #[test]
@@ -240,16 +240,16 @@ fn a_token_secret_from_before_the_policy_can_be_changed_and_deleted() {
     kubectl(&["create", "token", ACCOUNT, "--namespace", "ops"]).expect("without the policy");
 
     let values = ["--reuse-values", "--set", "policies.credentialAccounts=true"];
-    FIRST.helm("upgrade", &[], &values).expect("the policy comes");
+    FIRST.helm("upgrade", &[], &values).expect("enabling the policy");
     in_force();
-    kubectl(&["label", "secret", "before", "--namespace", "ops", "a=b"]).expect("its label");
-    kubectl(&["delete", "secret", "before", "--namespace", "ops"]).expect("its end");
+    kubectl(&["label", "secret", "before", "--namespace", "ops", "a=b"]).expect("changing a label");
+    kubectl(&["delete", "secret", "before", "--namespace", "ops"]).expect("deletion");
 }
 
-/// An expression of the API server has at most 100,000 characters.
+/// An expression in a policy has at most 100,000 characters.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_api_server_takes_policies_about_many_accounts() {
+fn the_api_server_accepts_policies_for_650_accounts() {
     let _cluster = Cluster::alone();
     let grant = |n: usize| {
         json!({"agent": {"namespace": "ops", "name": format!("agent-{n}")}, "secrets": ["a"],

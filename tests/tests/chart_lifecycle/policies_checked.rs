@@ -1,4 +1,4 @@
-//! What the API server makes of the rules that it checks by itself.
+//! The API server's checks of the policies: type checking and cost.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use agent_creds_tests::cluster::eventually;
 use super::*;
 
 const KIND: &str = "validatingadmissionpolicies";
-const MINUTE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the API server has against the expressions of a policy, once it has looked.
+/// Returns the API server's warnings about a policy's expressions, once it has checked them.
 fn warnings(name: &str) -> Value {
-    eventually(MINUTE, || {
+    eventually(TIMEOUT, || {
         let policy = get(&[KIND, name]);
         let (seen, is) = (&policy["status"]["observedGeneration"], &policy["metadata"]["generation"]);
         let checked = !policy["status"]["typeChecking"].is_null() && seen == is;
@@ -21,7 +21,7 @@ fn warnings(name: &str) -> Value {
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_policies_type_check_and_are_what_was_applied() {
+fn the_policies_type_check_and_are_stored_unchanged() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &["a"], &[]).expect("installing, with an account to guard");
     let rendered = helm(&["get", "manifest", FIRST.0, "--namespace", FIRST.1], "").expect("helm get");
@@ -42,11 +42,11 @@ fn the_policies_type_check_and_are_what_was_applied() {
     }
     assert_eq!(checked, 7);
 
-    // The API server would say so: pods are of a type that it knows.
+    // The API server knows the type of pods, so it reports a misspelt field.
     let mut wrong = get(&[KIND, "agent-creds-pods"]);
     wrong["metadata"] = json!({"name": "agent-creds-mistyped", "labels": wrong["metadata"]["labels"]});
     wrong["spec"]["validations"] = json!([{"expression": "object.spec.volume.size() > 0"}]);
-    pipe(&wrong.to_string(), &["create"]).expect("a policy of nobody, bound to nothing");
+    pipe(&wrong.to_string(), &["create"]).expect("a policy without a binding");
     let warned = warnings("agent-creds-mistyped");
     assert!(
         warned["expressionWarnings"][0]["warning"].as_str().is_some_and(|text| text.contains("volume")),
@@ -54,7 +54,7 @@ fn the_policies_type_check_and_are_what_was_applied() {
     );
 }
 
-/// Three letters each, so that 256 KiB hold as many as can be.
+/// Returns `count` annotations with keys of three letters, so that 256 KiB hold as many as possible.
 fn annotations(count: usize) -> Value {
     let letters: Vec<char> = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
     let letter = |n: usize| letters[n % letters.len()];
@@ -62,10 +62,10 @@ fn annotations(count: usize) -> Value {
     (0..count).map(|n| (key(n), json!(""))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// A loop over so many annotations takes the API server longer than a request may.
+/// A loop over so many annotations would exceed the API server's limit.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn no_pod_is_so_large_that_its_updates_are_refused() {
+fn updates_of_the_largest_pods_are_allowed() {
     let _cluster = Cluster::alone();
     FIRST.helm("install", &[], &[]).expect("installing");
     let audiences: Vec<_> = (0..50_000).map(|n| n.to_string()).collect();
@@ -108,7 +108,7 @@ fn no_pod_is_so_large_that_its_updates_are_refused() {
                 .concat(),
             )
         };
-        let refused = eventually(MINUTE, || {
+        let refused = eventually(TIMEOUT, || {
             let ours = patch(&[], json!({"metadata": {"annotations": {"agent-creds/grants": "x"}}}));
             ours.err().ok_or_else(|| "a new policy takes a moment to be in force".to_owned())
         });
@@ -116,9 +116,9 @@ fn no_pod_is_so_large_that_its_updates_are_refused() {
         patch(&["--subresource=status"], json!({"status": {"message": "x"}}))
             .expect("a report of the kubelet");
         patch(&[], json!({"metadata": {"labels": {"a": "b"}}})).expect("a label");
-        patch(&[], json!({"metadata": {"annotations": {"aaa": "b"}}})).expect("an annotation of theirs");
+        patch(&[], json!({"metadata": {"annotations": {"aaa": "b"}}})).expect("another annotation");
         patch(&[], json!({"spec": {"activeDeadlineSeconds": 5}})).expect("the spec");
         kubectl(&["delete", "pod", name, "--namespace", "ops", "--now"]).expect("its deletion");
     }
-    pipe(&request.to_string(), &["create", "--raw", tokens]).expect("a token for many");
+    pipe(&request.to_string(), &["create", "--raw", tokens]).expect("a token with many audiences");
 }

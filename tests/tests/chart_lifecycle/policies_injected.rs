@@ -1,5 +1,5 @@
-//! Which pods may say that they are injected. The webhook configurations are deleted here, so that the policies alone decide, as
-//! while they are not installed.
+//! The policy about injected pods. The webhook configurations are deleted here, so that only the policies decide, as
+//! before the webhook is installed.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use serde_json::{Value, json};
 use super::newer::Newer;
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or leave it out, which means 30";
-const RESTARTS: &str = "write the action Restart, which restarts the container itself";
+const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or omit it (the default is 30)";
+const RESTARTS: &str = "write the action Restart, which restarts only the container itself";
 const NOT_INJECTED: &str = "remove them, and ask for the sidecar with the annotation agent-creds/inject";
 
-/// The release without its webhooks; pods of `elsewhere` are excluded.
+/// Installs the release without its webhooks; namespace `elsewhere` is excluded.
 fn install() {
     FIRST.helm("install", &[], &["--set", "excludedNamespaces={elsewhere}"]).expect("installing");
     for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-        kubectl(&["delete", kind, "agent-creds"]).expect("taking the webhooks away");
+        kubectl(&["delete", kind, "agent-creds"]).expect("deleting the webhooks");
     }
     let mut pod = injected();
     pod["spec"]["initContainers"].take();
-    // A new policy takes a moment to be in force, and so does the end of a webhook.
-    eventually(MINUTE, || match admit(&pod) {
+    // A new policy takes a moment to be in force, and so does the removal of a webhook.
+    eventually(TIMEOUT, || match admit(&pod) {
         Err(error) if error.contains(NOT_INJECTED) => Ok(()),
         other => Err(format!("{other:?}")),
     });
 }
 
-/// What the webhook makes of a pod, as far as the policies look.
+/// Returns an injected pod, with the fields that the policies read.
 fn injected() -> Value {
     let context = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     let token = json!({"serviceAccountToken": {"audience": "agent-creds", "path": "identity-token"}});
@@ -63,14 +63,14 @@ fn refused(pod: &Value, sentence: &str) {
 
 #[track_caller]
 fn refused_by_the_policy(result: Result<String, String>, sentence: &str) {
-    let error = result.expect_err("the policy refuses it");
+    let error = result.expect_err("the policy refuses the request");
     assert!(error.contains("ValidatingAdmissionPolicy 'agent-creds-injected'"), "{error}");
-    assert!(error.contains(sentence), "should say: {sentence}\nsays: {error}");
+    assert!(error.contains(sentence), "expected: {sentence}\nfound: {error}");
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn a_pod_says_that_it_is_injected_only_with_the_sidecar() {
+fn the_markers_of_injection_are_refused_without_the_sidecar() {
     let _cluster = Cluster::alone();
     install();
     let changed = |change: &dyn Fn(&mut Value)| {
@@ -78,7 +78,7 @@ fn a_pod_says_that_it_is_injected_only_with_the_sidecar() {
         change(&mut pod);
         pod
     };
-    admit(&injected()).expect("what the webhook makes");
+    admit(&injected()).expect("an injected pod");
 
     let without = |pod: &mut Value, map: &str, key: &str| {
         pod["metadata"][map].as_object_mut().expect("a map").remove(key);
@@ -104,7 +104,7 @@ fn a_pod_says_that_it_is_injected_only_with_the_sidecar() {
         refused(&changed(&|pod| pod["metadata"]["namespace"] = namespace.into()), NOT_INJECTED);
     }
 
-    // One of them alone, on a pod without a sidecar.
+    // One of the markers on a pod without a sidecar.
     let plain = |metadata: Value| {
         changed(&|pod| {
             let mut metadata = metadata.clone();
@@ -120,15 +120,15 @@ fn a_pod_says_that_it_is_injected_only_with_the_sidecar() {
     for key in ["agent-creds/seal", "agent-creds/status"] {
         refused(&plain(json!({"annotations": {key: "x", "agent-creds/inject": "true"}})), NOT_INJECTED);
     }
-    // All other pods are nobody's business of ours, nor is one that asked and got no sidecar: it is counted.
+    // Other pods are not restricted, nor is an annotated pod without a sidecar, which `manage` counts.
     admit(&plain(json!({}))).expect("a pod");
-    admit(&plain(json!({"annotations": {"a": "b"}, "labels": {"a": "b"}}))).expect("others' metadata");
+    admit(&plain(json!({"annotations": {"a": "b"}, "labels": {"a": "b"}}))).expect("other metadata");
     admit(&plain(json!({"annotations": {"agent-creds/inject": "true"}}))).expect("without the webhook");
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn an_injected_pod_has_time_to_end_a_refresh() {
+fn a_short_grace_period_is_refused_for_an_injected_pod() {
     let _cluster = Cluster::alone();
     install();
     let mut pod = injected();
@@ -142,10 +142,10 @@ fn an_injected_pod_has_time_to_end_a_refresh() {
     }
 }
 
-/// As many as an object may have: the API server gives up on a loop that takes too long, and would refuse the pod.
+/// The largest possible lists: the API server aborts a loop that takes too long, and would refuse the pod.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn no_injected_pod_is_so_large_that_it_is_refused() {
+fn the_largest_injected_pods_are_allowed() {
     let _cluster = Cluster::alone();
     install();
     let mut pod = injected();
@@ -156,14 +156,14 @@ fn no_injected_pod_is_so_large_that_it_is_refused() {
         let volume = json!({"name": format!("v{n}"), "emptyDir": {}});
         pod["spec"]["volumes"].as_array_mut().expect("a list").insert(0, volume);
     }
-    admit(&pod).expect("large, and as it should be");
+    admit(&pod).expect("a large valid pod");
     pod["spec"]["terminationGracePeriodSeconds"] = 1.into();
     refused(&pod, GRACE);
 }
 
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn no_container_of_an_injected_pod_restarts_the_sidecar() {
+fn a_restart_rule_that_restarts_the_sidecar_is_refused() {
     let _cluster = Cluster::alone();
     install();
     let rule = |action: &str| json!([{"action": action, "exitCodes": {"operator": "In", "values": [42]}}]);
@@ -180,20 +180,20 @@ fn no_container_of_an_injected_pod_restarts_the_sidecar() {
         "ContainerRestartRules=true,NodeDeclaredFeatures=true,RestartAllContainersOnContainerExits=true",
     );
     for list in ["containers", "initContainers"] {
-        admit_by(&newer, &with(list, "Restart")).expect("it restarts itself");
+        admit_by(&newer, &with(list, "Restart")).expect("a rule that restarts the container itself");
         refused_by_the_policy(admit_by(&newer, &with(list, "RestartAllContainers")), RESTARTS);
         let mut plain = with(list, "RestartAllContainers");
         plain["metadata"] = json!({"name": "pod", "namespace": "ops"});
-        admit_by(&newer, &plain).expect("there is no sidecar");
-        // This version does not know the action, so the policy need not.
+        admit_by(&newer, &plain).expect("a pod without the sidecar");
+        // This version does not know the action, so the policy need not refuse it.
         admit(&with(list, "RestartAllContainers")).expect_err("an unknown action");
     }
 }
 
-/// What all containers of a pod have together limits the sidecar as well.
+/// The resources of the pod as a whole also limit the sidecar.
 #[test]
 #[ignore = "needs the API server: make test starts it"]
-fn the_resources_of_an_injected_pod_as_a_whole_stay() {
+fn pod_level_resources_of_an_injected_pod_cannot_be_changed() {
     let _cluster = Cluster::alone();
     install();
     let newer = Newer::start(
@@ -213,11 +213,11 @@ fn the_resources_of_an_injected_pod_as_a_whole_stay() {
         kubectl(&[&[newer.address.as_str()], &patch[..]].concat())
     };
     let smaller = json!({"resources": {"requests": {"memory": "24Mi"}, "limits": {"memory": "24Mi"}}});
-    let error = resize("pod", &smaller).expect_err("it would starve the sidecar");
+    let error = resize("pod", &smaller).expect_err("fewer resources for the sidecar");
     assert!(error.contains("ValidatingAdmissionPolicy 'agent-creds-pods'"), "{error}");
-    assert!(error.contains("and of the pod as a whole are not changed while the pod lives"), "{error}");
-    resize("plain", &smaller).expect("there is no sidecar");
+    assert!(error.contains("and of the pod as a whole cannot be changed in a running pod"), "{error}");
+    resize("plain", &smaller).expect("a pod without the sidecar");
     let main = json!({"containers": [{"name": "main", "resources": {"requests": {"cpu": "2m"}}}]});
     resize("pod", &main).expect("another container");
-    kubectl(&["delete", "pods", "pod", "plain", "--namespace", "ops", "--now"]).expect("tidying");
+    kubectl(&["delete", "pods", "pod", "plain", "--namespace", "ops", "--now"]).expect("cleanup");
 }

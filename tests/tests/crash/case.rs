@@ -1,11 +1,11 @@
-//! The rows of the matrix: which fault, at which step of an exchange, with which answer on its way, while another
-//! replica does what, and with which spool after it.
+//! The rows of the matrix: the fault, the step of the exchange, the provider's answer, the other replica's behaviour,
+//! and whether the spool survives.
 
 use std::fmt;
 
 use agent_creds_tests::standin::{Fault as Spoilt, How};
 
-/// What happens to the process.
+/// The fault of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SIGKILL, and a new process.
@@ -14,69 +14,69 @@ pub(crate) enum Fault {
     Freeze,
 }
 
-/// Where in the exchange.
+/// A step of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
-    /// Decided to refresh; no connection yet.
+    /// The refresh has been decided; there is no connection yet.
     BeforeConnect,
-    /// Connected; the claim is not written.
+    /// The connection exists; the claim is not written.
     Connected,
-    /// The claim is written; the spool knows nothing.
+    /// The claim is written; the spool is empty.
     Claimed,
-    /// The spool says `sent`; nothing has left.
+    /// The spool says `sent`; nothing has been sent.
     Marked,
-    /// The request has arrived; the provider has not carried it out.
+    /// The request has arrived; the provider has not processed it.
     Sent,
-    /// The provider has carried it out; the answer was not read.
+    /// The provider has processed it; the answer was not read.
     Answered,
-    /// The answer was read; the spool does not have it.
+    /// The answer was read; the spool does not contain it.
     Received,
-    /// The spool has the answer; the store does not.
+    /// The spool contains the answer; the store does not.
     Spooled,
-    /// The store has it; the spool does not say so.
+    /// The store contains it; the spool record is still open.
     Committed,
-    /// All is done.
+    /// The exchange is complete.
     After,
 }
 
-/// What the provider does with the first request.
+/// The provider's answer to the first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Grants, and replaces the refresh token.
+    /// Grants, and rotates the refresh token.
     Success,
-    /// Refuses a token that is good.
+    /// Refuses a valid token.
     InvalidGrant,
     /// 503, and does nothing.
     Unavailable,
     /// 429, and does nothing.
     RateLimited,
-    /// Replaces the refresh token and closes the connection.
+    /// Rotates the refresh token and closes the connection.
     Closed,
-    /// Does nothing, for longer than the budget.
+    /// Does nothing for longer than the budget.
     Hang,
-    /// A web page: the request never got to the provider.
+    /// A web page; the request does not reach the provider.
     Html,
 }
 
-/// What another replica with the same grant does meanwhile.
+/// The behaviour of another replica with the same grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Successor {
-    /// There is none.
+    /// There is no other replica.
     Idle,
-    /// It runs on, and acts as far as it may.
+    /// It continues and acts as far as the protocol allows.
     MovedOn,
-    /// The same, and the last responsible moment passes before the other one is back.
+    /// It continues, and the last responsible moment passes before the first process is back.
     PastLast,
 }
 
-/// One row.
+/// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) fault: Fault,
     pub(crate) step: Step,
     pub(crate) answer: Answer,
     pub(crate) successor: Successor,
-    /// Whether the spool is there afterwards.
+    /// Whether the spool survives.
     pub(crate) spool_kept: bool,
 }
 
@@ -104,7 +104,7 @@ const ANSWERS: [Answer; 7] = [
 ];
 
 impl Case {
-    /// All that mean something.
+    /// Returns all meaningful rows.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for fault in [Fault::Kill, Fault::Freeze] {
@@ -125,11 +125,11 @@ impl Case {
     fn means_something(&self) -> bool {
         let Self { fault, step, answer, successor, spool_kept } = *self;
         let sent = step >= Step::Sent;
-        // Whoever presents after a fault that came before the request gets the answer in full health.
+        // After a fault before the request, a healthy process gets the answer, so a few answers are enough.
         (sent || matches!(answer, Answer::Success | Answer::Unavailable | Answer::Closed))
-            // An answer that never comes is not there unread.
+            // An answer that never comes cannot be unread.
             && !(step == Step::Answered && answer == Answer::Hang)
-            // A frozen process keeps its spool, and one in which nothing stands cannot be lost.
+            // A frozen process keeps its spool, and losing an empty spool changes nothing.
             && (spool_kept || (fault == Fault::Kill && (Step::Claimed..Step::After).contains(&step)))
             && (successor != Successor::PastLast
                 || (spool_kept
@@ -137,14 +137,14 @@ impl Case {
                     && matches!(answer, Answer::Success | Answer::Unavailable | Answer::Hang)))
     }
 
-    /// Whether the request has left when the fault comes.
+    /// Whether the request was sent before the fault.
     pub(crate) fn was_sent(&self) -> bool {
         self.step >= Step::Sent
     }
 
-    /// Why nobody can save the grant, by what the protocol says may be lost: `L1` an answer lost on the wire at a
-    /// provider without replay; `L2` killed between the provider's commit and the spool; `L3` the spool gone before
-    /// the store has the answer; `L4` the holder away past the last responsible moment. `None`: it must be saved.
+    /// Returns the class of loss (docs/refresh-protocol.md) if the grant cannot be saved. `L1`: the answer was lost at
+    /// a provider without replay. `L2`: the process was killed between the provider's commit and the spool. `L3`: the
+    /// spool was lost before the store had the answer. `L4`: the holder was away past the last responsible moment.
     pub(crate) fn unsaveable(&self) -> Option<&'static str> {
         let past_last = (self.successor == Successor::PastLast).then_some("L4");
         match (self.answer, self.step, self.fault) {
@@ -158,7 +158,7 @@ impl Case {
 }
 
 impl Answer {
-    /// What the stand-in is told.
+    /// Returns the fault that the stand-in gets.
     pub(crate) fn spoilt(self) -> Option<Spoilt> {
         match self {
             Self::Success => None,

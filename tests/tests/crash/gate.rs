@@ -1,5 +1,5 @@
-//! A TLS terminator before the stand-in that holds back requests which have arrived, or answers to what was carried
-//! out. Whatever has arrived is delivered, also when its sender is gone.
+//! A TLS proxy before the stand-in that holds back requests or answers. A request that has arrived is delivered, also
+//! if its sender has ended.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::LOOPBACK;
 
-/// What is held back.
+/// The messages that are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     Nothing,
@@ -27,7 +27,7 @@ pub(crate) enum Hold {
     Answers,
 }
 
-/// Stands before a stand-in; dropping it closes its port and its connections.
+/// A proxy before a stand-in; dropping it closes its port and its connections.
 pub(crate) struct Gate {
     address: SocketAddr,
     held: watch::Sender<Hold>,
@@ -35,7 +35,7 @@ pub(crate) struct Gate {
     task: JoinHandle<()>,
 }
 
-/// What a connection knows.
+/// The state that all connections share.
 #[derive(Clone)]
 struct Passage {
     held: watch::Receiver<Hold>,
@@ -55,17 +55,17 @@ impl Gate {
         Self { address, held, arrived, task }
     }
 
-    /// The token endpoint as a client sees it.
+    /// Returns the URL of the token endpoint.
     pub(crate) fn token_url(&self) -> String {
         format!("https://{}/oauth/token", self.address)
     }
 
-    /// From now on this is held back; what was held before and is not in it goes on.
+    /// Holds these messages back from now on, and releases all others.
     pub(crate) fn hold(&self, what: Hold) {
         self.held.send_replace(what);
     }
 
-    /// How many requests have arrived.
+    /// Returns the number of requests that have arrived.
     pub(crate) fn arrived(&self) -> usize {
         *self.arrived.borrow()
     }
@@ -86,14 +86,14 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, passage: Passage) {
 }
 
 async fn connection(tcp: TcpStream, tls: TlsAcceptor, passage: Passage) {
-    // Who was killed in the handshake is gone.
+    // The process may be killed during the handshake.
     let Ok(stream) = tls.accept(tcp).await else { return };
     let service = service_fn(move |request: http::Request<Incoming>| {
         let passage = passage.clone();
         async move {
             let (head, body) = request.into_parts();
-            let body = body.collect().await.map_err(|_| "a request that does not come whole")?.to_bytes();
-            // A task of its own: a request that has arrived is carried out, whatever becomes of its connection.
+            let body = body.collect().await.map_err(|_| "an incomplete request")?.to_bytes();
+            // A separate task: a request that has arrived is delivered, even if its connection ends.
             let delivered = tokio::spawn(passage.deliver(head, body)).await;
             let answer = delivered.ok().flatten().ok_or("closed without an answer")?;
             let mut response = http::Response::new(Full::new(answer.body));

@@ -1,5 +1,5 @@
-//! Stops a sidecar at one system call: strace is attached while the process is at rest, sends SIGSTOP with the call, and
-//! goes. What is left is an ordinary stopped process, which has just made that call and nothing after it.
+//! Stops a sidecar at one system call. strace is attached to the idle process, sends SIGSTOP with the call, and
+//! detaches. The result is an ordinary stopped process that has made that call and none after it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,32 +8,32 @@ use std::time::{Duration, Instant};
 use agent_creds_tests::sidecar::{Sidecar, eventually};
 use rustix::process::Signal;
 
-/// How long a call is waited for, which a process that was held up for too long does not make.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for the call. A process that was delayed too long does not make it.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The process was not where it should be stopped: it gave up, because the machine was busy. To be tried again.
+/// The process did not reach the call, because the machine was busy. The row is tried again.
 #[derive(Debug)]
 pub(crate) struct Missed;
 
 /// A system call.
 pub(crate) struct Call {
-    /// Its names on the architectures that we know.
+    /// Its names on the known architectures.
     pub(crate) names: &'static str,
-    /// A path that it is about, if it is about one.
+    /// The path that it is about, if any.
     pub(crate) path: Option<PathBuf>,
-    /// Which one in its thread, from 1.
+    /// Its number in its thread, from 1.
     pub(crate) number: u32,
 }
 
-/// Waits at a call. Dropped, it lets the process go.
-pub(crate) struct Snare {
+/// A breakpoint at a call. Dropping it detaches from the process.
+pub(crate) struct Breakpoint {
     strace: Child,
     pid: u32,
     output: PathBuf,
 }
 
-impl Snare {
-    /// Lies in wait; from when it returns nothing is missed.
+impl Breakpoint {
+    /// Attaches to the process. No call is missed after it returns.
     pub(crate) async fn at(sidecar: &Sidecar, call: &Call) -> Self {
         let (pid, output) = (sidecar.pid(), sidecar.volumes().path().join("strace"));
         let names = call.names;
@@ -46,8 +46,8 @@ impl Snare {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let strace = command.spawn().expect("strace, which tests/crash/install installs");
-        let snare = Self { strace, pid, output };
-        let tracer = snare.strace.id().to_string();
+        let breakpoint = Self { strace, pid, output };
+        let tracer = breakpoint.strace.id().to_string();
         eventually("strace is attached", async || {
             let tracers = of_threads(pid, "TracerPid:");
             if !tracers.is_empty() && tracers.iter().all(|one| *one == tracer) {
@@ -57,12 +57,12 @@ impl Snare {
             }
         })
         .await;
-        snare
+        breakpoint
     }
 
-    /// Waits until the process is stopped at the call, and leaves it so.
+    /// Waits until the process is stopped at the call, and leaves it stopped.
     pub(crate) async fn holds(mut self) -> Result<(), Missed> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         eventually("the call is made", async || {
             let seen = std::fs::read_to_string(&self.output).unwrap_or_default();
             if seen.contains("stopped by SIGSTOP") {
@@ -77,20 +77,20 @@ impl Snare {
     }
 
     fn let_go(&mut self) {
-        // The kernel detaches what it traced, and what was stopped stays so.
+        // The kernel detaches the traced process, and a stopped process stays stopped.
         let _ = self.strace.kill();
         let _ = self.strace.wait();
         let _ = std::fs::remove_file(&self.output);
     }
 }
 
-impl Drop for Snare {
+impl Drop for Breakpoint {
     fn drop(&mut self) {
         self.let_go();
     }
 }
 
-/// Stops a process wherever it is.
+/// Stops a process at any point.
 pub(crate) async fn stop(sidecar: &Sidecar) {
     sidecar.signal(Signal::STOP);
     is_stopped(sidecar.pid()).await;
@@ -104,7 +104,7 @@ async fn is_stopped(pid: u32) {
     .await;
 }
 
-/// The first word of this field of each thread.
+/// Returns the first word of this field for each thread.
 fn of_threads(pid: u32, field: &str) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let read = |thread: &Path| {

@@ -1,4 +1,4 @@
-//! What an agent's author does: applies the example, and asks from inside the agent container.
+//! What the author of an agent does: applies the example, and requests tokens from inside the agent container.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::e2e::platform::{ACCOUNT, START, why};
 
-/// The example agent, as it is in `manifests/`, but for its namespace and an image that needs no registry.
+/// Returns the example agent of `manifests/`, with another namespace and an image that needs no registry.
 pub(crate) fn example(namespace: &str, replicas: u32) -> Vec<Value> {
     let text = manifest("example-agent.yaml");
     serde_yaml::from_multiple::<Value>(&text)
@@ -53,7 +53,7 @@ pub(crate) fn name(pod: &Value) -> &str {
     pod["metadata"]["name"].as_str().expect("a pod has a name")
 }
 
-/// `GET path` of the local API from inside the agent container, with the caller key. `Err`: what wget says.
+/// Sends `GET path` to the local API from inside the agent container, with the caller key. `Err` is wget's error.
 pub(crate) fn ask(namespace: &str, pod: &str, path: &str) -> Result<Value, String> {
     let script = format!(
         r#"wget -q -O - --header "Authorization: Bearer $(cat "$AGENT_CREDS_KEY_FILE")" "$AGENT_CREDS_URL{path}""#
@@ -62,17 +62,17 @@ pub(crate) fn ask(namespace: &str, pod: &str, path: &str) -> Result<Value, Strin
     serde_json::from_str(&answer).map_err(|error| format!("{error}: {answer}"))
 }
 
-/// A shell command in the agent container.
+/// Runs a shell command in the agent container.
 pub(crate) fn shell(namespace: &str, pod: &str, script: &str) -> Result<String, String> {
     kubectl(&["exec", pod, "--namespace", namespace, "--container", "agent", "--", "sh", "-c", script])
 }
 
-/// The state of the one grant, as the sidecar tells the agent.
+/// Returns the grant from `GET /v1/grants`.
 pub(crate) fn grant(namespace: &str, pod: &str) -> Result<Value, String> {
     Ok(ask(namespace, pod, "/v1/grants")?["grants"][0].clone())
 }
 
-/// The state document of the grant; null where there is none yet.
+/// Returns the state document of the grant; null if there is none yet.
 pub(crate) fn document(namespace: &str) -> Value {
     use base64::Engine as _;
     let secret = get(&["secret", "devops-agent-pagerduty-state", "--namespace", namespace]);
@@ -81,17 +81,17 @@ pub(crate) fn document(namespace: &str) -> Value {
     serde_json::from_slice(&state).expect("a document")
 }
 
-/// Every word that a pod's containers have logged.
+/// Returns the logs of all containers of a pod.
 pub(crate) fn logs(namespace: &str, pod: &str) -> String {
     kubectl(&["logs", pod, "--namespace", namespace, "--all-containers"]).expect("logs")
 }
 
-/// The ServiceAccount of the example, for pods that are made by hand.
+/// Returns the ServiceAccount of the example, for pods that a test creates.
 pub(crate) fn account(namespace: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": namespace}})
 }
 
-/// Restarts of all containers of these pods.
+/// Returns the restarted containers of the namespace's pods.
 pub(crate) fn restarts(namespace: &str) -> BTreeSet<String> {
     let pods = get(&["pods", "--namespace", namespace]);
     let mut found = BTreeSet::new();

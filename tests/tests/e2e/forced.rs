@@ -1,6 +1,7 @@
-//! Pods that are deleted by force while the provider has their request. The kubelet gives them two seconds, then process
-//! and spool are gone (L2 and L3 of the README): what the provider made of it nobody will ever know. So nothing is presented
-//! until waiting no longer costs nothing; then what was not carried out is made good, and what was ends the login aloud.
+//! Pods that are deleted by force while the provider has their request. The kubelet gives them two seconds; then
+//! process and spool are lost (L2 and L3 of the README), and no replica can know whether the provider processed the
+//! request. So the token is presented again only at the last responsible moment. If the request was not processed, the
+//! grant recovers; if it was, the login ends with an Event.
 
 use std::thread;
 use std::time::Duration;
@@ -11,47 +12,47 @@ use agent_creds_tests::standin::{Fault, How};
 use serde_json::Value;
 
 use crate::e2e::agent::{apply, document, example, grant, name, restarts};
+use crate::e2e::login::{Login, Spoilt};
 use crate::e2e::platform::{PLATFORM, START, why};
-use crate::e2e::scene::{Scene, Spoilt};
 
-/// Seconds that an access token lives. It is in doubt from a minute after the claim, and a refresh is due at 75 % or more.
+/// Lifetime of an access token in seconds. The claim is in doubt after a minute, and a refresh is due at 75 % or more.
 const LIFE: u64 = 125;
-/// The term of a claim, after which it is taken for silent, and another presentation is licensed for lives so short; less
-/// what the replicas' time may be off, which is the API server's and tells seconds.
+/// Time from a claim to the allowed replay: the claim term, which is later than the last responsible moment for such
+/// short lives, less the tolerance of the replicas' clocks, which follow the API server's clock in whole seconds.
 const LICENSED_MS: i64 = 60_000 - 1_000;
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_holder_deleted_by_force_leaves_a_doubt_that_waits_for_its_licence() {
-    let scenes = [Scene::open("unsent", LIFE), Scene::open("unanswered", LIFE)];
-    for scene in &scenes {
-        apply(&example(scene.agent, 2)).expect("applying the example agent");
+fn a_token_of_a_pod_deleted_by_force_is_presented_again_only_when_allowed() {
+    let logins = [Login::open("unsent", LIFE), Login::open("unanswered", LIFE)];
+    for login in &logins {
+        apply(&example(login.agent, 2)).expect("applying the example agent");
     }
     let faults = [Fault::new(How::Hang), Fault::new(How::Hang).after_commit()];
-    let pods = scenes.each_ref().map(|scene| scene.all_serve(2));
-    for (scene, fault) in scenes.iter().zip(faults) {
-        scene.spoil(fault);
-        scene.request();
+    let pods = logins.each_ref().map(|login| login.all_serve(2));
+    for (login, fault) in logins.iter().zip(faults) {
+        login.spoil(fault);
+        login.request();
     }
     let [(first, replayed), (lost, refused)] = thread::scope(|threads| {
         let waiting = [0, 1].map(|place| {
-            let (scene, pods) = (&scenes[place], &pods[place]);
+            let (login, pods) = (&logins[place], &pods[place]);
             threads.spawn(move || {
-                let lost = Lost::by_force(scene, scene.spoilt(0));
+                let lost = Lost::by_force(login, login.spoilt(0));
                 let again = lost.again(pods);
                 (lost.first, again)
             })
         });
-        waiting.map(|thread| thread.join().expect("presented again when it may be"))
+        waiting.map(|thread| thread.join().expect("the token is presented again"))
     });
-    let [unsent, unanswered] = &scenes;
+    let [unsent, unanswered] = &logins;
 
-    assert_eq!(replayed.outcome, "granted", "the provider had done nothing: {replayed:?}");
+    assert_eq!(replayed.outcome, "granted", "the provider had not processed the first: {replayed:?}");
     unsent.all_serve(2);
     unsent.is_kept_but_for(&[first.token()]);
 
-    assert_eq!(refused.outcome, "invalid_grant", "a strict provider ends the login: {refused:?}");
-    let family = refused.family.as_deref().expect("the server knows it");
+    assert_eq!(refused.outcome, "invalid_grant", "a strict provider revokes the login: {refused:?}");
+    let family = refused.family.as_deref().expect("a known token");
     assert_eq!(revoked(&PLATFORM.standin.log()).filter(|dead| *dead == family).count(), 1);
     for pod in get(&["pods", "--namespace", unanswered.agent])["items"].as_array().expect("a list") {
         eventually(START, || match grant(unanswered.agent, name(pod))? {
@@ -59,72 +60,73 @@ fn a_holder_deleted_by_force_leaves_a_doubt_that_waits_for_its_licence() {
             grant => Err(grant.to_string()),
         });
     }
-    told(unanswered, "InvalidGrant");
-    assert_eq!(unanswered.times().get(lost.token()), Some(&2), "and nothing is tried on");
+    wait_for_event(unanswered, "InvalidGrant");
+    assert_eq!(unanswered.times().get(lost.token()), Some(&2), "the token is not presented a third time");
     PLATFORM.log_in(unanswered.agent);
     unanswered.all_serve(2);
-    for scene in &scenes {
-        assert_eq!(restarts(scene.agent), [].into());
+    for login in &logins {
+        assert_eq!(restarts(login.agent), [].into());
     }
 }
 
-/// A presentation whose holder is no more.
+/// A presentation whose holder was deleted.
 struct Lost<'a> {
-    scene: &'a Scene,
+    login: &'a Login,
     first: Spoilt,
-    /// When another one is licensed, in milliseconds since 1970.
+    /// Time of the allowed replay, in Unix milliseconds.
     licensed_ms: i64,
 }
 
 impl<'a> Lost<'a> {
-    fn by_force(scene: &'a Scene, first: Spoilt) -> Self {
-        let document = document(scene.agent);
+    fn by_force(login: &'a Login, first: Spoilt) -> Self {
+        let document = document(login.agent);
         assert_eq!(document["claim"]["parent_fp"], first.token());
         let claimed_at: jiff::Timestamp =
             document["claim"]["claimed_at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
         let force =
-            ["delete", "pod", &first.holder, "--namespace", scene.agent, "--grace-period=0", "--force"];
+            ["delete", "pod", &first.holder, "--namespace", login.agent, "--grace-period=0", "--force"];
         kubectl(&force).expect("deleting by force");
-        Self { scene, first, licensed_ms: claimed_at.as_millisecond() + LICENSED_MS }
+        Self { login, first, licensed_ms: claimed_at.as_millisecond() + LICENSED_MS }
     }
 
-    /// Waits for the second presentation, while the other pod serves the access token on; it comes when it is licensed.
+    /// Waits for the second presentation, while the other pod serves the access token. It must not come before it is
+    /// allowed.
     fn again(&self, pods: &[Value]) -> Presentation {
-        let Self { scene, first, .. } = self;
+        let Self { login, first, .. } = self;
         let twice = || {
             let mut same =
-                scene.presented().into_iter().filter(|p| p.token_sha256.as_deref() == Some(first.token()));
+                login.presented().into_iter().filter(|p| p.token_sha256.as_deref() == Some(first.token()));
             same.nth(1)
         };
         let survivor = pods.iter().map(name).find(|pod| *pod != first.holder).expect("there are two");
         let mut doubted = false;
         let second = eventually(Duration::from_secs(LIFE), || {
-            let status = grant(scene.agent, survivor);
-            let served = scene.serves(survivor);
+            let status = grant(login.agent, survivor);
+            let served = login.serves(survivor);
             match twice() {
                 Some(second) => return Ok(second),
-                None => assert_eq!(served, Ok(()), "{}", why(scene.agent)),
+                None => assert_eq!(served, Ok(()), "{}", why(login.agent)),
             }
             doubted |= status?["reason"] == "in_doubt";
-            Err(format!("presented once: {}", document(scene.agent)))
+            Err(format!("presented once: {}", document(login.agent)))
         });
-        assert!(doubted, "the agent could read why");
-        told(scene, "InDoubt");
+        assert!(doubted, "the agent gets the reason in_doubt");
+        wait_for_event(login, "InDoubt");
         let early_ms = self.licensed_ms - i64::try_from(second.at_ms).expect("a time");
         assert!(early_ms <= 0, "presented again {early_ms} ms too early");
         second
     }
 }
 
-/// Waits for the Event of this reason, which a replica has told on-call.
-fn told(scene: &Scene, reason: &str) {
+/// Waits for an Event with this reason.
+fn wait_for_event(login: &Login, reason: &str) {
     eventually(START, || {
         let events =
-            get(&["events", "--namespace", scene.agent, "--field-selector", &format!("reason={reason}")]);
+            get(&["events", "--namespace", login.agent, "--field-selector", &format!("reason={reason}")]);
         if events["items"].as_array().is_some_and(|items| !items.is_empty()) {
             Ok(())
         } else {
-            Err(format!("no Event {reason}\n{}", why(scene.agent)))
+            Err(format!("no Event {reason}\n{}", why(login.agent)))
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The CronJob that keeps a grant alive, when it overlaps itself and the agents.
+//! The keep-alive CronJob, when its Jobs overlap each other and the agents.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,43 +7,43 @@ use agent_creds_tests::standin::{Fault, How};
 use serde_json::{Value, json};
 
 use crate::e2e::agent::{account, apply, example, name, restarts};
+use crate::e2e::login::{Login, Spoilt};
 use crate::e2e::platform::{NIGHTLY, PLATFORM, START, why};
-use crate::e2e::scene::{Scene, Spoilt};
 
-/// Longer than a newcomer looks on before it claims (three seconds), and less than an answer is waited for (15).
+/// Longer than a new replica observes before it claims (3 s), and less than the budget for an answer (15 s).
 const WHILE: Duration = Duration::from_secs(6);
-/// Seconds after which the provider is asked again; until then the Jobs have started.
+/// Seconds until the next request to the provider. The Jobs start within this time.
 const RETRY_AFTER: &str = "20";
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
 fn a_cron_job_that_overlaps_itself_and_the_agents_redeems_once() {
-    let scene = Scene::open(NIGHTLY, 15);
+    let login = Login::open(NIGHTLY, 15);
     apply(&[account(NIGHTLY)]).expect("the account");
-    // No agent runs yet, and both want the first token; the provider takes its time with the first of them.
-    scene.spoil(Fault::new(How::Held));
+    // No agent runs yet, and both Jobs want the first token. The provider holds its answer back.
+    login.spoil(Fault::new(How::Held));
     let jobs = both("first");
-    let held = scene.spoilt(0);
+    let held = login.spoilt(0);
     both_wait(&jobs, &held);
-    scene.release(&held);
+    login.release(&held);
     complete(&jobs);
-    assert_eq!(scene.presented().len(), 1, "{:#?}", scene.presented());
+    assert_eq!(login.presented().len(), 1, "{:#?}", login.presented());
 
-    // All the agents and both Jobs want the next one, in the same moment.
+    // All agents and both Jobs want the next token at the same moment.
     let late = Fault::status(429).with_header("retry-after", RETRY_AFTER);
-    scene.spoil(late);
+    login.spoil(late);
     apply(&example(NIGHTLY, 3)).expect("applying the example agent");
-    let refused = scene.spoilt(1);
+    let refused = login.spoilt(1);
     PLATFORM.standin.set_token_life(None);
     complete(&both("second"));
-    scene.all_serve(3);
-    assert_eq!(scene.presented().len(), 3, "the first, the one that was refused untouched, and one more");
-    scene.is_kept_but_for(&[refused.token()]);
+    login.all_serve(3);
+    assert_eq!(login.presented().len(), 3, "expected the first presentation, the refused one and one more");
+    login.is_kept_but_for(&[refused.token()]);
     assert_eq!(restarts(NIGHTLY), [].into());
 }
 
-/// Two Jobs of the CronJob at once, as `kubectl create job --from` makes them, but without an owner: of what a CronJob
-/// owns its controller keeps one. A policy asks for the beginning of their names.
+/// Creates two Jobs of the CronJob at once, as `kubectl create job --from` does, but without an owner: a CronJob's
+/// controller would keep only one. A policy requires the prefix of their names.
 fn both(name: &str) -> [String; 2] {
     let cron_job = get(&["cronjob", "agent-creds-devops-agent-creds", "--namespace", NIGHTLY]);
     let names = [1, 2].map(|number| format!("agent-creds-{name}-{number}"));
@@ -55,11 +55,11 @@ fn both(name: &str) -> [String; 2] {
         job["metadata"]["namespace"] = NIGHTLY.into();
         job
     });
-    apply(&jobs).expect("making both");
+    apply(&jobs).expect("creating both Jobs");
     names
 }
 
-/// Waits until both run, and who came second had the time to do what it must not do while an answer is held back.
+/// Waits until both run, and the second one had time for a mistake while the answer is held back.
 fn both_wait(jobs: &[String], held: &Spoilt) {
     for job in jobs {
         eventually(START, || {
@@ -77,7 +77,7 @@ fn both_wait(jobs: &[String], held: &Spoilt) {
     });
 }
 
-/// Waits until each has succeeded, at the first try.
+/// Waits until each Job has succeeded without a retry.
 fn complete(jobs: &[String]) {
     for job in jobs {
         let job = format!("job/{job}");

@@ -1,4 +1,4 @@
-//! The platform of these tests.
+//! The platform that these tests share.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ pub(crate) use agent_creds_tests::platform::{ACCOUNT, GRANT, START, TOKEN_LIFE, 
 use agent_creds_tests::platform::{Platform, grant_of};
 use serde_json::json;
 
-/// Agents of the tests, each in a namespace of its own.
+/// Agents of the tests, each in its own namespace.
 const AGENTS: [&str; 16] = [
     "ops",
     "job",
@@ -25,11 +25,11 @@ const AGENTS: [&str; 16] = [
     "rights",
     "versions",
 ];
-/// Those whose grant a CronJob keeps alive, on a day that no test sees.
+/// An agent with a keep-alive CronJob, which is scheduled for a day that does not occur.
 pub(crate) const NIGHTLY: &str = "nightly";
-/// The same, for tests of the policies: nobody gets into its pods.
+/// The same, for the tests of the policies about its pods.
 pub(crate) const CLOSED: &str = "closed";
-/// The same: its CronJob is changed.
+/// The same, for a test that changes the CronJob.
 pub(crate) const CHANGED: &str = "changed";
 
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {

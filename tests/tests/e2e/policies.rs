@@ -1,5 +1,5 @@
-//! The rules that the API server checks by itself (the chart's `policy-*.yaml`), with pods that run: what is refused, with
-//! the sentence that says so, and that the rest passes. Each attempt is the administrator's: no right is missing.
+//! The chart's ValidatingAdmissionPolicies (`policy-*.yaml`) with running pods: what they refuse, with which message,
+//! and that other requests pass. The administrator makes each request, so no right is missing.
 
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use serde_json::{Value, json};
@@ -7,35 +7,35 @@ use serde_json::{Value, json};
 use crate::e2e::agent::{account, apply};
 use crate::e2e::platform::{ACCOUNT, PLATFORM, START, why};
 
-/// Where the pods of these tests are.
+/// Namespace of these tests' pods.
 pub(crate) const NAMESPACE: &str = "guarded";
-/// In the place of the sidecar's image, and of the agent's.
+/// Another image for the sidecar's container or the agent's.
 const OTHER_IMAGE: &str = "localhost/pause:1";
 
-const ANNOTATION: &str = "none is added, changed or removed while it lives; change them in the pod template";
-const LABEL: &str = "the label agent-creds/injected tells monitoring which pods have the sidecar";
+const ANNOTATION: &str = "cannot be added, changed or removed later; change them in the pod template";
+const LABEL: &str = "only the webhook sets the label agent-creds/injected";
 const IMAGE: &str =
-    "the image of container agent-creds is not changed while the pod lives; for another version, upgrade";
-const OUR_IMAGE: &str = "the image of container agent-creds is for that container alone";
-const TARGET: &str = "an ephemeral container can't target container agent-creds";
+    "the image of container agent-creds cannot be changed in a running pod; for another version, upgrade";
+const OUR_IMAGE: &str = "only container agent-creds may use its image";
+const TARGET: &str = "an ephemeral container cannot target container agent-creds";
 const RESOURCES: &str =
-    "the resources of container agent-creds and of the pod as a whole are not changed while the pod lives";
-const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or leave it out, which means 30";
+    "the resources of container agent-creds and of the pod as a whole cannot be changed in a running pod";
+const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or omit it (the default is 30)";
 
-/// A pod that a test made, and that goes with it.
+/// A pod of a test, which is deleted at the end.
 pub(crate) struct Pod(pub(crate) &'static str);
 
 impl Pod {
-    /// Waits until it is ready. Of those with the annotation it is injected.
+    /// Creates a pod and waits until it is ready.
     pub(crate) fn start(name: &'static str, annotations: &Value, spec: &Value) -> Self {
         let pod = Self::make(name, annotations, spec);
         pod.ready();
         pod
     }
 
-    /// An agent with its sidecar.
+    /// Creates an agent with its sidecar.
     pub(crate) fn injected(name: &'static str) -> Self {
-        let pod = Self::start(name, &asks(), &agent());
+        let pod = Self::start(name, &annotations(), &agent());
         assert_eq!(pod.get()["spec"]["initContainers"][0]["name"], "agent-creds");
         pod
     }
@@ -57,12 +57,12 @@ impl Pod {
         get(&["pod", self.0, "--namespace", NAMESPACE])
     }
 
-    /// kubectl in the namespace of these tests.
+    /// Runs kubectl in the namespace of these tests.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
     }
 
-    /// A patch of the pod or of a subresource.
+    /// Patches the pod or a subresource.
     fn patch(&self, subresource: Option<&str>, patch: &Value) -> Result<String, String> {
         let patch = patch.to_string();
         let mut arguments = vec!["patch", "pod", self.0, "--type=merge", "--patch", &patch];
@@ -71,24 +71,24 @@ impl Pod {
         self.kubectl(&arguments)
     }
 
-    /// The API's path of a subresource of the pod.
+    /// Returns the API path of a subresource of the pod.
     pub(crate) fn path(&self, subresource: &str) -> String {
         format!("/api/v1/namespaces/{NAMESPACE}/pods/{}/{subresource}", self.0)
     }
 }
 
 impl Drop for Pod {
-    /// Best effort: a panic here would hide the one that ended the test.
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = self.kubectl(&["delete", "pod", self.0, "--ignore-not-found", "--now", "--wait=false"]);
     }
 }
 
-fn asks() -> Value {
+fn annotations() -> Value {
     json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty", "example.com/team": "a"})
 }
 
-/// An agent that runs until it is told to end.
+/// The spec of an agent that runs until SIGTERM.
 fn agent() -> Value {
     json!({
         "serviceAccountName": ACCOUNT,
@@ -97,24 +97,24 @@ fn agent() -> Value {
     })
 }
 
-/// That this policy refused it, with its own sentence.
+/// Checks that this policy refused the request with its own message.
 #[track_caller]
 pub(crate) fn refused(result: Result<String, String>, policy: &str, sentence: &str) {
     let error = result.expect_err("the policy refuses it");
     assert!(error.contains(&format!("ValidatingAdmissionPolicy 'agent-creds-{policy}'")), "{error}");
-    assert!(error.contains(sentence), "should say: {sentence}\nsays: {error}");
+    assert!(error.contains(sentence), "expected: {sentence}\nfound: {error}");
 }
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn annotations_of_ours_stay_as_they_were_admitted() {
+fn agent_creds_annotations_cannot_be_changed() {
     let pod = Pod::injected("annotated");
     let before = pod.get()["metadata"]["annotations"].clone();
     assert!(before["agent-creds/status"].is_string(), "{before}");
     for subresource in [None, Some("status")] {
         for (key, value) in [
             ("agent-creds/inject", json!("false")),
-            ("agent-creds/grants", json!("pagerduty=somebody-elses")),
+            ("agent-creds/grants", json!("pagerduty=another-agents")),
             ("agent-creds/grants", Value::Null),
             ("agent-creds/status", Value::Null),
             ("agent-creds/inject", Value::Null),
@@ -131,20 +131,21 @@ fn annotations_of_ours_stay_as_they_were_admitted() {
     refused(pod.kubectl(&["annotate", "pod", pod.0, "agent-creds/grants-"]), "pods", ANNOTATION);
     let mut whole = pod.get();
     whole["metadata"]["annotations"]["agent-creds/grants"] = "x".into();
-    // Whatever version is there: the kubelet reports meanwhile.
+    // The kubelet updates the pod meanwhile, so the request must not name a version.
     whole["metadata"]["resourceVersion"].take();
     refused(pipe(&whole.to_string(), &["replace"]), "pods", ANNOTATION);
-    // These two keep no change of metadata: nothing to refuse.
+    // These two subresources ignore changes of metadata, so there is nothing to refuse.
     for subresource in ["resize", "ephemeralcontainers"] {
-        pipe(&whole.to_string(), &["replace", "--raw", &pod.path(subresource)]).expect("without effect");
+        pipe(&whole.to_string(), &["replace", "--raw", &pod.path(subresource)])
+            .expect("a change without effect");
     }
-    assert_eq!(pod.get()["metadata"]["annotations"], before, "nothing of it has left a trace");
+    assert_eq!(pod.get()["metadata"]["annotations"], before, "no refused request has changed the pod");
 }
 
-/// A hand-made pod, with what somebody else's seal would need, given to it after its creation.
+/// A pod without annotations, which afterwards gets those that a copied seal would need.
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_pod_that_came_without_annotations_never_gets_any() {
+fn a_pod_created_without_annotations_cannot_get_them() {
     let pod = Pod::start("plain", &Value::Null, &agent());
     for subresource in [None, Some("status")] {
         for key in ["agent-creds/inject", "agent-creds/seal", "agent-creds/of-a-later-version"] {
@@ -154,34 +155,35 @@ fn a_pod_that_came_without_annotations_never_gets_any() {
         let patch = json!({"metadata": {"labels": {"agent-creds/injected": "true"}}});
         refused(pod.patch(subresource, &patch), "pods", LABEL);
     }
-    // A pod that isn't ours is nobody's business of ours.
+    // Pods that are not ours are not restricted.
     pod.patch(None, &json!({"metadata": {"annotations": {"agent-creds.example.com/x": "y"}}}))
-        .expect("theirs");
+        .expect("a change of another's pod");
     pod.kubectl(&["set", "image", &format!("pod/{}", pod.0), &format!("agent={OTHER_IMAGE}")])
-        .expect("theirs");
+        .expect("a change of another's pod");
 }
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn all_else_of_a_pod_never_waits_for_us() {
+fn other_changes_of_an_injected_pod_are_allowed() {
     let pod = Pod::injected("changing");
     for (subresource, key) in [(None, "pods"), (Some("status"), "status")] {
         let change = json!({"metadata": {"annotations": {"example.com/team": key, "example.com/new": key},
             "labels": {"example.com/label": key}}});
-        pod.patch(subresource, &change).expect("others' annotations and labels");
+        pod.patch(subresource, &change).expect("other annotations and labels");
         let back = json!({"metadata": {"annotations": {"example.com/new": null}, "labels": {"example.com/label": null}}});
-        pod.patch(subresource, &back).expect("and their removal");
+        pod.patch(subresource, &back).expect("removing other annotations and labels");
         for label in [json!("false"), Value::Null] {
             let patch = json!({"metadata": {"labels": {"agent-creds/injected": label}}});
             refused(pod.patch(subresource, &patch), "pods", LABEL);
         }
     }
-    pod.patch(None, &json!({"spec": {"activeDeadlineSeconds": 3600}})).expect("what else may change");
+    pod.patch(None, &json!({"spec": {"activeDeadlineSeconds": 3600}})).expect("a change of another field");
     let size = json!({"spec": {"containers": [{"name": "agent", "resources": {"requests": {"cpu": "3m"}}}]}})
         .to_string();
     pod.kubectl(&["patch", "pod", pod.0, "--subresource=resize", "--patch", &size]).expect("a resize");
 
-    // With a finalizer, deletion is an update, and so is the end of it; between them the kubelet reports.
+    // With a finalizer, deletion and the removal of the finalizer are updates; the kubelet reports the status between
+    // them.
     pod.patch(None, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).expect("a finalizer");
     pod.kubectl(&["delete", "pod", pod.0, "--wait=false"]).expect("a deletion");
     eventually(START, || {
@@ -189,13 +191,13 @@ fn all_else_of_a_pod_never_waits_for_us() {
         let ended = ["Succeeded", "Failed"].iter().any(|phase| status["phase"] == *phase);
         if ended { Ok(()) } else { Err(format!("the kubelet has not reported its end: {status}")) }
     });
-    pod.patch(None, &json!({"metadata": {"finalizers": null}})).expect("taking it off");
+    pod.patch(None, &json!({"metadata": {"finalizers": null}})).expect("removing the finalizer");
     pod.kubectl(&["wait", "--for=delete", &format!("pod/{}", pod.0), "--timeout=30s"]).expect("it is gone");
 }
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn the_image_of_the_sidecar_is_not_swapped() {
+fn the_image_of_the_sidecar_cannot_be_changed() {
     let pod = Pod::injected("imaged");
     let before = pod.get();
     let ours = before["spec"]["initContainers"][0]["image"].as_str().expect("an image").to_owned();
@@ -207,7 +209,7 @@ fn the_image_of_the_sidecar_is_not_swapped() {
     let path = "/spec/initContainers/0/image";
     let swap = json!([{"op": "replace", "path": path, "value": OTHER_IMAGE}]).to_string();
     refused(pod.kubectl(&["patch", "pod", pod.0, "--type=json", "--patch", &swap]), "pods", IMAGE);
-    // In one request with something harmless, and without the annotation that says whose pod it is.
+    // Together with a harmless change, and with the annotation that marks the pod removed.
     let both = json!([{"op": "replace", "path": path, "value": OTHER_IMAGE},
         {"op": "remove", "path": "/metadata/annotations/agent-creds~1inject"}]);
     refused(
@@ -217,17 +219,17 @@ fn the_image_of_the_sidecar_is_not_swapped() {
     );
     refused(set(&[&format!("agent={ours}")]), "pods", OUR_IMAGE);
     refused(set(&[&format!("agent={ours}"), &format!("agent-creds={OTHER_IMAGE}")]), "pods", IMAGE);
-    assert_eq!(pod.get()["spec"], before["spec"], "nothing of it has left a trace");
+    assert_eq!(pod.get()["spec"], before["spec"], "no refused request has changed the pod");
 
     set(&[&format!("agent={OTHER_IMAGE}")]).expect("the agent's own image");
     set(&["agent=localhost/test-agent:1", &format!("agent-creds={ours}")])
-        .expect("and back; the sidecar's as it is");
+        .expect("back, with the sidecar's image unchanged");
 }
 
-/// A sidecar that is starved in the middle of a refresh may lose the answer, and with it the grant.
+/// A sidecar that runs out of CPU or memory during a refresh may lose the answer, and with it the grant.
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn the_resources_of_the_sidecar_stay_as_they_were_admitted() {
+fn the_resources_of_the_sidecar_cannot_be_changed() {
     let pod = Pod::injected("resized");
     let before = pod.get()["spec"]["initContainers"][0]["resources"].clone();
     let resize = |patch: &Value| {
@@ -252,7 +254,7 @@ fn the_resources_of_the_sidecar_stay_as_they_were_admitted() {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_pod_with_the_sidecar_has_time_to_end_a_refresh() {
+fn a_short_grace_period_is_refused_for_a_pod_with_the_sidecar() {
     std::sync::LazyLock::force(&PLATFORM);
     apply(&[account(NAMESPACE)]).expect("the account");
     let made = |annotations: Value, seconds: Value| {
@@ -263,25 +265,25 @@ fn a_pod_with_the_sidecar_has_time_to_end_a_refresh() {
         pipe(&pod.to_string(), &["create", "--dry-run=server"])
     };
     for seconds in [0, 1, 29] {
-        refused(made(asks(), json!(seconds)), "injected", GRACE);
+        refused(made(annotations(), json!(seconds)), "injected", GRACE);
         made(Value::Null, json!(seconds)).expect("a pod without the sidecar");
         made(json!({"agent-creds/inject": "false"}), json!(seconds)).expect("a pod without the sidecar");
     }
     for seconds in [json!(30), json!(3600), Value::Null] {
-        made(asks(), seconds).expect("as long as the default, or longer");
+        made(annotations(), seconds).expect("the default or longer");
     }
-    // How soon a pod is deleted stays the decision of the one who deletes it.
+    // The grace period of a deletion is not restricted.
     let pod = Pod::injected("deleted");
     pod.kubectl(&["delete", "pod", pod.0, "--grace-period=1"]).expect("a deletion");
 }
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_debugger_never_gets_into_the_sidecar() {
+fn an_ephemeral_container_cannot_target_the_sidecar() {
     let pod = Pod::injected("debugged");
     let debug = |name: &str, image: &str, more: &[&str]| {
         let (image, container) = (format!("--image={image}"), format!("--container={name}"));
-        // The namespace enforces the baseline, which forbids the capability that kubectl adds otherwise.
+        // The namespace enforces the baseline, which forbids the capability that kubectl adds by default.
         let arguments = ["debug", pod.0, &image, &container, "--profile=baseline", "--quiet"];
         pod.kubectl(&[&arguments[..], more, &["--", "sleep", "3600"]].concat())
     };
@@ -292,7 +294,7 @@ fn a_debugger_never_gets_into_the_sidecar() {
     assert!(pod.get()["spec"]["ephemeralContainers"].is_null());
 
     debug("into-the-agent", image, &["--target=agent"]).expect("the agent may be debugged");
-    debug("beside", image, &[]).expect("and the pod");
+    debug("beside", image, &[]).expect("the pod may be debugged");
     eventually(START, || {
         let statuses = pod.get()["status"]["ephemeralContainerStatuses"].clone();
         let running = statuses.as_array().into_iter().flatten().filter(|s| !s["state"]["running"].is_null());
@@ -302,10 +304,10 @@ fn a_debugger_never_gets_into_the_sidecar() {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_binding_brings_no_annotation_of_ours() {
+fn a_binding_cannot_add_agent_creds_annotations() {
     let mut unscheduled = agent();
-    unscheduled["schedulerName"] = "nobody".into();
-    let pod = Pod::make("unbound", &asks(), &unscheduled);
+    unscheduled["schedulerName"] = "none".into();
+    let pod = Pod::make("unbound", &annotations(), &unscheduled);
     let binding = |metadata: Value| {
         let mut metadata = metadata;
         metadata["name"] = pod.0.into();
@@ -317,20 +319,17 @@ fn a_binding_brings_no_annotation_of_ours() {
     for path in [pod.path("binding"), legacy] {
         let bind = |metadata: Value| pipe(&binding(metadata), &["create", "--raw", &path]);
         for key in ["agent-creds/grants", "agent-creds/seal", "agent-creds/of-a-later-version"] {
-            let sentence = "a Binding adds none; remove them from the Binding";
+            let sentence = "a Binding cannot add them; remove them from the Binding";
             refused(bind(json!({"annotations": {key: "x"}})), "bindings", sentence);
         }
         refused(bind(json!({"labels": {"agent-creds/injected": "false"}})), "bindings", LABEL);
     }
-    assert!(pod.get()["spec"]["nodeName"].is_null(), "it waits");
+    assert!(pod.get()["spec"]["nodeName"].is_null(), "the pod is not bound");
 
     let theirs = json!({"annotations": {"example.com/scheduled-by": "hand"}});
-    pipe(&binding(theirs), &["create", "--raw", &pod.path("binding")]).expect("others' annotations");
+    pipe(&binding(theirs), &["create", "--raw", &pod.path("binding")]).expect("other annotations");
     pod.ready();
     let annotations = &pod.get()["metadata"]["annotations"];
-    assert_eq!(
-        annotations["example.com/scheduled-by"], "hand",
-        "this is how they would get there: {annotations}"
-    );
+    assert_eq!(annotations["example.com/scheduled-by"], "hand", "a Binding adds annotations: {annotations}");
     assert_eq!(annotations["agent-creds/grants"], "pagerduty");
 }

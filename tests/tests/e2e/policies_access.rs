@@ -1,4 +1,4 @@
-//! Who gets into the sidecar's container, and who gets a token that says that he is a sidecar.
+//! Access to the sidecar's container, and to tokens of the identity audience.
 
 use agent_creds_tests::cluster::{directory, kubectl, pipe};
 use base64::Engine as _;
@@ -9,16 +9,16 @@ use crate::e2e::agent::apply;
 use crate::e2e::platform::ACCOUNT;
 use crate::e2e::policies::{NAMESPACE, Pod, refused};
 
-const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
-const TOKEN: &str = "tokens of audience agent-creds are made for the kubelet alone";
+const EXEC: &str = "exec and attach are denied for container agent-creds";
+const TOKEN: &str = "only the kubelet may create tokens of audience agent-creds";
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn nobody_runs_a_program_in_the_sidecars_container() {
+fn exec_and_attach_into_the_sidecar_are_refused() {
     let pod = Pod::injected("entered");
     let exec = |more: &[&str]| pod.kubectl(&[&["exec", pod.0], more, &["--", "echo", "inside"]].concat());
     refused(exec(&["--container=agent-creds"]), "exec", EXEC);
-    // The same by GET and by POST: websockets come with the one, SPDY with the other.
+    // GET is used for websockets, POST for SPDY.
     let raw = |verb: &str, subresource: &str, query: &str| {
         let path = pod.path(&format!("{subresource}?stdout=true&{query}"));
         if verb == "get" {
@@ -31,7 +31,7 @@ fn nobody_runs_a_program_in_the_sidecars_container() {
         refused(raw(verb, "exec", "command=id&container=agent-creds"), "exec", EXEC);
         refused(raw(verb, "exec", "command=id&container=agent-creds&container=agent"), "exec", EXEC);
         refused(raw(verb, "attach", "container=agent-creds"), "exec", EXEC);
-        // Past the policy they all end at this: neither is a stream.
+        // Without a refusal by the policy, these requests fail because they are not streams.
         for (subresource, query) in
             [("exec", "command=id&container=agent"), ("exec", "command=id"), ("attach", "")]
         {
@@ -42,31 +42,33 @@ fn nobody_runs_a_program_in_the_sidecars_container() {
             );
         }
     }
-    // After the others, since a stream that were let in would not end.
+    // Runs last, because an accepted stream would not end.
     refused(pod.kubectl(&["attach", pod.0, "--container=agent-creds"]), "exec", EXEC);
     assert_eq!(exec(&["--container=agent"]).as_deref(), Ok("inside\n"));
-    assert_eq!(exec(&[]).as_deref(), Ok("inside\n"), "kubectl takes the first main container");
+    assert_eq!(exec(&[]).as_deref(), Ok("inside\n"), "kubectl selects the first main container");
     kubectl(&["logs", pod.0, "--namespace", NAMESPACE, "--container=agent-creds"])
-        .expect("its log is for reading");
+        .expect("the log is readable");
 }
 
-/// An empty name never means the sidecar: with several main containers the API server wants one, with one it takes it.
+/// An empty container name never means the sidecar: with several main containers the API server requires a name, and
+/// with one it takes that one.
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn no_name_is_never_the_sidecar() {
+fn an_empty_container_name_never_means_the_sidecar() {
     let container =
         |name: &str| json!({"name": name, "image": "localhost/test-agent:1", "command": ["sleep", "3600"]});
     let spec = json!({"serviceAccountName": ACCOUNT, "containers": [container("one"), container("two")]});
     let annotations = json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty",
         "kubectl.kubernetes.io/default-container": "agent-creds"});
     let pod = Pod::start("unnamed", &annotations, &spec);
-    let error = kubectl(&["get", "--raw", &pod.path("exec?stdout=true&command=id")]).expect_err("which one?");
+    let error = kubectl(&["get", "--raw", &pod.path("exec?stdout=true&command=id")])
+        .expect_err("a container name is required");
     assert!(error.contains("a container name must be specified"), "{error}");
-    // kubectl asks by the annotation, so with a name.
+    // kubectl sends the name from the annotation.
     refused(pod.kubectl(&["exec", pod.0, "--", "id"]), "exec", EXEC);
 }
 
-/// The audiences of a token.
+/// Returns the audiences of a token.
 fn audiences(token: &str) -> Value {
     let payload = token.trim().split('.').nth(1).expect("a token");
     let claims: Value =
@@ -74,7 +76,7 @@ fn audiences(token: &str) -> Value {
     claims["aud"].clone()
 }
 
-/// A pod with a token of our audience, as every injected one has with `identity.mode: exchange`.
+/// Creates a pod with a token of our audience, as injected pods have with `identity.mode: exchange`.
 fn pod_with_token() -> Pod {
     let source = json!({"serviceAccountToken": {"audience": "agent-creds", "path": "token", "expirationSeconds": 600}});
     let spec = json!({
@@ -88,31 +90,32 @@ fn pod_with_token() -> Pod {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn tokens_of_our_audience_are_the_kubelets_to_have_made() {
+fn only_the_kubelet_can_create_tokens_of_the_identity_audience() {
     let pod = pod_with_token();
-    let mounted = pod.kubectl(&["exec", pod.0, "--", "cat", "/run/identity/token"]).expect("the kubelet's");
+    let mounted =
+        pod.kubectl(&["exec", pod.0, "--", "cat", "/run/identity/token"]).expect("the kubelet's token");
     assert_eq!(audiences(&mounted), json!(["agent-creds"]));
 
     let uid = format!("--bound-object-uid={}", pod.get()["metadata"]["uid"].as_str().expect("a uid"));
-    let create = |who: &[&str], audiences: &[&str]| {
+    let create = |as_user: &[&str], audiences: &[&str]| {
         let bound =
             ["create", "token", ACCOUNT, "--bound-object-kind=Pod", "--bound-object-name", pod.0, &uid];
         let audiences: Vec<_> = audiences.iter().map(|audience| format!("--audience={audience}")).collect();
         let audiences: Vec<_> = audiences.iter().map(String::as_str).collect();
-        pod.kubectl(&[who, &bound, &audiences[..]].concat())
+        pod.kubectl(&[as_user, &bound, &audiences[..]].concat())
     };
-    // Renewing is the same request again, by the same user.
+    // A renewal is the same request by the same user.
     let kubelet = format!("--kubeconfig={}", directory().join("keys/kubelet.kubeconfig").display());
     let renewed = create(&[&kubelet], &["agent-creds"]).expect("the kubelet renews it");
     assert_eq!(audiences(&renewed), json!(["agent-creds"]));
 
-    apply(&[editor()]).expect("who holds the stock role edit");
+    apply(&[editor()]).expect("binding the role edit");
     let editor = format!("--as=system:serviceaccount:{NAMESPACE}:editor");
-    for who in [&[][..], &[editor.as_str()]] {
-        refused(create(who, &["agent-creds"]), "tokens", TOKEN);
-        refused(create(who, &["vault", "agent-creds"]), "tokens", TOKEN);
-        assert_eq!(audiences(&create(who, &["vault"]).expect("another audience")), json!(["vault"]));
-        create(who, &[]).expect("the API server's own audience");
+    for as_user in [&[][..], &[editor.as_str()]] {
+        refused(create(as_user, &["agent-creds"]), "tokens", TOKEN);
+        refused(create(as_user, &["vault", "agent-creds"]), "tokens", TOKEN);
+        assert_eq!(audiences(&create(as_user, &["vault"]).expect("another audience")), json!(["vault"]));
+        create(as_user, &[]).expect("the API server's own audience");
     }
     let unbound = ["create", "token", ACCOUNT, "--audience=agent-creds", "--duration=1h"];
     refused(pod.kubectl(&unbound), "tokens", TOKEN);

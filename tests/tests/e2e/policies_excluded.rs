@@ -1,5 +1,5 @@
-//! A namespace that is excluded while injected pods run in it: no pod of it is injected any more, and those that are stay as
-//! guarded as they were.
+//! A namespace that is excluded while injected pods run in it: new pods are not injected, and the injected ones stay
+//! protected.
 
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::e2e::agent::{account, apply};
 use crate::e2e::platform::{ACCOUNT, PLATFORM, START, why};
 use crate::e2e::policies::refused;
 
-/// Where agents were. The release has no grants for it.
+/// A namespace without grants in the release.
 const NAMESPACE: &str = "formerly";
 const IMAGE: &str = "localhost/test-agent:1";
 
@@ -34,7 +34,7 @@ fn start(name: &str) -> Value {
     get(&["pod", name, "--namespace", NAMESPACE])
 }
 
-/// A PUT of the pod with one ephemeral container more.
+/// Sends a PUT of the pod with an additional ephemeral container.
 fn joined(name: &str, container: &Value) -> Result<String, String> {
     let mut pod = get(&["pod", name, "--namespace", NAMESPACE]);
     let list = pod["spec"].as_object_mut().expect("a spec").entry("ephemeralContainers").or_insert(json!([]));
@@ -43,7 +43,7 @@ fn joined(name: &str, container: &Value) -> Result<String, String> {
     pipe(&pod.to_string(), &["replace", "--raw", &path])
 }
 
-/// The exclusion ends with the test.
+/// Excludes the namespace; dropping it ends the exclusion.
 struct Excluded;
 
 impl Excluded {
@@ -56,7 +56,7 @@ impl Excluded {
 }
 
 impl Drop for Excluded {
-    /// Best effort: a panic here would hide the one that ended the test.
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = there(&["delete", "pods", "--all", "--now", "--wait=false"]);
         let _ = PLATFORM.helm("upgrade", &[]);
@@ -65,7 +65,7 @@ impl Drop for Excluded {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_pod_stays_guarded_when_its_namespace_is_excluded() {
+fn an_injected_pod_stays_protected_when_its_namespace_is_excluded() {
     std::sync::LazyLock::force(&PLATFORM);
     let labels = json!({"pod-security.kubernetes.io/enforce": "privileged"});
     let namespace =
@@ -78,7 +78,7 @@ fn a_pod_stays_guarded_when_its_namespace_is_excluded() {
     let _excluded = Excluded::begin();
     eventually(START, || {
         let made = pipe(&agent("next").to_string(), &["create", "--dry-run=server", "--output=json"])?;
-        if made.contains("agent-creds/seal") { Err("it is injected still".to_owned()) } else { Ok(()) }
+        if made.contains("agent-creds/seal") { Err("still injected".to_owned()) } else { Ok(()) }
     });
     let debugger = |more: Value| {
         let mut container = json!({"name": "debugger", "image": IMAGE, "command": ["sleep", "3600"]});
@@ -93,34 +93,34 @@ fn a_pod_stays_guarded_when_its_namespace_is_excluded() {
     let file = json!({"fileKeyRef": {"volumeName": "agent-creds-spool", "path": "x", "key": "x"}});
     refused(debugger(json!({"env": [{"name": "X", "valueFrom": file}]})), "pods", alone);
     let target = json!({"targetContainerName": "agent-creds"});
-    refused(debugger(target), "pods", "an ephemeral container can't target container agent-creds");
-    let image = "the image of container agent-creds is for that container alone";
+    refused(debugger(target), "pods", "an ephemeral container cannot target container agent-creds");
+    let image = "only container agent-creds may use its image";
     refused(debugger(json!({"image": ours})), "pods", image);
     refused(
         there(&["set", "image", "pod/injected", "agent-creds=localhost/pause:1"]),
         "pods",
-        "the image of container agent-creds is not changed while the pod lives",
+        "the image of container agent-creds cannot be changed in a running pod",
     );
     refused(
         there(&["annotate", "pod", "injected", "agent-creds/inject-"]),
         "pods",
-        "none is added, changed or removed while it lives",
+        "cannot be added, changed or removed later",
     );
-    // What no policy knows is the webhook's to refuse, and it is asked.
+    // The webhook refuses what the policies do not cover, so it is still called.
     let privileged =
-        debugger(json!({"securityContext": {"privileged": true}})).expect_err("it owns the node");
+        debugger(json!({"securityContext": {"privileged": true}})).expect_err("a privileged container");
     assert!(privileged.contains("ephemeralcontainers.validate.agent-creds"), "{privileged}");
     let user = debugger(json!({"securityContext": {"runAsUser": 54911}})).expect_err("the sidecar's user");
     assert!(user.contains("54911 is the sidecar's user; choose another one"), "{user}");
     debugger(json!({"targetContainerName": "agent"})).expect("the agent may be debugged");
 
-    // A pod that asked in vain has no sidecar to guard, and can't say that it has one.
+    // A pod without the sidecar needs no protection, and cannot claim to have the sidecar.
     let next = start("next");
     assert!(next["spec"]["initContainers"].is_null() && next["metadata"]["labels"].is_null(), "{next}");
     joined("next", &json!({"name": "debugger", "image": IMAGE, "securityContext": {"privileged": true}}))
-        .expect("it is not ours");
-    let mut says = agent("says");
-    says["metadata"]["labels"] = json!({"agent-creds/injected": "true"});
-    let sentence = "the webhook alone sets the label agent-creds/injected";
-    refused(pipe(&says.to_string(), &["create"]), "injected", sentence);
+        .expect("a pod without the sidecar is not restricted");
+    let mut labelled = agent("labelled");
+    labelled["metadata"]["labels"] = json!({"agent-creds/injected": "true"});
+    let sentence = "only the webhook sets the label agent-creds/injected";
+    refused(pipe(&labelled.to_string(), &["create"]), "injected", sentence);
 }

@@ -1,28 +1,28 @@
-//! The pods of a keep-alive CronJob, which run as the account that may read the grants: nobody gets into one, nobody makes
-//! another one of that account, and what they are for still works.
+//! The pods of a keep-alive CronJob, which run as the account that may read the grants: exec and changes are refused,
+//! no other pod can use the account, and the CronJob still works.
 
 use agent_creds_tests::cluster::{eventually, get, kubectl, pipe};
 use agent_creds_tests::standin::{Fault, How};
 use serde_json::{Value, json};
 
 use crate::e2e::agent::{account, apply, name};
+use crate::e2e::login::Login;
 use crate::e2e::platform::{ACCOUNT, CHANGED, CLOSED, START, why};
 use crate::e2e::policies::refused;
-use crate::e2e::scene::Scene;
 
-const EXEC: &str = "nobody runs a program in container agent-creds or attaches to it";
-const UNNAMED: &str = "a request that names no container could mean the one of a keep-alive pod";
-const IMAGE: &str = "the image of container agent-creds is not changed while the pod lives";
-const EPHEMERAL: &str = "a keep-alive pod gets no ephemeral container";
-const NO_ACCOUNT: &str = "only the keep-alive pods of agent-creds run as one";
-const NOT_OURS: &str = "is what the CronJob of agent-creds has, and nothing else";
+const EXEC: &str = "exec and attach are denied for container agent-creds";
+const UNNAMED: &str = "a request without a container name could reach the container of a keep-alive pod";
+const IMAGE: &str = "the image of container agent-creds cannot be changed in a running pod";
+const EPHEMERAL: &str = "a keep-alive pod cannot get an ephemeral container";
+const NO_ACCOUNT: &str = "only the keep-alive pods of agent-creds may run as one";
+const NOT_OURS: &str = "must equal the template of the agent-creds CronJob";
 
-/// kubectl in a namespace.
+/// Runs kubectl in a namespace.
 fn kubectl_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {
     kubectl(&[&["--namespace", namespace], arguments].concat())
 }
 
-/// A Job of the CronJob as it is now.
+/// Creates a Job of the CronJob.
 fn job(namespace: &str, name: &str) {
     let from = format!("--from=cronjob/agent-creds-{ACCOUNT}-creds");
     kubectl_in(namespace, &["create", "job", &from, name]).expect("a Job of the CronJob");
@@ -35,14 +35,14 @@ fn completes(namespace: &str, name: &str) {
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_keep_alive_pod_is_closed_while_it_redeems() {
+fn a_keep_alive_pod_cannot_be_entered_or_changed() {
     let there = |arguments: &[&str]| kubectl_in(CLOSED, arguments);
-    let scene = Scene::open(CLOSED, 15);
+    let login = Login::open(CLOSED, 15);
     apply(&[account(CLOSED)]).expect("the account");
-    // It runs for as long as the provider holds its answer back: some seconds.
-    scene.spoil(Fault::new(How::Held));
+    // The pod runs as long as the provider holds its answer back: some seconds.
+    login.spoil(Fault::new(How::Held));
     job(CLOSED, "agent-creds-closed");
-    let held = scene.spoilt(0);
+    let held = login.spoilt(0);
     let pod = held.holder.as_str();
     let path = |rest: &str| format!("/api/v1/namespaces/{CLOSED}/pods/{pod}/{rest}");
 
@@ -64,30 +64,30 @@ fn a_keep_alive_pod_is_closed_while_it_redeems() {
     refused(replaced, "pods", EPHEMERAL);
     let copy = ["debug", pod, "--copy-to=agent-creds-copy", "--image=localhost/test-agent:1", "--quiet"];
     refused(there(&[&copy[..], &["--attach=false", "--", "sleep", "60"]].concat()), "accounts", NO_ACCOUNT);
-    there(&["logs", pod]).expect("its log is for reading");
-    there(&["label", "pod", pod, "example.com/a=b"]).expect("labels are everybody's");
+    there(&["logs", pod]).expect("the log is readable");
+    there(&["label", "pod", pod, "example.com/a=b"]).expect("other labels may be changed");
 
-    scene.release(&held);
+    login.release(&held);
     completes(CLOSED, "agent-creds-closed");
     let pod = get(&["pod", pod, "--namespace", CLOSED]);
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{}", pod["status"]);
     assert!(pod["spec"]["ephemeralContainers"].is_null(), "{}", name(&pod));
-    assert_eq!(scene.presented().len(), 1, "{:#?}", scene.presented());
-    scene.is_kept();
+    assert_eq!(login.presented().len(), 1, "{:#?}", login.presented());
+    login.is_kept();
 }
 
 #[test]
 #[ignore = "needs the node: make test starts it"]
-fn a_changed_cron_job_makes_no_pod_of_the_credential_account() {
+fn a_changed_cron_job_cannot_create_pods_of_the_credential_account() {
     let there = |arguments: &[&str]| kubectl_in(CHANGED, arguments);
-    let scene = Scene::open(CHANGED, 15);
+    let login = Login::open(CHANGED, 15);
     apply(&[account(CHANGED)]).expect("the account");
     let cron_job = format!("cronjob/agent-creds-{ACCOUNT}-creds");
     let container = "/spec/jobTemplate/spec/template/spec/containers/0";
     let before = get(&[&cron_job, "--namespace", CHANGED]);
     let patched = |patch: Value| {
         there(&["patch", &cron_job, "--type=json", "--patch", &patch.to_string()])
-            .expect("whoever has edit may");
+            .expect("the role edit allows the change");
     };
     let refused_pods = |job: &str, sentence: &str| {
         eventually(START, || {
@@ -98,7 +98,7 @@ fn a_changed_cron_job_makes_no_pod_of_the_credential_account() {
         });
         let selector = format!("batch.kubernetes.io/job-name={job}");
         let pods = get(&["pods", "--namespace", CHANGED, "--selector", &selector]);
-        assert_eq!(pods["items"], json!([]), "no pod was made");
+        assert_eq!(pods["items"], json!([]), "no pod was created");
     };
     patched(json!([{"op": "add", "path": format!("{container}/args/-"),
         "value": "--api-server=https://elsewhere.example.com"}]));
@@ -112,8 +112,8 @@ fn a_changed_cron_job_makes_no_pod_of_the_credential_account() {
     patched(json!([{"op": "replace", "path": format!("{container}/image"),
         "value": before.pointer(&format!("{container}/image"))}]));
 
-    // As it was, it works.
+    // The original CronJob still works.
     job(CHANGED, "agent-creds-again");
     completes(CHANGED, "agent-creds-again");
-    scene.is_kept();
+    login.is_kept();
 }

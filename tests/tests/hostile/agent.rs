@@ -1,4 +1,4 @@
-//! The agent, and who is near it: one platform, one injected pod that runs until the end, accounts with the stock roles.
+//! The setup of all attempts: a platform, an injected pod, and accounts with the built-in roles.
 
 use std::sync::LazyLock;
 
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use crate::hostile::apart;
 use crate::hostile::attempt::Met;
 
-/// Where the agent is.
+/// The agent's namespace.
 pub(crate) const NAMESPACE: &str = "hostile";
-/// Where the platform lets agents have NET_RAW and NET_ADMIN.
+/// A namespace in which the platform allows NET_RAW and NET_ADMIN.
 pub(crate) const OPEN: &str = "hostile-open";
-/// A grant Secret with a mistake in it.
+/// Name of an invalid grant Secret.
 pub(crate) const CARELESS: &str = "devops-agent-careless";
-/// A container with busybox, its applets, and kubectl; user 1000.
+/// An image with busybox, its applets, and kubectl; user 1000.
 pub(crate) const IMAGE: &str = "localhost/hostile-agent:1";
-/// The injected pod of most attempts.
+/// Name of the injected pod that most attempts use.
 const POD: &str = "agent";
 
-/// The installed platform, with the agent in it.
+/// The installed platform with the agent.
 pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
     apart::namespace();
     let platform = Platform::install(&[NAMESPACE, OPEN, apart::VAULT], &apart::grants());
@@ -35,7 +35,7 @@ pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
         })
     };
-    // As in the mission: the agent itself may look at its namespace, and people near it may edit.
+    // The agent itself may view its namespace, and people near it may edit.
     let objects = [
         account(ACCOUNT),
         account("viewer"),
@@ -52,7 +52,7 @@ pub(crate) static PLATFORM: LazyLock<Platform> = LazyLock::new(|| {
     platform
 });
 
-/// An annotated pod of the agent's account, with the one grant.
+/// Returns an annotated pod of the agent's account, with one grant.
 pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -65,24 +65,25 @@ pub(crate) fn agent_pod(name: &str, namespace: &str) -> Value {
     })
 }
 
-/// Waits for a pod; with strict-start it has its tokens then.
+/// Waits until a pod is ready; with strict-start it has its tokens then.
 pub(crate) fn await_ready(pod: &str, namespace: &str) {
     let pod = format!("pod/{pod}");
     let ready = ["wait", "--for=condition=Ready", "--timeout=90s", &pod, "--namespace", namespace];
     kubectl(&ready).unwrap_or_else(|error| panic!("{error} (not within {START:?})\n{}", why(namespace)));
 }
 
-/// A shell command in the agent's container, with its environment and token. `k` is kubectl as the agent's account.
+/// Runs a shell command in the agent's container, with its environment and token. `k` is kubectl as the agent's
+/// account.
 pub(crate) fn inside(script: &str) -> Met {
     in_pod(POD, "agent", script)
 }
 
-/// The same in another container of the namespace.
+/// Runs it in another container of the namespace.
 pub(crate) fn in_pod(pod: &str, container: &str, script: &str) -> Met {
     in_pod_of(NAMESPACE, pod, container, script)
 }
 
-/// The same in another namespace.
+/// Runs it in another namespace.
 pub(crate) fn in_pod_of(namespace: &str, pod: &str, container: &str, script: &str) -> Met {
     let script = format!(
         "S=/var/run/secrets/kubernetes.io/serviceaccount\n\
@@ -91,18 +92,18 @@ pub(crate) fn in_pod_of(namespace: &str, pod: &str, container: &str, script: &st
     );
     let arguments =
         ["exec", pod, "--namespace", namespace, "--container", container, "--", "sh", "-c", &script];
-    // What it printed is what it met, however it ended.
+    // The output counts even if the command fails.
     agent_creds_tests::cluster::said(&arguments)
 }
 
-/// kubectl as an account of the namespace, by a token of its own.
+/// Runs kubectl as an account of the namespace, with a token of it.
 pub(crate) fn as_account(account: &str, arguments: &[&str]) -> Met {
     let token = kubectl(&["create", "token", account, "--namespace", NAMESPACE])?;
     let token = format!("--token={}", token.trim());
     kubectl(&[&[token.as_str(), "--namespace", NAMESPACE], arguments].concat())
 }
 
-/// kubectl as the administrator, in the namespace: for controls.
+/// Runs kubectl as the administrator in the namespace, for controls.
 pub(crate) fn as_administrator(arguments: &[&str]) -> Met {
     kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
 }

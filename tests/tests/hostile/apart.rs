@@ -1,4 +1,4 @@
-//! An agent whose grants are in another namespace than it, as they should be: nobody near the agent has a right there.
+//! An agent whose grants are in another namespace, as recommended: no account near the agent has a right there.
 
 use agent_creds_tests::cluster::{kubectl, pipe};
 use agent_creds_tests::platform::{ACCOUNT, GRANT, Platform, grant_of};
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 
 use crate::hostile::agent::{CARELESS, NAMESPACE, OPEN, agent_pod};
 
-/// Where that agent is.
+/// The agent's namespace.
 pub(crate) const APART: &str = "apart";
-/// Where its grants are.
+/// The namespace of its grants.
 pub(crate) const VAULT: &str = "vault";
 /// A grant of the agent in [`NAMESPACE`] that attempts may break.
 pub(crate) const STEERED: &str = "devops-agent-steered";
-/// The account that may read the grants: of either agent, each in its namespace.
+/// The credential ServiceAccount of both agents, each in its namespace.
 pub(crate) const CREDENTIAL: &str = "devops-agent-creds";
 
-/// The chart's entries for all agents.
+/// Returns the chart's entries for all agents.
 pub(crate) fn grants() -> [Value; 3] {
     [
         json!({"agent": {"namespace": NAMESPACE, "name": ACCOUNT}, "secrets": [GRANT, CARELESS, STEERED]}),
@@ -28,12 +28,12 @@ pub(crate) fn grants() -> [Value; 3] {
     ]
 }
 
-/// Its namespace, which the chart writes into; Pod Security enforces nothing there.
+/// Creates the agent's namespace, in which Pod Security enforces nothing.
 pub(crate) fn namespace() {
     kubectl(&["create", "namespace", APART]).expect("a namespace");
 }
 
-/// The agent, and who may edit beside it.
+/// Creates the agent, and an editor beside it.
 pub(crate) fn settle(platform: &Platform) {
     platform.log_in(VAULT);
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": APART}});

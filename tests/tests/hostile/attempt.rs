@@ -1,4 +1,4 @@
-//! One attempt, and its row in the table.
+//! An attempt and its row in the table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,19 +7,19 @@ use std::sync::Mutex;
 use agent_creds_tests::cluster::root;
 use serde_json::json;
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// It did not succeed, for this reason.
+    /// It failed, for this reason.
     Stopped(String),
-    /// We do not claim to stop it; this is the remedy.
+    /// agent-creds does not claim to stop it; this is the remedy.
     Documented(String),
 }
 
-/// What the attempt met: said, or refused.
+/// The result of an attempt: output or error.
 pub(crate) type Met = Result<String, String>;
 
-/// The row of an attempt, in a file that is whole after each of them. Attempts of one module are of one kind.
+/// Adds the row of an attempt and writes the file, which is complete after each attempt. The module's name is the kind.
 pub(crate) fn record(module: &'static str, name: &'static str, tried: &'static str, outcome: &Outcome) {
     static ROWS: Mutex<BTreeMap<(String, &str), serde_json::Value>> = Mutex::new(BTreeMap::new());
     let (word, how) = match outcome {
@@ -37,7 +37,7 @@ pub(crate) fn record(module: &'static str, name: &'static str, tried: &'static s
     std::fs::write(folder.join("hostile.json"), text).expect("writing the rows");
 }
 
-/// That an attempt was refused with these words; they are how it was stopped.
+/// Checks that an attempt was refused with these words, which become the reason.
 #[track_caller]
 pub(crate) fn stopped(met: Met, words: &str) -> Outcome {
     match met {
@@ -47,13 +47,13 @@ pub(crate) fn stopped(met: Met, words: &str) -> Outcome {
     }
 }
 
-/// That the same succeeds where it is allowed; otherwise the attempt would show nothing.
+/// Checks that the same succeeds where it is allowed. Otherwise the attempt would show nothing.
 #[track_caller]
 pub(crate) fn control(met: Met) -> String {
     met.unwrap_or_else(|said| panic!("the control failed, so the attempt shows nothing: {said}"))
 }
 
-/// Several ways of one attempt, all of them stopped; the first one's reason is the attempt's.
+/// Combines several variants of an attempt, which must all be stopped, and joins their reasons.
 #[track_caller]
 pub(crate) fn all(outcomes: Vec<Outcome>) -> Outcome {
     let mut text = String::new();
@@ -70,7 +70,7 @@ pub(crate) fn all(outcomes: Vec<Outcome>) -> Outcome {
     Outcome::Stopped(text)
 }
 
-/// Attempts: the doc comment says what is tried, the body tries it and says how it was stopped.
+/// Defines attempts: the doc comment describes the attempt, and the body runs it and returns how it was stopped.
 macro_rules! attempts {
     ($($(#[doc = $tried:literal])+ $name:ident $body:block)+) => {$(
         #[test]

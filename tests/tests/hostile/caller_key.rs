@@ -1,4 +1,4 @@
-//! The local API without the pod's caller key.
+//! Requests to the local API without the pod's caller key.
 
 use crate::hostile::agent::in_pod;
 use crate::hostile::attempt::{all, attempts, control, stopped};
@@ -8,7 +8,7 @@ use crate::hostile::pods::NEIGHBOUR;
 const REFUSED: &str = "\"error\":\"invalid_client\"";
 
 attempts! {
-    /// The local API on loopback without a caller key
+    /// The agent calls the local API on loopback without a caller key
     key_absent {
         control(asked(&good()));
         all(vec![
@@ -16,7 +16,8 @@ attempts! {
             stopped(asked(&token_with(&["Host: localhost", "Authorization: Bearer "])), REFUSED),
         ])
     }
-    /// The local API with a wrong key: zeros, capitals, all but one character, one too many, quotes, a space more
+    /// The agent calls the local API with a wrong key: zeros, upper case, one character less, one more, quotes, a
+    /// leading space
     key_wrong {
         control(asked(&good()));
         let key = &*KEY;
@@ -26,13 +27,13 @@ attempts! {
         let tried = |wrong: &String| stopped(asked(&token_with(&["Host: localhost", &format!("Authorization: Bearer {wrong}")])), REFUSED);
         all(wrong.iter().map(tried).collect())
     }
-    /// The local API with a key of 12 KB that begins with the right one
+    /// The agent calls the local API with a key of 12 KB that begins with the right one
     key_long {
         control(asked(&good()));
         let long = format!("{}{}", bearer(), "0".repeat(12 * 1024));
         stopped(asked(&token_with(&["Host: localhost", &long])), REFUSED)
     }
-    /// The local API with the right key twice, or with the right and a wrong one in either order
+    /// The agent sends the right key twice, or the right and a wrong one in either order
     key_doubled {
         control(asked(&good()));
         let (right, wrong) = (bearer(), "Authorization: Bearer 0".to_owned());
@@ -46,7 +47,7 @@ attempts! {
             })
             .collect())
     }
-    /// The right key where it does not belong: another scheme, another header, the path's query, a cookie
+    /// The agent sends the right key in a wrong place: another scheme, another header, the query, a cookie
     key_elsewhere {
         control(asked(&good()));
         let key = &*KEY;
@@ -59,11 +60,11 @@ attempts! {
         outcomes.push(stopped(asked(&query), REFUSED));
         all(outcomes)
     }
-    /// The caller key of another pod of the same account, with the same grant
+    /// The agent uses the caller key of another pod with the same account and the same grant
     key_of_another_pod {
         let script = "cat $AGENT_CREDS_KEY_FILE";
         let key = control(in_pod(&NEIGHBOUR, "agent", script));
-        assert_ne!(key, *KEY, "each pod has a key of its own");
+        assert_ne!(key, *KEY, "each pod has its own key");
         let request = token_with(&["Host: localhost", &format!("Authorization: Bearer {key}")]);
         control(in_pod(&NEIGHBOUR, "agent", &format!("{} | wire send 127.0.0.1:9911 3 | grep '200 OK'", crate::hostile::local::written(&request))));
         stopped(asked(&request), REFUSED)

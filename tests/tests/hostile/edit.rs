@@ -1,5 +1,5 @@
-//! The stock roles `view` and `edit`, near the grants and apart from them. `edit` may read Secrets, make pods and tokens, and
-//! impersonate accounts: where the grants are it may have them, and the design says so.
+//! Attempts with the built-in roles `view` and `edit`, in the namespace of the grants and in another one. `edit` may
+//! read Secrets, create pods and tokens, and impersonate accounts, so it has access to the grants in its namespace.
 
 use agent_creds_tests::platform::GRANT;
 use serde_json::json;
@@ -13,7 +13,8 @@ const REMEDY: &str = "edit may read every Secret of its namespace; keep the gran
                       (agent-creds/service-account: other-namespace/name), where no agent's team has rights";
 
 attempts! {
-    /// Both Secrets, a token of the credential account, and impersonating it, with the stock role `view`
+    /// An account with the role `view` reads both Secrets, creates a token of the credential account, and impersonates
+    /// it
     view_near_the_grants {
         let credential = format!("--as=system:serviceaccount:hostile:{CREDENTIAL}");
         control(as_account("editor", &["get", "secret", GRANT]));
@@ -26,20 +27,21 @@ attempts! {
             stopped(as_account("viewer", &["exec", "agent", "--container=agent", "--", "true"]), "cannot create resource \"pods/exec\""),
         ])
     }
-    /// Both Secrets, with the stock role `edit` in the namespace of the grants
+    /// An account with the role `edit` in the namespace of the grants reads both Secrets
     edit_beside_the_grants {
         let state = format!("{GRANT}-state");
         for name in [GRANT, &state] {
             assert!(control(as_account("editor", &["get", "secret", name, "--output=yaml"])).contains("data:"));
         }
-        // A policy refuses tokens of the credential account; nothing refuses to impersonate it.
+        // A policy refuses tokens of the credential account; impersonating it is not refused.
         let token = as_account("editor", &["create", "token", CREDENTIAL]);
-        let _ = stopped(token, "are made for the identity server and the kubelet alone");
+        let _ = stopped(token, "only the identity server and the kubelet may create tokens of a credential account");
         let credential = format!("--as=system:serviceaccount:{NAMESPACE}:{CREDENTIAL}");
         control(as_account("editor", &["get", "secret", &state, &credential]));
         Outcome::Documented(REMEDY.to_owned())
     }
-    /// The grants' Secrets, with `edit` where the agent is and the grants are not: read, tokens, impersonation, a pod there
+    /// An account with `edit` in the agent's namespace reads grants in another namespace: directly, by a token, by
+    /// impersonation, by a pod there
     edit_apart_from_the_grants {
         let editor = Person::editor_apart();
         let credential = format!("--as=system:serviceaccount:{VAULT}:{CREDENTIAL}");
@@ -58,7 +60,8 @@ attempts! {
             stopped(editor.pipe(&pod, &[&there[..], &["create"]].concat()), "cannot create resource \"pods\""),
         ])
     }
-    /// A pod that mounts the grant Secret, or reads it into its environment, made by `edit` where the grants are not
+    /// An account with `edit` in the agent's namespace creates a pod that mounts the grant Secret, or reads it into its
+    /// environment
     secret_mounted_apart {
         let pod = |name: &str, namespace: &str| json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
@@ -79,10 +82,10 @@ attempts! {
         for editor in [near, apart] {
             control(editor.run(&["delete", "pod", "reads", "--now"]));
         }
-        stuck.expect("it waits for a Secret of its own namespace");
-        Outcome::Stopped(format!("secret \"{GRANT}\" not found: a pod reads Secrets of its own namespace alone"))
+        stuck.expect("the pod waits for a Secret in its own namespace");
+        Outcome::Stopped(format!("secret \"{GRANT}\" not found: a pod can read only Secrets of its own namespace"))
     }
-    /// `exec` into the agent's own container with `edit`, and asking its sidecar for a token from there
+    /// An account with `edit` runs `exec` in the agent's own container, and requests a token from there
     edit_inside_the_agent {
         let editor = Person::editor_apart();
         let script = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/token/pagerduty";
@@ -91,20 +94,21 @@ attempts! {
         let viewer = as_account("viewer", &["exec", "agent", "--container=agent", "--", "sh", "-c", script]);
         let _ = stopped(viewer, "cannot create resource \"pods/exec\"");
         Outcome::Documented(
-            "who may run programs in the agent is the agent, and gets its short-lived tokens, never what lasts; give edit or \
-             pods/exec in an agent's namespace to those alone who may use the agent's grants"
+            "an account that may exec into the agent gets its short-lived tokens, and no long-lived credential; grant edit or \
+             pods/exec in an agent's namespace only to people who may use the agent's grants"
                 .to_owned(),
         )
     }
-    /// `nodes/proxy`, which is root on the node: a program in the sidecar's container, past the API server's admission
+    /// An account with `nodes/proxy`, which is root on the node, runs a program in the sidecar's container, past the
+    /// API server's admission
     nodes_proxy_right {
         let run = |container: &str, program: &str| {
             let path = format!("/api/v1/nodes/node/proxy/run/hostile/agent/{container}?cmd={program}");
             Person::administrator(NAMESPACE).pipe(&json!({}), &["create", "--raw", &path])
         };
-        // It runs, and says that it was called wrongly.
+        // The program runs and prints its usage.
         let said = run("agent-creds", "/agent-creds-sidecar").unwrap_or_else(|said| said);
         assert!(said.contains("Usage") || said.contains("usage"), "{said}");
-        Outcome::Documented("nodes/proxy is root on every node, past admission; bind it to nobody but monitoring that you trust with all Secrets".to_owned())
+        Outcome::Documented("nodes/proxy is root on every node, past admission; grant it only to monitoring that you trust with all Secrets".to_owned())
     }
 }

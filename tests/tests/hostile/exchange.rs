@@ -1,5 +1,5 @@
-//! Tokens for `POST /identity`: the kubelet's own, and such as the cluster's signing key would make; and what the identity
-//! server says to who shows them, outside and in its log.
+//! Tokens for `POST /identity`: the kubelet's, and others signed with the cluster's key. Also the identity server's
+//! answers and its log.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -18,34 +18,35 @@ use crate::hostile::agent::NAMESPACE;
 use crate::hostile::attempt::{Met, Outcome};
 use crate::hostile::tunnel::{request, said};
 
-/// The identity server, as pods call it.
+/// The identity server's name for pods.
 pub(crate) const SERVER: &str = "agent-creds-identity.agent-creds-system.svc";
 
-/// Posts JSON from the agent's network; what is answered with 200 was successful.
+/// Posts JSON from the agent's network. Status 200 is a success.
 pub(crate) fn post(host: &str, path: &str, body: &str) -> Met {
     let said = said(NAMESPACE, host, &request(host, path, "close", body));
     if said.starts_with("HTTP/1.1 200") { Ok(said) } else { Err(said) }
 }
 
-/// Shows a token to the identity server, from the network of the agent of a namespace.
+/// Sends a token to the identity server, from the network of the agent in a namespace.
 pub(crate) fn shown_in(namespace: &str, token: &str) -> Met {
     let body = json!({ "token": token }).to_string();
     let said = said(namespace, SERVER, &request(SERVER, "/identity", "close", &body));
     if said.starts_with("HTTP/1.1 200") { Ok(said) } else { Err(said) }
 }
 
-/// Shows a token to the identity server, from the agent's network.
+/// Sends a token to the identity server, from the agent's network.
 pub(crate) fn shown(token: &str) -> Met {
     shown_in(NAMESPACE, token)
 }
 
-/// That a token is refused for this reason, which stands in the server's log alone: outside all refusals read the same.
+/// Checks that a token is refused for this reason. The reason is only in the server's log; all refusals have the same
+/// answer.
 #[track_caller]
 pub(crate) fn refused(token: &str, reason: &str) -> Outcome {
     refused_for(token, &[reason])
 }
 
-/// The same where the API server's memory of a token (ten seconds) decides which of these reasons it is.
+/// Checks the same with several possible reasons, because the API server caches a token's validity for ten seconds.
 #[track_caller]
 pub(crate) fn refused_for(token: &str, reasons: &[&str]) -> Outcome {
     let told = || reasons.iter().map(|reason| told(reason)).sum::<usize>();
@@ -58,13 +59,13 @@ pub(crate) fn refused_for(token: &str, reasons: &[&str]) -> Outcome {
     Outcome::Stopped(format!("403, in the log: {reason}"))
 }
 
-/// How many lines of the identity server's logs have this reason.
+/// Returns how many lines of the identity server's logs have this reason.
 pub(crate) fn told(reason: &str) -> usize {
     let words = format!("\"reason\":\"{reason}\"");
     log().lines().filter(|line| line.contains(&words)).count()
 }
 
-/// Waits for one more.
+/// Waits for one more line with this reason.
 #[track_caller]
 pub(crate) fn tells(reason: &str, before: usize) {
     told_more(|| told(reason), before);
@@ -87,7 +88,7 @@ fn last(log: &str) -> String {
     log.lines().rev().take(5).collect::<Vec<_>>().join("\n")
 }
 
-/// The token that the kubelet mounted in a pod's own volume of ours, or in one like it: read on the node.
+/// Reads the token that the kubelet mounted in a pod's volume, on the node.
 pub(crate) fn mounted(namespace: &str, pod: &str, volume: &str) -> String {
     let uid =
         get(&["pod", pod, "--namespace", namespace])["metadata"]["uid"].as_str().expect("a uid").to_owned();
@@ -97,12 +98,12 @@ pub(crate) fn mounted(namespace: &str, pod: &str, volume: &str) -> String {
     std::fs::read_to_string(file).expect("the token that the kubelet mounted")
 }
 
-/// The agent's sidecar's.
+/// Returns the token of the agent's sidecar.
 pub(crate) fn genuine() -> String {
     mounted(NAMESPACE, "agent", "agent-creds-identity")
 }
 
-/// What a token says that the kubelet asks for, for the agent's pod.
+/// Returns the claims of the kubelet's token for the agent's pod.
 pub(crate) fn claims() -> Value {
     let uid =
         |kind: &str, name: &str| get(&[kind, name, "--namespace", NAMESPACE])["metadata"]["uid"].clone();
@@ -120,7 +121,7 @@ pub(crate) fn claims() -> Value {
     })
 }
 
-/// Claims, signed with a key as the API server signs them.
+/// Signs claims with a key, as the API server does.
 pub(crate) fn signed(claims: &Value, key: &EcdsaKeyPair) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text = format!("{}.{}", part(&json!({"alg": "ES256", "typ": "JWT"})), part(claims));
@@ -128,14 +129,14 @@ pub(crate) fn signed(claims: &Value, key: &EcdsaKeyPair) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The cluster's own key.
+/// Returns the cluster's signing key.
 pub(crate) fn cluster_key() -> EcdsaKeyPair {
     let file = directory().join("keys/service-account.key");
     let key = PrivatePkcs8KeyDer::from_pem_file(file).expect("the cluster's key");
     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der()).expect("a key")
 }
 
-/// Somebody else's.
+/// Returns another key.
 pub(crate) fn strangers_key() -> EcdsaKeyPair {
     EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")
 }

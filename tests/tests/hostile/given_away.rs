@@ -1,4 +1,4 @@
-//! What the agent may read, and what may be in it: every secret that there is, searched for in everything that is said.
+//! Everything that the agent may read, searched for every secret.
 
 use std::sync::LazyLock;
 
@@ -13,11 +13,11 @@ use crate::hostile::local::{LOOPBACK, bearer, request, token_with, written};
 use crate::hostile::pods::{NEIGHBOUR, Process, gone, sidecar_status, started};
 use crate::hostile::scan::{access_token, clean, lasting};
 
-/// Values of a grant Secret that nobody can use, as a person writes them by mistake: swapped, cut off, in the wrong place.
+/// Unusable values in a grant Secret, as a person writes them by mistake: swapped, truncated, in the wrong place.
 const MISPLACED: [&str; 3] =
     ["misplaced-client-secret-8c1f", "misplaced-refresh-token-77aa", "misplaced-in-the-grant-file-55bb"];
 
-/// A pod whose second grant is wrong in this way.
+/// A pod whose second grant has such mistakes.
 static CARELESS_POD: LazyLock<&str> = LazyLock::new(|| {
     let _ = &*NEIGHBOUR;
     let [client_secret, refresh_token, misplaced] = MISPLACED;
@@ -45,7 +45,7 @@ fn grants_of(pod: &str) -> Result<String, String> {
     in_pod(pod, "agent", &format!("{} | wire send unix:/run/agent-creds/agent.sock 3", written(&asked)))
 }
 
-/// All secrets, and what a careless person wrote.
+/// Returns all secrets, with the misplaced values.
 fn everything() -> Vec<String> {
     let _ = &*CARELESS_POD;
     let mut secrets = lasting();
@@ -53,7 +53,7 @@ fn everything() -> Vec<String> {
     secrets
 }
 
-/// The same, and the access token: for what others than the agent read.
+/// Returns the same with the access token, for data that others than the agent can read.
 fn and_the_token() -> Vec<String> {
     let mut secrets = everything();
     secrets.push(access_token());
@@ -61,15 +61,15 @@ fn and_the_token() -> Vec<String> {
 }
 
 attempts! {
-    /// Logs of the sidecars, read with the agent's own right to look at its namespace
+    /// The agent reads the logs of sidecars with its own right to view its namespace
     logs {
         let secrets = and_the_token();
         let pods = ["agent", "careless"].map(|pod| control(inside(&format!("k logs {pod} -c agent-creds"))));
         assert!(pods.iter().all(|log| log.contains("\"outcome\"") || log.contains("serving")), "the control: {pods:?}");
         clean(&pods.concat(), &secrets);
-        Outcome::Stopped("not one of them is in a log, as it is or encoded".to_owned())
+        Outcome::Stopped("no secret is in a log, neither in plain text nor encoded".to_owned())
     }
-    /// Logs of the roles, which the agent could only get at through a reader of them
+    /// The logs of the roles are searched, which the agent could get only from a person who may read them
     logs_of_the_roles {
         let secrets = and_the_token();
         let logs: String = ["admit", "identity", "manage"]
@@ -77,17 +77,17 @@ attempts! {
             .concat();
         assert!(logs.contains("\"level\""), "the control: {logs}");
         clean(&logs, &secrets);
-        Outcome::Stopped("not one of them is in a log, as it is or encoded".to_owned())
+        Outcome::Stopped("no secret is in a log, neither in plain text nor encoded".to_owned())
     }
-    /// Metrics of the sidecars, its own and others', read over the pod network
+    /// The agent reads the metrics of its own and other sidecars over the pod network
     metrics {
         let secrets = and_the_token();
         let pods = ["neighbour", "careless"].map(|pod| control(inside(&format!("wget -q -O - http://$(k get pod {pod} -o jsonpath='{{.status.podIP}}'):9912/metrics"))));
         assert!(pods.iter().all(|text| text.contains("agent_creds_grant_state")), "the control: {pods:?}");
         clean(&pods.concat(), &secrets);
-        Outcome::Stopped("names and numbers".to_owned())
+        Outcome::Stopped("names and numbers only".to_owned())
     }
-    /// Metrics and every other path of the roles' unprotected port
+    /// The agent reads the metrics and every other path of the roles' unauthenticated port
     metrics_of_the_roles {
         let secrets = and_the_token();
         let list = kubectl(&["get", "pods", "--namespace", SYSTEM, "-o", "jsonpath={range .items[*]}{.status.podIP} {end}"]).expect("the roles' pods");
@@ -95,25 +95,25 @@ attempts! {
         let said = control(inside(&script));
         assert!(said.contains("agent_creds_"), "the control: {said}");
         clean(&said, &secrets);
-        Outcome::Stopped("names and numbers".to_owned())
+        Outcome::Stopped("names and numbers only".to_owned())
     }
-    /// Events of the namespace
+    /// The agent reads the Events of its namespace
     events {
         let secrets = and_the_token();
         let said = control(inside("k get events -o json; k get events.events.k8s.io -o json"));
-        assert!(said.contains("devops-agent"), "the control: there are some about the grants: {said}");
+        assert!(said.contains("devops-agent"), "the control: there are Events about the grants: {said}");
         clean(&said, &secrets);
         Outcome::Stopped("Events name the Secret and the reason".to_owned())
     }
-    /// The list of grants, with a grant that is wrong because a secret stands where a key should
+    /// The agent reads the list of grants, with an invalid grant that has a secret in place of a key
     list_of_grants {
         let secrets = and_the_token();
         let said = control(grants_of(&CARELESS_POD));
-        assert!(said.contains("grant_invalid"), "the control: it is told what is wrong: {said}");
+        assert!(said.contains("grant_invalid"), "the control: the message names the mistake: {said}");
         clean(&said, &secrets);
         Outcome::Stopped("messages name the key, never its value".to_owned())
     }
-    /// Every error that the local API has
+    /// The agent causes every error of the local API
     errors {
         let secrets = and_the_token();
         let lines = ["GET / HTTP/1.1", "POST /v1/grants HTTP/1.1", "GET /v1/token/none HTTP/1.1", "GET /v1/token/pagerduty?rejected=x HTTP/1.1", "BAD", "CONNECT localhost:1 HTTP/1.1"];
@@ -126,9 +126,9 @@ attempts! {
         }
         assert!(unavailable.contains("HTTP/1.1 503 "), "{unavailable}");
         clean(&format!("{said}{unavailable}"), &secrets);
-        Outcome::Stopped("a fixed word and a sentence; nothing of a request or a Secret comes back".to_owned())
+        Outcome::Stopped("answers contain a fixed word and a sentence, and nothing of a request or a Secret".to_owned())
     }
-    /// The pod as the agent reads it from the API: arguments, annotations, the seal, status
+    /// The agent reads its pod from the API: arguments, annotations, seal, status
     pod_object {
         let secrets = and_the_token();
         let said = control(inside("k get pod agent careless -o json"));
@@ -137,13 +137,13 @@ attempts! {
         let pod: Value = serde_json::from_str(&said).expect("JSON");
         let seals: String = pod["items"].as_array().expect("pods").iter().filter_map(|pod| pod["metadata"]["annotations"]["agent-creds/seal"].as_str()).collect();
         clean(&seals, &secrets);
-        Outcome::Stopped("names, and a seal that says what was injected".to_owned())
+        Outcome::Stopped("names, and a seal that lists what was injected".to_owned())
     }
-    /// Termination messages, after a death by signal and after an orderly end
+    /// The agent reads termination messages, after a kill and after a regular exit
     termination_messages {
         let secrets = and_the_token();
         started(&agent_pod("ends", NAMESPACE), "ends");
-        // The first process of a container obeys no other signal.
+        // The first process of a container ignores other signals.
         for (times, signal) in [Signal::KILL, Signal::TERM].into_iter().enumerate() {
             let before = sidecar_status("ends", NAMESPACE);
             Process::of(&before).kill(signal);
@@ -154,22 +154,22 @@ attempts! {
             clean(&control(inside("k get pod ends -o json; k logs ends -c agent-creds --previous; k get events -o json")), &secrets);
         }
         gone("ends", NAMESPACE);
-        Outcome::Stopped("a message says how it ended, and the log before it is clean".to_owned())
+        Outcome::Stopped("the message contains the exit reason, and the previous log contains no secret".to_owned())
     }
-    /// Every file in the shared volume
+    /// The agent reads every file in the shared volume
     shared_files {
         let secrets = and_the_token();
         let said = control(inside("ls -la /run/agent-creds; for f in $(find /run/agent-creds -type f); do echo $f; cat $f; echo; done"));
         assert!(said.contains("caller-key"), "the control: {said}");
         clean(&said, &secrets);
-        Outcome::Stopped("the caller key, and a socket".to_owned())
+        Outcome::Stopped("the caller key and a socket".to_owned())
     }
-    /// Everything that is served to others on the node: the discovery, the version, the API's open paths, as the agent
+    /// The agent reads the public parts of the API: discovery, version, and the objects that the role view shows
     open_paths_of_the_api {
         let secrets = and_the_token();
         let said = control(inside("k get --raw /version; k get --raw /openapi/v2 | head -c 200000; k get --raw /apis; k get configmaps,endpointslices,services -o json"));
         assert!(said.contains("gitVersion"), "the control: {said}");
         clean(&said, &secrets);
-        Outcome::Stopped("nothing of ours is in what the role view reads".to_owned())
+        Outcome::Stopped("the role view shows no secret".to_owned())
     }
 }

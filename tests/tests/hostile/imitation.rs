@@ -1,5 +1,5 @@
-//! Pods made by hand that look like an injected one, by who has `edit`. All of admission is asked, and nothing is stored where
-//! admission alone has to stop it.
+//! Pods that imitate an injected one, created with the role `edit`. The requests are dry runs that go through all of
+//! admission, except where another part has to stop the attempt.
 
 use agent_creds_tests::cluster::get;
 use agent_creds_tests::platform::ACCOUNT;
@@ -11,14 +11,14 @@ use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
 use crate::hostile::exchange::{tells, told};
 use crate::hostile::people::{Person, copied, sidecar};
 
-/// Part of the sentence for what has our names and is something else.
+/// Part of the refusal of an object that has our name and differs from the injected one.
 const NOT_OURS: &str = "not what the webhook adds under a name of its own";
 
 fn made(pod: &Value) -> Met {
     Person::editor().would_create(pod)
 }
 
-/// What becomes of a copy of the agent's pod after a change, which without it may be made.
+/// Checks that a copy of the agent's pod is refused after a change. Without the change it is admitted.
 fn changed(change: impl Fn(&mut Value), words: &str) -> Outcome {
     let mut pod = copied();
     control(made(&pod));
@@ -27,7 +27,7 @@ fn changed(change: impl Fn(&mut Value), words: &str) -> Outcome {
 }
 
 attempts! {
-    /// The sidecar's image, arguments and volumes, with all annotations but the seal
+    /// A pod has the sidecar's image, arguments and volumes, and all annotations except the seal
     imitation_without_a_seal {
         let unsealed = |pod: &mut Value| drop(pod["metadata"]["annotations"].as_object_mut().expect("annotations").remove("agent-creds/seal"));
         let forged = |pod: &mut Value| pod["metadata"]["annotations"]["agent-creds/seal"] = json!("e30.e30.AAAA");
@@ -36,7 +36,7 @@ attempts! {
             changed(forged, "not a seal of this cluster's webhook"),
         ])
     }
-    /// The seal with one letter changed in its header, its payload and its code
+    /// A pod has the seal with one letter changed in its header, its payload or its signature
     seal_forged {
         let outcomes = (0..3).map(|part| {
             changed(
@@ -52,7 +52,7 @@ attempts! {
         });
         all(outcomes.collect())
     }
-    /// A copied seal, around a sidecar with another command, other arguments, or a shell
+    /// A pod has a copied seal and a sidecar with another command, other arguments, or a shell
     other_command {
         all(vec![
             changed(|pod| sidecar(pod)["command"] = json!(["/bin/sh", "-c", "cat /run/agent-creds-identity/*"]), NOT_OURS),
@@ -60,11 +60,11 @@ attempts! {
             changed(|pod| sidecar(pod)["args"].as_array_mut().expect("arguments").push(json!("--identity=pod")), NOT_OURS),
         ])
     }
-    /// A copied seal, around a sidecar with another image
+    /// A pod has a copied seal and a sidecar with another image
     other_image {
         changed(|pod| sidecar(pod)["image"] = json!("localhost/hostile-agent:1"), NOT_OURS)
     }
-    /// A copied seal, around a sidecar with a mount more, a library path, a file as environment
+    /// A pod has a copied seal and a sidecar with another mount, a library path, or a file as environment
     extra_mounts {
         all(vec![
             changed(
@@ -78,7 +78,7 @@ attempts! {
             changed(|pod| sidecar(pod)["envFrom"] = json!([{"configMapRef": {"name": "mine"}}]), NOT_OURS),
         ])
     }
-    /// A copied seal, around a sidecar whose probes and hooks run something
+    /// A pod has a copied seal and a sidecar with a program in its probes and hooks
     exec_probes {
         let run = json!({"exec": {"command": ["/agent-creds-sidecar", "serve"]}});
         all(vec![
@@ -87,7 +87,8 @@ attempts! {
             changed(|pod| sidecar(pod)["lifecycle"]["postStart"] = run.clone(), NOT_OURS),
         ])
     }
-    /// A copied seal, around a sidecar of another user, with capabilities, with a terminal, with a path for its last words
+    /// A pod has a copied seal and a sidecar with another user, capabilities, a terminal, or another termination
+    /// message path
     other_rights {
         all(vec![
             changed(|pod| sidecar(pod)["securityContext"]["runAsUser"] = json!(1000), NOT_OURS),
@@ -96,7 +97,7 @@ attempts! {
             changed(|pod| sidecar(pod)["terminationMessagePath"] = json!("/run/agent-creds-identity/api-token"), NOT_OURS),
         ])
     }
-    /// The identity volume widened to a Secret, to what else there is, or turned into an own one
+    /// A pod has a copied seal and an identity volume with a Secret or another token
     other_volumes {
         let source = |pod: &mut Value, source: Value| {
             let mut volumes = pod["spec"]["volumes"].as_array_mut().expect("volumes").iter_mut();
@@ -108,18 +109,18 @@ attempts! {
             changed(|pod| source(pod, json!({"serviceAccountToken": {"audience": "vault", "path": "x"}})), NOT_OURS),
         ])
     }
-    /// A copied seal in a namespace whose agents have other grants
+    /// A pod has a copied seal in a namespace whose agents have other grants
     copied_seal_elsewhere {
         let mut pod = copied();
         control(made(&pod));
         pod["metadata"]["namespace"] = json!(APART);
         stopped(Person::editor_apart().would_create(&pod), "made for another pod: the namespace differs")
     }
-    /// A copied seal in a pod of another account
+    /// A pod has a copied seal and another account
     copied_seal_of_another_account {
         changed(|pod| pod["spec"]["serviceAccountName"] = json!("viewer"), "made for another pod: spec.serviceAccountName differs")
     }
-    /// A copied seal with annotations that name other grants, or another credential account
+    /// A pod has a copied seal and annotations that name other grants, or another credential account
     copied_seal_with_other_annotations {
         let words = "made for another pod: the agent-creds annotations differ";
         all(vec![
@@ -127,24 +128,24 @@ attempts! {
             changed(|pod| pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(format!("{VAULT}/{CREDENTIAL}")), words),
         ])
     }
-    /// A copy of the whole pod without the annotation that has admission look at it; it runs, and its sidecar asks
+    /// A copy of the pod without the annotation that triggers admission runs, and its sidecar requests an identity
     imitation_past_admission {
         let mut pod = copied();
         pod["metadata"]["name"] = json!("past");
         let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");
         annotations.remove("agent-creds/inject");
-        // A policy stops the copy that still says that it is injected.
-        let words = "the webhook alone sets the label agent-creds/injected";
+        // A policy refuses the copy with the label and the annotations of an injected pod.
+        let words = "only the webhook sets the label agent-creds/injected";
         let _ = stopped(Person::editor().pipe(&pod, &["create"]), words);
         pod["metadata"]["labels"].as_object_mut().expect("labels").remove("agent-creds/injected");
         let annotations = pod["metadata"]["annotations"].as_object_mut().expect("annotations");
         annotations.retain(|key, _| !["agent-creds/seal", "agent-creds/status"].contains(&key.as_str()));
-        // With strict-start it would never be ready; nor does it have to be.
+        // With strict-start the pod never becomes ready, which the attempt does not need.
         let before = told("seal");
         control(Person::editor().pipe(&pod, &["create"]));
         tells("seal", before);
         control(Person::editor().run(&["delete", "pod", "past", "--now"]));
-        // The same with the annotation is an injected pod, and gets its tokens.
+        // The same pod with the annotation is injected and gets its tokens.
         let mut pod = copied();
         pod["metadata"]["name"] = json!("copied");
         control(Person::editor().pipe(&pod, &["create"]));
@@ -152,14 +153,14 @@ attempts! {
         control(Person::editor().run(&["delete", "pod", "copied", "--now"]));
         Outcome::Stopped("its sidecar gets 403, in the log: seal".to_owned())
     }
-    /// `kubectl debug --copy-to --share-processes`: a copy of the agent's pod whose containers see each other's memory
+    /// `kubectl debug --copy-to --share-processes` copies the agent's pod, so that its containers share processes
     debug_copy {
         control(made(&copied()));
         let debug = ["debug", "agent", "--copy-to=debugged", "--share-processes", "--image=localhost/hostile-agent:1", "--container=look"];
         let copies = [&["--attach=false"][..], &["--attach=false", "--keep-annotations", "--keep-labels"]];
         all(copies.map(|more| stopped(Person::editor().run(&[&debug[..], more].concat()), NOT_OURS)).into())
     }
-    /// An annotated pod that runs as the credential account, and one that names its own account for it
+    /// An annotated pod runs as the credential account, or names its own account as the credential account
     credential_account_itself {
         let mut pod = agent_pod("own", NAMESPACE);
         control(made(&pod));
@@ -169,7 +170,7 @@ attempts! {
         pod["spec"]["serviceAccountName"] = json!(CREDENTIAL);
         all(vec![first, stopped(made(&pod), "is the credential account, which may read what lasts")])
     }
-    /// An annotated pod of an account without the right to assume, which names another agent's credential account
+    /// An annotated pod of an account without the right to assume names another agent's credential account
     another_agents_grants {
         let mut pod = agent_pod("stranger", APART);
         pod["spec"]["serviceAccountName"] = json!("stranger");
@@ -179,12 +180,12 @@ attempts! {
         control(Person::editor_apart().pipe(&pod, &["create"]));
         tells("assume_missing", before);
         control(Person::editor_apart().run(&["delete", "pod", "stranger", "--now"]));
-        // The account that may has it.
+        // The agent that may assume the account gets the grant.
         let agent = get(&["pod", "agent", "--namespace", APART]);
         assert_eq!(agent["status"]["containerStatuses"][0]["ready"], json!(true));
         Outcome::Stopped("403, in the log: assume_missing".to_owned())
     }
-    /// Annotations that would set what the platform decides, and names of Secrets that are no grants or somebody else's
+    /// A pod has annotations for settings of the platform, or names Secrets that are not grants or belong to others
     annotations_that_reach_further {
         let with = |key: &str, value: &str| {
             let mut pod = agent_pod("reaches", NAMESPACE);
@@ -200,7 +201,7 @@ attempts! {
             stopped(with("agent-creds/grants", "pagerduty=devops-agent-pagerduty-state"), "annotation agent-creds/grants"),
         ])
     }
-    /// A mirror pod, which admission leaves alone, with the sidecar and somebody in its volumes
+    /// A mirror pod, which admission skips, has the sidecar and a container that mounts its volumes
     mirror_pod {
         let mut pod = copied();
         control(made(&pod));

@@ -1,4 +1,4 @@
-//! Requests to the local API from inside the agent's container, byte for byte.
+//! Requests to the local API from inside the agent's container, sent byte for byte.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::hostile::agent::inside;
 use crate::hostile::attempt::Met;
 
-/// The local API, and the same on the socket.
+/// Addresses of the local API: on loopback, and its socket.
 pub(crate) const LOOPBACK: &str = "127.0.0.1:9911";
 pub(crate) const SOCKET: &str = "unix:/run/agent-creds/agent.sock";
 
@@ -16,44 +16,44 @@ pub(crate) const SOCKET: &str = "unix:/run/agent-creds/agent.sock";
 pub(crate) static KEY: LazyLock<String> =
     LazyLock::new(|| inside("cat $AGENT_CREDS_KEY_FILE").expect("the agent's own key"));
 
-/// A request for the agent's token, with these header lines, and the connection's end.
+/// Returns a request for the agent's token with these header lines, which closes the connection.
 pub(crate) fn token_with(lines: &[&str]) -> String {
     request("GET /v1/token/pagerduty HTTP/1.1", lines)
 }
 
-/// A request of this first line and these header lines, the last on its connection.
+/// Returns a request with this request line and these header lines, which closes the connection.
 pub(crate) fn request(first: &str, lines: &[&str]) -> String {
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     format!("{first}\r\n{lines}Connection: close\r\n\r\n")
 }
 
-/// The header that opens the local API.
+/// Returns the header line with the caller key.
 pub(crate) fn bearer() -> String {
     format!("Authorization: Bearer {}", *KEY)
 }
 
-/// The request that is answered.
+/// Returns a valid request.
 pub(crate) fn good() -> String {
     token_with(&["Host: localhost", &bearer()])
 }
 
-/// A shell command that writes these bytes.
+/// Returns a shell command that writes these bytes.
 pub(crate) fn written(bytes: &str) -> String {
     format!("echo {} | base64 -d", STANDARD.encode(bytes))
 }
 
-/// What the local API says to these bytes: `Err`, unless it is a token or another 200.
+/// Sends these bytes to the local API. A status other than 200 is an `Err`.
 pub(crate) fn asked(bytes: &str) -> Met {
     asked_at(LOOPBACK, bytes)
 }
 
-/// The same elsewhere.
+/// Sends them to another address.
 pub(crate) fn asked_at(address: &str, bytes: &str) -> Met {
     let answer = inside(&format!("{} | wire send {address} 3", written(bytes)))?;
     if answer.starts_with("HTTP/1.1 200 ") { Ok(answer) } else { Err(answer) }
 }
 
-/// How many answers of this status a text of many answers holds.
+/// Returns the number of answers with this status.
 pub(crate) fn count(answers: &str, status: u16) -> usize {
     answers.matches(&format!("HTTP/1.1 {status} ")).count()
 }

@@ -1,4 +1,4 @@
-//! Somebody else's webhook, which the API server calls after ours: it applies one patch to the pods that carry its label.
+//! Another mutating webhook, which the API server calls after ours. It applies one patch to pods with its label.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::hostile::agent::{IMAGE, NAMESPACE, agent_pod};
 use crate::hostile::attempt::{Met, Outcome, control, stopped};
 use crate::hostile::people::Person;
 
-/// In alphabetical order it comes after ours.
+/// The name sorts after ours, so the API server calls it after ours.
 const NAME: &str = "zz-other";
 
-/// It is asked until it is dropped.
+/// A registered webhook; dropping it ends the registration.
 pub(crate) struct Mutator {
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Mutator {
-    /// What becomes of an agent's pod that this patch changes after ours; `allowed` may be done to it.
+    /// Checks that an agent's pod is refused after this patch, and admitted after the `allowed` one.
     #[track_caller]
     pub(crate) fn compared(patch: &[Value], allowed: &[Value], words: &str) -> Outcome {
         let create = |patch: &[Value]| -> Met {
@@ -87,7 +87,7 @@ fn register(address: SocketAddr, ca: &str) {
         }],
     });
     pipe(&registration.to_string(), &["apply"]).expect("registering it");
-    // The API server learns of it a moment later: then it refuses this one.
+    // The API server calls the webhook a moment later, which then refuses this pod.
     let probe = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "probe", "namespace": NAMESPACE, "labels": {"other": "asked", "probe": address.port().to_string()}},

@@ -1,4 +1,4 @@
-//! What the agent reaches over the pod network.
+//! Connections of the agent over the pod network.
 
 use agent_creds_tests::cluster::kubectl;
 
@@ -7,13 +7,13 @@ use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
 use crate::hostile::local::{request, written};
 use crate::hostile::pods::NEIGHBOUR;
 
-/// The address of a pod.
+/// Returns the address of a pod.
 fn address(pod: &str) -> String {
     kubectl(&["get", "pod", pod, "--namespace", NAMESPACE, "-o", "jsonpath={.status.podIP}"])
         .expect("its address")
 }
 
-/// What a plain GET meets.
+/// Sends a plain GET.
 fn fetched(address: &str, path: &str) -> Met {
     let answer = inside(&format!(
         "{} | wire send {address} 5",
@@ -23,13 +23,13 @@ fn fetched(address: &str, path: &str) -> Met {
 }
 
 attempts! {
-    /// The local API of another pod over the pod network
+    /// The agent connects to the local API of another pod over the pod network
     sidecar_of_another_pod {
         let other = address(&NEIGHBOUR);
         control(fetched(&format!("{other}:9912"), "/metrics"));
         stopped(inside(&format!("wire reach {other}:9911")), "Connection refused")
     }
-    /// The API's paths on the metrics port of another pod, which the pod network reaches
+    /// The agent requests the API's paths on the metrics port of another pod, which is reachable over the pod network
     metrics_port_abused {
         let other = format!("{}:9912", address(&NEIGHBOUR));
         control(fetched(&other, "/metrics"));
@@ -37,13 +37,14 @@ attempts! {
             .map(|path| stopped(fetched(&other, path), "HTTP/1.1 404 Not Found"))
             .into())
     }
-    /// Ports of the control plane, of the node's runtime and the kubelet's old read-only one
+    /// The agent connects to ports of the control plane, of the node's container runtime, and to the kubelet's
+    /// read-only port
     control_plane_ports {
         control(inside("wire reach 10.96.0.1:443 && wire reach 10.99.0.1:10250"));
-        // etcd, its peers, containerd's metrics, the kubelet, scheduler, controller manager
+        // etcd, its peer port, containerd's metrics, kubelet, scheduler, controller manager
         all([2379, 2380, 1338, 10255, 10257, 10259].map(|port| stopped(inside(&format!("wire reach 10.99.0.1:{port}")), "Connection refused")).into())
     }
-    /// The API server without a token that it knows, and without any
+    /// The agent calls the API server with an unknown token, and as an anonymous user
     api_anonymous {
         let get = "get --raw /api/v1/namespaces/hostile/pods";
         control(inside(&format!("k {get}")));
@@ -53,13 +54,13 @@ attempts! {
             stopped(inside(&format!("{api} --as=system:anonymous --token=\"$(cat $S/token)\" {get}")), "cannot impersonate"),
         ])
     }
-    /// Sockets in the pod's network namespace: abstract ones, which need no mount
+    /// The agent looks for abstract sockets in the pod's network namespace, which need no mount
     abstract_sockets {
         let said = control(inside("cat /proc/net/unix; cat /proc/net/tcp /proc/net/tcp6"));
-        assert!(said.contains("/run/agent-creds/agent.sock"), "the control: the sidecar's are seen: {said}");
+        assert!(said.contains("/run/agent-creds/agent.sock"), "the control: the sidecar's sockets are listed: {said}");
         assert!(said.contains("probe.sock"), "{said}");
         let named: Vec<_> = said.lines().filter_map(|line| line.split_whitespace().nth(7)).filter(|name| name.starts_with('@')).collect();
         assert!(named.is_empty(), "{named:?}");
-        Outcome::Stopped("the probe socket has a path in a volume that the agent has not".to_owned())
+        Outcome::Stopped("the probe socket is in a volume that the agent does not mount".to_owned())
     }
 }

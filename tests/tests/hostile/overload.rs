@@ -1,14 +1,14 @@
-//! What costs the sidecar memory, connections or time: it goes on serving, and stays small.
+//! Attempts to use up the sidecar's memory, connections or time. It continues to serve, and its memory stays bounded.
 
 use crate::hostile::agent::{NAMESPACE, inside};
 use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
 use crate::hostile::local::{LOOPBACK, SOCKET, asked, asked_at, bearer, count, good, token_with, written};
 use crate::hostile::pods::Process;
 
-/// How much the sidecar may grow by whatever a caller does, in KiB.
+/// Allowed growth of the sidecar's memory during an attempt, in KiB.
 const GROWTH: u64 = 12 * 1024;
 
-/// That the sidecar stays small meanwhile.
+/// Runs `work` and checks that the sidecar's memory stays bounded.
 #[track_caller]
 fn stays_small<T>(work: impl FnOnce() -> T) -> T {
     let sidecar = Process::sidecar("agent", NAMESPACE);
@@ -20,7 +20,7 @@ fn stays_small<T>(work: impl FnOnce() -> T) -> T {
 }
 
 attempts! {
-    /// Header bombs: a value of 64 KB, 300 headers, a path of 40 KB
+    /// The agent sends oversized heads: a value of 64 KB, 300 headers, a path of 40 KB
     header_bombs {
         control(asked(&good()));
         let many: Vec<_> = (0..300).map(|i| format!("X-{i}: y")).collect();
@@ -31,17 +31,17 @@ attempts! {
         outcomes.push(stopped(asked(&long), "HTTP/1.1 431 Request Header Fields Too Large"));
         all(outcomes)
     }
-    /// Heads that come a byte a second, and never end
+    /// The agent sends a head with one byte a second that never ends
     slow_heads {
         control(asked(&good()));
         let slow = inside(&format!("{} | wire trickle {LOOPBACK} 30", written(&good())));
         let said = control(slow);
         let after = said.split("closed after ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
-        let after = after.unwrap_or_else(|| panic!("it may go on for ever: {said}"));
+        let after = after.unwrap_or_else(|| panic!("the connection was not closed: {said}"));
         assert!((9..=25).contains(&after), "{said}");
-        Outcome::Stopped("a head has to come within 10 s".to_owned())
+        Outcome::Stopped("a request head must arrive within 10 s".to_owned())
     }
-    /// Bodies without an end, counted and chunked
+    /// The agent sends endless bodies, with Content-Length and chunked
     huge_bodies {
         control(asked(&good()));
         let counted = token_with(&["Host: localhost", &bearer(), "Content-Length: 1000000000000"]);
@@ -53,9 +53,9 @@ attempts! {
                 assert_eq!(count(&answer, 200), 1, "answered without the body: {answer}");
             }
         });
-        Outcome::Stopped("no body is read: the answer comes with the head, and the connection ends".to_owned())
+        Outcome::Stopped("no body is read: the answer follows the head, and the connection closes".to_owned())
     }
-    /// 300 connections that say nothing: whoever uses the socket is served meanwhile, and loopback again after 10 s
+    /// The agent holds 300 idle connections: the socket is served meanwhile, and loopback again after 10 s
     connections_held {
         control(asked(&good()));
         let script = format!(
@@ -67,28 +67,28 @@ attempts! {
             good = written(&good()), free = written(&token_with(&["Host: localhost"])),
         );
         let said = stays_small(|| control(inside(&script)));
-        assert!(!said.contains("at once on loopback: HTTP"), "the control: the flood is one: {said}");
+        assert!(!said.contains("at once on loopback: HTTP"), "the control: loopback is blocked at first: {said}");
         assert!(said.contains("on the socket: HTTP/1.1 200"), "{said}");
         assert!(said.contains("after a while on loopback: HTTP/1.1 200"), "{said}");
         assert!(said.contains("open 0"), "{said}");
-        Outcome::Stopped("256 connections a listener, each with 10 s for a head; the socket has its own".to_owned())
+        Outcome::Stopped("each listener has 256 connections with 10 s for a request head; the socket has its own".to_owned())
     }
-    /// Thousands of requests on 60 connections whose answers nobody reads
+    /// The agent sends thousands of requests on 60 connections and reads no answers
     answers_unread {
         let one = good().replace("Connection: close\r\n", "");
         let some = format!("{}{}", one.repeat(20), good());
         let answers = control(asked(&some));
-        assert_eq!(count(&answers, 200), 21, "the control: where they are read, all are answered");
+        assert_eq!(count(&answers, 200), 21, "the control: requests are answered if the answers are read");
         let script = format!(
             "for i in $(seq 200); do {}; done >/tmp/many
              wire hold {LOOPBACK} 60 6 </tmp/many & sleep 3; {} | wire send {LOOPBACK} 3 | head -n 1; wait",
             written(&one.repeat(20)), written(&good()),
         );
         let said = stays_small(|| control(inside(&script)));
-        assert!(said.contains("HTTP/1.1 200 OK"), "others are served meanwhile: {said}");
-        Outcome::Stopped("a connection whose answers are not read is not read from".to_owned())
+        assert!(said.contains("HTTP/1.1 200 OK"), "other connections are served meanwhile: {said}");
+        Outcome::Stopped("the sidecar reads no requests from a connection with unread answers".to_owned())
     }
-    /// One token called refused again and again, so that refresh token after refresh token is spent
+    /// The agent reports each token as rejected, again and again, so that many refresh tokens are spent
     refreshes_forced {
         let standin = &crate::hostile::agent::PLATFORM.standin;
         let presented = || agent_creds_tests::event::presentations(&standin.log()).filter(|p| p.client_id.as_deref() == Some(NAMESPACE)).count();
@@ -104,11 +104,11 @@ attempts! {
         let said = control(inside(&script));
         let (times, seconds) = (presented() - before, start.elapsed().as_secs());
         assert_eq!(said.matches("HTTP/1.1 ").count(), 8, "all were answered: {said}");
-        // A token of 5 s is renewed every few seconds anyhow; nobody gets 8 in less than their time.
+        // A token of 5 s is renewed every few seconds anyway; 8 refreshes need more time.
         assert!(times as u64 <= seconds / 2 + 3, "{times} presentations in {seconds} s");
-        Outcome::Stopped("forced refreshes are limited; what is not replaced is served as it is".to_owned())
+        Outcome::Stopped("forced refreshes are limited; beyond the limit the current token is served".to_owned())
     }
-    /// The metrics port flooded with connections that say nothing: the local API is served meanwhile
+    /// The agent floods the metrics port with idle connections: the local API is served meanwhile
     metrics_flooded {
         let metrics = token_with(&["Host: x"]).replace("/v1/token/pagerduty", "/metrics");
         control(asked_at("127.0.0.1:9912", &metrics));
@@ -119,6 +119,6 @@ attempts! {
         let said = control(inside(&script));
         assert!(said.contains("HTTP/1.1 200 OK") && (said.contains("open 44") || said.contains("open 0")), "{said}");
         control(asked_at("127.0.0.1:9912", &metrics));
-        Outcome::Stopped("each listener has connections of its own, each with 10 s for a head".to_owned())
+        Outcome::Stopped("each listener has its own connections, with 10 s for a request head".to_owned())
     }
 }

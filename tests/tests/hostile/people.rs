@@ -1,4 +1,4 @@
-//! People and programs near the agent, by their rights in the cluster, and the pods that they make.
+//! Accounts near the agent with their rights in the cluster, and the pods that they create.
 
 use agent_creds_tests::cluster::{get, kubectl, pipe};
 use serde_json::{Value, json};
@@ -7,31 +7,31 @@ use crate::hostile::agent::NAMESPACE;
 use crate::hostile::apart::APART;
 use crate::hostile::attempt::Met;
 
-/// Who asks the API server.
+/// An account that sends requests to the API server.
 pub(crate) struct Person {
     namespace: &'static str,
-    /// kubectl's argument; the administrator has none.
+    /// kubectl's token argument; `None` for the administrator.
     token: Option<String>,
 }
 
 impl Person {
-    /// An account of a namespace, by a token of its own.
+    /// An account of a namespace, with a token of it.
     pub(crate) fn named(namespace: &'static str, account: &str) -> Self {
         let token = kubectl(&["create", "token", account, "--namespace", namespace]).expect("a token");
         Self { namespace, token: Some(format!("--token={}", token.trim())) }
     }
 
-    /// Who has the stock role `edit` where the agent is, and its grants too.
+    /// An account with the role `edit` in the namespace of the agent and its grants.
     pub(crate) fn editor() -> Self {
         Self::named(NAMESPACE, "editor")
     }
 
-    /// Who has `edit` where an agent is whose grants are elsewhere.
+    /// An account with the role `edit` in the namespace of an agent with grants in another namespace.
     pub(crate) fn editor_apart() -> Self {
         Self::named(APART, "editor")
     }
 
-    /// Who may do everything.
+    /// The administrator.
     pub(crate) fn administrator(namespace: &'static str) -> Self {
         Self { namespace, token: None }
     }
@@ -41,23 +41,23 @@ impl Person {
         whose.chain(arguments.iter().copied()).collect()
     }
 
-    /// kubectl.
+    /// Runs kubectl.
     pub(crate) fn run(&self, arguments: &[&str]) -> Met {
         kubectl(&self.arguments(arguments))
     }
 
-    /// kubectl with an object on its standard input.
+    /// Runs kubectl with an object on its standard input.
     pub(crate) fn pipe(&self, object: &Value, arguments: &[&str]) -> Met {
         pipe(&object.to_string(), &self.arguments(arguments))
     }
 
-    /// Whether the API server would make this object, and what it would be then; all of admission is asked.
+    /// Sends the object as a dry run through all of admission, and returns the resulting object.
     pub(crate) fn would_create(&self, object: &Value) -> Met {
         self.pipe(object, &["create", "--dry-run=server", "--output=json"])
     }
 }
 
-/// The agent's pod as a manifest that makes it again, with all that was injected.
+/// Returns the agent's pod as a manifest that creates it again, with everything that was injected.
 pub(crate) fn copied() -> Value {
     let mut pod = get(&["pod", "agent", "--namespace", NAMESPACE]);
     let metadata = &mut pod["metadata"];
@@ -70,7 +70,7 @@ pub(crate) fn copied() -> Value {
     pod
 }
 
-/// The sidecar in a manifest.
+/// Returns the sidecar in a manifest.
 pub(crate) fn sidecar(pod: &mut Value) -> &mut Value {
     let mut containers = pod["spec"]["initContainers"].as_array_mut().expect("init containers").iter_mut();
     containers.find(|container| container["name"] == "agent-creds").expect("the sidecar")

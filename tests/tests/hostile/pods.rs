@@ -1,4 +1,4 @@
-//! Pods beside the agent's, and what the administrator sees of them from the node.
+//! Pods beside the agent's, and their processes as the node's administrator sees them.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -14,22 +14,22 @@ use crate::hostile::attempt::Met;
 pub(crate) static NEIGHBOUR: LazyLock<&str> =
     LazyLock::new(|| started(&agent_pod("neighbour", NAMESPACE), "neighbour"));
 
-/// A pod of the same agent that runs as root, as the Pod Security baseline lets it.
+/// A pod of the same agent that runs as root, as the Pod Security baseline allows.
 pub(crate) static ROOTED: LazyLock<&str> = LazyLock::new(|| {
     let mut pod = agent_pod("rooted", NAMESPACE);
     pod["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 0});
     started(&pod, "rooted")
 });
 
-/// What became of a pod with NET_RAW and NET_ADMIN before the platform allowed them, and afterwards.
+/// A pod with NET_RAW and NET_ADMIN, before and after the platform allowed them.
 pub(crate) struct Capable {
-    /// Before.
+    /// The refusal before.
     pub(crate) refused: Met,
     /// The pod that runs now.
     pub(crate) pod: &'static str,
 }
 
-/// Root with NET_RAW and NET_ADMIN, since the platform says so.
+/// A pod with root, NET_RAW and NET_ADMIN, which the platform allows.
 pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
     let platform = &*PLATFORM;
     platform.log_in(OPEN);
@@ -44,17 +44,17 @@ pub(crate) static CAPABLE: LazyLock<Capable> = LazyLock::new(|| {
     platform
         .helm("upgrade", &["--wait", "--timeout", "4m", "--set", "allowCapabilities={NET_RAW,NET_ADMIN}"])
         .expect("helm upgrade");
-    // Pods of the release before may still answer for a moment.
+    // Pods of the previous release may still answer for a moment.
     eventually(START, || would_start(&pod));
     Capable { refused, pod: started(&pod, "agent") }
 });
 
-/// What the API server says to a pod, without making it.
+/// Sends a pod as a dry run.
 pub(crate) fn would_start(pod: &Value) -> Met {
     pipe(&pod.to_string(), &["create", "--dry-run=server"])
 }
 
-/// Makes a pod, and waits until it is ready.
+/// Creates a pod and waits until it is ready.
 pub(crate) fn started<'a>(pod: &Value, name: &'a str) -> &'a str {
     let namespace = pod["metadata"]["namespace"].as_str().expect("a namespace");
     pipe(&pod.to_string(), &["apply"]).unwrap_or_else(|error| panic!("making {name}: {error}"));
@@ -62,25 +62,25 @@ pub(crate) fn started<'a>(pod: &Value, name: &'a str) -> &'a str {
     name
 }
 
-/// Deletes a pod that only one attempt needs.
+/// Deletes a pod of a single attempt.
 pub(crate) fn gone(name: &str, namespace: &str) {
     kubectl(&["delete", "pod", name, "--namespace", namespace, "--now"]).expect("deleting it");
 }
 
-/// The status of the sidecar's container.
+/// Returns the status of the sidecar's container.
 pub(crate) fn sidecar_status(pod: &str, namespace: &str) -> Value {
     let pod = get(&["pod", pod, "--namespace", namespace]);
     let all = pod["status"]["initContainerStatuses"].as_array().cloned().unwrap_or_default();
     all.into_iter().find(|status| status["name"] == "agent-creds").unwrap_or_default()
 }
 
-/// The sidecar's process, as the node sees it.
+/// The sidecar's process on the node.
 pub(crate) struct Process {
     folder: PathBuf,
 }
 
 impl Process {
-    /// The sidecar's of a pod.
+    /// The sidecar's process of a pod.
     pub(crate) fn sidecar(pod: &str, namespace: &str) -> Self {
         Self::of(&sidecar_status(pod, namespace))
     }
@@ -102,27 +102,27 @@ impl Process {
         Self { folder: format!("/proc/{pid}").into() }
     }
 
-    /// Its id on the node.
+    /// Returns its id on the node.
     pub(crate) fn pid(&self) -> i32 {
         self.folder.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number")
     }
 
-    /// A file of `/proc/PID`.
+    /// Reads a file of `/proc/PID`.
     pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
-    /// Whose a file of `/proc/PID` is.
+    /// Returns the metadata of a file of `/proc/PID`.
     pub(crate) fn metadata(&self, file: &str) -> std::fs::Metadata {
         std::fs::metadata(self.folder.join(file)).expect("a process that runs")
     }
 
-    /// A path as the process sees it.
+    /// Returns a path in the process's file system.
     pub(crate) fn inside(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(Path::new(path).strip_prefix("/").expect("an absolute path"))
     }
 
-    /// Resident memory, in KiB.
+    /// Returns the resident memory in KiB.
     pub(crate) fn resident(&self) -> u64 {
         let status = String::from_utf8(self.read("status")).expect("text");
         let line =
@@ -130,7 +130,7 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// Ends it, as the node's administrator.
+    /// Sends it a signal, as the node's administrator.
     pub(crate) fn kill(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid()).expect("a process id");
         rustix::process::kill_process(pid, signal).expect("ending the sidecar");

@@ -1,4 +1,4 @@
-//! The rights of the agent's account: used to write what echoes a Secret, to be somebody else, and to get more.
+//! The rights of the agent's account: writes that would echo a Secret, impersonation, and escalation.
 
 use agent_creds_tests::cluster::SYSTEM;
 use agent_creds_tests::platform::GRANT;
@@ -10,7 +10,7 @@ use crate::hostile::attempt::{all, attempts, control, stopped};
 use crate::hostile::people::Person;
 
 attempts! {
-    /// Writing to the grant Secret in ways whose answer would echo it: PUT, DELETE and apply, with the agent's token
+    /// The agent writes to the grant Secret in ways whose answer would echo it: PUT, DELETE and apply
     secrets_echoed_by_a_write {
         let path = format!("/api/v1/namespaces/hostile/secrets/{GRANT}");
         let manifest = format!(
@@ -27,20 +27,20 @@ attempts! {
             ),
         ])
     }
-    /// A token of the credential account, made with the agent's token
+    /// The agent creates a token of the credential account
     token_of_the_credential_account {
-        // The identity server may; a policy refuses it to other people who have the right.
+        // The identity server may create one; a policy refuses it to other accounts with the right.
         let server = "--as=system:serviceaccount:agent-creds-system:agent-creds-identity";
         control(as_administrator(&["create", "token", CREDENTIAL, server]));
-        let words = "are made for the identity server and the kubelet alone";
+        let words = "only the identity server and the kubelet may create tokens of a credential account";
         let _ = stopped(as_administrator(&["create", "token", CREDENTIAL]), words);
-        // It may assume that account, which is for the identity server to ask; the API server knows no such verb.
+        // The agent may assume the account, a verb that only the identity server checks.
         control(inside(&format!("k auth can-i assume serviceaccounts/{CREDENTIAL} -n hostile")));
         stopped(inside(&format!("k create token {CREDENTIAL} -n hostile")), "cannot create resource \"serviceaccounts/token\"")
     }
-    /// Impersonating the credential account, the identity server and system:masters
+    /// The agent impersonates the credential account, the identity server and system:masters
     impersonation {
-        let be = |who: &str| format!("get --raw /api/v1/namespaces/hostile/secrets/{GRANT} {who}");
+        let be = |user: &str| format!("get --raw /api/v1/namespaces/hostile/secrets/{GRANT} {user}");
         let credential = format!("--as=system:serviceaccount:hostile:{CREDENTIAL}");
         control(as_administrator(&["get", "secret", GRANT, &credential]));
         all(vec![
@@ -52,7 +52,7 @@ attempts! {
             stopped(inside(&format!("k {}", be("--as=root --as-group=system:masters"))), "cannot impersonate resource"),
         ])
     }
-    /// A pod of one's own that mounts the grant Secret, or that runs as the credential account, made by the agent
+    /// The agent creates a pod that mounts the grant Secret, or that runs as the credential account
     pod_of_ones_own {
         let pod = |spec: serde_json::Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "own", "namespace": NAMESPACE}, "spec": spec});
         let container = json!([{"name": "a", "image": "localhost/hostile-agent:1"}]);
@@ -61,14 +61,14 @@ attempts! {
             pod(json!({"containers": container, "serviceAccountName": CREDENTIAL})),
         ];
         control(Person::editor().would_create(&pods[0]));
-        // This one a policy refuses to people who may create pods, too.
-        let words = "only the keep-alive pods of agent-creds run as one";
+        // A policy refuses this one also to accounts that may create pods.
+        let words = "only the keep-alive pods of agent-creds may run as one";
         let _ = stopped(Person::editor().would_create(&pods[1]), words);
         all(pods
             .map(|pod| stopped(inside(&format!("echo '{pod}' | k create -f -")), "cannot create resource \"pods\""))
             .into())
     }
-    /// Binding the credential account's Role, or cluster-admin, to oneself: as the agent and as `edit`
+    /// The agent and an account with `edit` bind the credential account's Role, or cluster-admin, to themselves
     rights_taken {
         let escalations = [
             format!("create rolebinding mine --role=agent-creds-{CREDENTIAL} --serviceaccount=hostile:devops-agent"),
@@ -84,7 +84,7 @@ attempts! {
         }
         all(outcomes)
     }
-    /// The seal keys, the CA's key and the release's other Secrets, as the agent and as `edit` in the agent's namespace
+    /// The agent and an account with `edit` read the seal keys, the CA's key and the release's other Secrets
     keys_of_the_release {
         let names = ["agent-creds-seal", "agent-creds-certificates"];
         let mut outcomes = Vec::new();
@@ -96,7 +96,7 @@ attempts! {
         }
         all(outcomes)
     }
-    /// Putting an own CA in place of the identity server's, so that the sidecar shows its token to somebody else
+    /// The agent replaces the identity server's CA, so that the sidecar sends its token to another server
     ca_of_the_identity_server_replaced {
         control(inside(&format!("k get configmap agent-creds-ca -n {SYSTEM}")));
         let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "agent-creds-ca", "namespace": SYSTEM}, "data": {"ca.crt": "mine"}});
@@ -108,7 +108,7 @@ attempts! {
             stopped(Person::editor().pipe(&manifest, &apply), words),
         ])
     }
-    /// The kubelet through the API server's proxy, with the agent's token: its list of pods, and a program in the sidecar
+    /// The agent uses the kubelet through the API server's proxy: its list of pods, and a program in the sidecar
     node_proxy {
         control(as_administrator(&["get", "--raw", "/api/v1/nodes/node/proxy/pods"]));
         all(vec![
@@ -119,10 +119,10 @@ attempts! {
             ),
         ])
     }
-    /// The kubelet's own port on the node, with the agent's token and with none
+    /// The agent uses the kubelet's own port on the node, with its token and without one
     kubelet_port {
         let kubelet = |token: &str, verb: &str| format!("kubectl --server=https://10.99.0.1:10250 --insecure-skip-tls-verify {token} {verb}");
-        // The port is reached: it is the kubelet that refuses.
+        // The port is reachable: the kubelet itself refuses.
         control(inside("echo hello hello | nc -w 5 10.99.0.1 10250"));
         control(as_administrator(&["get", "--raw", "/api/v1/nodes/node/proxy/pods"]));
         let mine = "--token=\"$(cat $S/token)\"";

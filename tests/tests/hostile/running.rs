@@ -1,5 +1,5 @@
-//! Changes to a pod that runs: its annotations, its images, programs in the sidecar's container. Policies of the API server
-//! itself stop them, whoever asks.
+//! Changes to a running pod: its annotations, its images, programs in the sidecar's container.
+//! ValidatingAdmissionPolicies refuse them for every user.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,10 +13,10 @@ use crate::hostile::attempt::{Met, Outcome, all, attempts, control, stopped};
 use crate::hostile::people::Person;
 
 const DRY: &str = "--dry-run=server";
-/// Of a change of annotations.
-const FIXED: &str = "none is added, changed or removed while it lives";
+/// Part of the refusal of a change of annotations.
+const FIXED: &str = "cannot be added, changed or removed later";
 
-/// What a forwarded port of the agent's pod answers.
+/// Forwards a port of the agent's pod, and sends this request to it.
 fn forwarded(request: &str) -> Met {
     let token = kubectl(&["create", "token", "editor", "--namespace", NAMESPACE])?;
     let token = format!("--token={}", token.trim());
@@ -26,7 +26,7 @@ fn forwarded(request: &str) -> Met {
         .spawn()
         .expect("kubectl");
     let mut line = String::new();
-    // It is kept: kubectl ends when nobody hears it.
+    // kubectl exits if its output is closed.
     let mut said = BufReader::new(forward.stdout.take().expect("piped"));
     said.read_line(&mut line).expect("its first line");
     let port =
@@ -42,9 +42,9 @@ fn forwarded(request: &str) -> Met {
 }
 
 attempts! {
-    /// A program started in the sidecar's container with `exec`, by `edit` and by the administrator
+    /// Accounts with `edit` and the administrator start a program in the sidecar's container with `exec`
     exec_into_the_sidecar {
-        let words = "nobody runs a program in container agent-creds or attaches to it";
+        let words = "exec and attach are denied for container agent-creds";
         let exec = |container: &'static str| ["exec", "agent", container, "--", "/agent-creds-sidecar", "probe", "liveness"];
         control(as_account("editor", &["exec", "agent", "--container=agent", "--", "true"]));
         all(vec![
@@ -52,18 +52,18 @@ attempts! {
             stopped(as_administrator(&exec("--container=agent-creds")), words),
         ])
     }
-    /// Attaching to the sidecar's process
+    /// An account with `edit` attaches to the sidecar's process
     attach_to_the_sidecar {
-        // A request for the agent's container comes as far as the kubelet, which misses what attaching needs.
+        // A request for the agent's container reaches the kubelet, which refuses it because it is not a stream.
         let path = "/api/v1/namespaces/hostile/pods/agent/attach?container=agent&stdout=true";
         let met = Person::editor().pipe(&json!({}), &["create", "--raw", path]).expect_err("no stream");
         assert!(met.contains("pgrade"), "{met}");
         stopped(
             as_account("editor", &["attach", "agent", "--container=agent-creds"]),
-            "nobody runs a program in container agent-creds or attaches to it",
+            "exec and attach are denied for container agent-creds",
         )
     }
-    /// The sidecar's port, forwarded by `edit` to another machine, without the caller key
+    /// An account with `edit` forwards the sidecar's port to another machine, without the caller key
     port_forward_to_the_sidecar {
         let ask = |key: &str| format!("GET /v1/token/pagerduty HTTP/1.1\r\nHost: localhost\r\n{key}Connection: close\r\n\r\n");
         let key = control(in_pod("agent", "agent", "cat /run/agent-creds/caller-key"));
@@ -73,34 +73,35 @@ attempts! {
             stopped(forwarded(&ask(&format!("Authorization: Bearer {}\r\n", "0".repeat(64)))), "invalid_client"),
         ])
     }
-    /// The sidecar's port through the API server's proxy to pods
+    /// An account with `edit` calls the sidecar's port through the API server's pod proxy
     pod_proxy_to_the_sidecar {
         let proxy = |port: u16, path: &str| format!("/api/v1/namespaces/{NAMESPACE}/pods/agent:{port}/proxy/{path}");
         let metrics = control(as_account("editor", &["get", "--raw", &proxy(9912, "metrics")]));
         assert!(metrics.contains("agent_creds_grant_state"), "{metrics}");
         stopped(as_account("editor", &["get", "--raw", &proxy(9911, "v1/grants")]), "connection refused")
     }
-    /// The sidecar's image set to another one, which would be swapped back once it has the tokens
+    /// An account with `edit` and the administrator set the sidecar's image to another one, to steal its tokens and
+    /// then restore the image
     image_swapped {
         let swap = |container: &str| json!({"spec": {"initContainers": [{"name": container, "image": "localhost/hostile-agent:1"}]}}).to_string();
         let other = json!({"spec": {"containers": [{"name": "agent", "image": "localhost/hostile-agent:2"}]}}).to_string();
         control(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &other]));
-        let words = "the image of container agent-creds is not changed while the pod lives";
+        let words = "the image of container agent-creds cannot be changed in a running pod";
         all(vec![
             stopped(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &swap("agent-creds")]), words),
             stopped(as_administrator(&["patch", "pod", "agent", DRY, "--patch", &swap("agent-creds")]), words),
         ])
     }
-    /// The sidecar's image in the agent's own container
+    /// An account with `edit` uses the sidecar's image in the agent's own container
     image_taken {
         let image = |image: &str| json!({"spec": {"containers": [{"name": "agent", "image": image}]}}).to_string();
         control(as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &image("localhost/hostile-agent:2")]));
         stopped(
             as_account("editor", &["patch", "pod", "agent", DRY, "--patch", &image("localhost/agent-creds/sidecar:test")]),
-            "the image of container agent-creds is for that container alone",
+            "only container agent-creds may use its image",
         )
     }
-    /// Annotations added, changed and taken away with `edit`, the seal among them
+    /// An account with `edit` adds, changes and removes annotations, including the seal
     annotations_changed {
         control(as_account("editor", &["annotate", "pod", "agent", DRY, "example.com/a=b"]));
         let annotate = |change: &'static str| as_account("editor", &["annotate", "pod", "agent", DRY, "--overwrite", change]);
@@ -115,17 +116,17 @@ attempts! {
         .map(|change| stopped(annotate(change), FIXED))
         .into())
     }
-    /// The same through `pods/status`, whose updates keep metadata
+    /// The administrator changes annotations through `pods/status`, which keeps metadata
     annotations_changed_through_status {
         let patch = |key: &str| json!({"metadata": {"annotations": {key: "steered"}}}).to_string();
         let status = |key: &str| as_administrator(&["patch", "pod", "agent", "--subresource=status", DRY, "--patch", &patch(key)]);
         control(status("example.com/a"));
         all(["agent-creds/grants", "agent-creds/seal", "agent-creds/new"].map(|key| stopped(status(key), FIXED)).into())
     }
-    /// The same through a Binding, whose annotations the scheduler's way writes to the pod
+    /// The administrator adds annotations through a Binding, from which the API server copies them to the pod
     annotations_changed_through_a_binding {
         let mut pod = agent_pod("unbound", NAMESPACE);
-        pod["spec"]["schedulerName"] = json!("nobody");
+        pod["spec"]["schedulerName"] = json!("none");
         let administrator = Person::administrator(NAMESPACE);
         control(administrator.pipe(&pod, &["create"]));
         let bind = |key: &str| {
@@ -135,21 +136,21 @@ attempts! {
             Person::administrator(NAMESPACE).pipe(&binding, &["create", "--raw", &path])
         };
         let allowed = bind("example.com/a");
-        let words = "a Binding adds none";
+        let words = "a Binding cannot add them";
         let outcomes = ["agent-creds/grants", "agent-creds/inject", "agent-creds/new"].map(|key| stopped(bind(key), words));
         control(administrator.run(&["delete", "pod", "unbound", "--now"]));
         control(allowed);
         all(outcomes.into())
     }
-    /// The label by which monitoring finds injected pods, set on one that is not and taken from one that is
+    /// An account with `edit` removes or changes the label by which monitoring finds injected pods
     label_of_injected_pods {
         control(as_account("editor", &["label", "pod", "agent", DRY, "example.com/a=b"]));
-        let words = "the label agent-creds/injected tells monitoring which pods have the sidecar";
+        let words = "only the webhook sets the label agent-creds/injected";
         all(["agent-creds/injected-", "agent-creds/injected=false"]
             .map(|change| stopped(as_account("editor", &["label", "pod", "agent", DRY, "--overwrite", change]), words))
             .into())
     }
-    /// Evicting and deleting the policies and webhooks themselves, with the agent's token and with `edit`
+    /// The agent and an account with `edit` delete the policies and the webhook configurations
     defences_taken_down {
         let kinds = ["validatingadmissionpolicy/agent-creds-exec", "validatingwebhookconfiguration/agent-creds", "mutatingwebhookconfiguration/agent-creds"];
         let mut outcomes: Vec<Outcome> = Vec::new();

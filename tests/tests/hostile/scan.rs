@@ -1,4 +1,4 @@
-//! Every secret that there is, and whether one of them is in something that the agent can read.
+//! Searches data that the agent can read for every secret.
 
 use agent_creds_tests::cluster::{SYSTEM, get};
 use agent_creds_tests::platform::GRANT;
@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::hostile::agent::NAMESPACE;
 use crate::hostile::pods::Process;
 
-/// Everything that lasts or that the agent was not given, as it is now: grant Secrets, refresh tokens, identity tokens, seal
-/// keys, private keys.
+/// Returns all long-lived and foreign credentials: grant Secrets, refresh tokens, identity tokens, seal keys, private
+/// keys.
 pub(crate) fn lasting() -> Vec<String> {
     let mut secrets = Vec::new();
     let secret = |(key, _): &(String, String)| !["client_id", "grant.yaml"].contains(&key.as_str());
@@ -32,28 +32,28 @@ pub(crate) fn lasting() -> Vec<String> {
             std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
         );
     }
-    // A key pair that is not there yet would be found everywhere.
+    // An empty value would be found everywhere.
     secrets.retain(|secret| secret.len() >= 16);
-    assert!(secrets.len() >= 6, "there are that many secrets at least: {}", secrets.len());
+    assert!(secrets.len() >= 6, "expected at least six secrets, found {}", secrets.len());
     secrets
 }
 
-/// The access token of now, which the agent may have, but nobody who reads a log.
+/// Returns the current access token, which only the agent may have.
 pub(crate) fn access_token() -> String {
     document()["access"]["token"].as_str().expect("an access token").to_owned()
 }
 
-/// The state document.
+/// Returns the state document.
 pub(crate) fn document() -> Value {
     let data = decoded(&format!("{GRANT}-state"), NAMESPACE);
     let (_, state) = data.into_iter().find(|(key, _)| key == "state").expect("a state");
     serde_json::from_str(&state).expect("a document")
 }
 
-/// That none of them is in what the agent got, in any form; and that the search finds one where it is.
+/// Checks that no secret is in the text in any form, and that the search would find a planted one.
 #[track_caller]
 pub(crate) fn clean(text: &str, secrets: &[String]) {
-    assert!(!text.is_empty(), "nothing was looked at");
+    assert!(!text.is_empty(), "the text is empty");
     let planted = format!("{text}{}", STANDARD.encode(&secrets[0]));
     let finds = std::panic::catch_unwind(|| look_in(&[planted.as_bytes()], secrets));
     assert!(finds.is_err(), "the control: a planted secret is found");

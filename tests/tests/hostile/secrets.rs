@@ -1,4 +1,4 @@
-//! Reading what lasts through the API, as the agent's own account and as accounts with stock roles.
+//! Reads the grant's Secrets through the API, with the agent's own account.
 
 use agent_creds_tests::platform::GRANT;
 
@@ -8,14 +8,14 @@ use crate::hostile::attempt::{all, attempts, control, stopped};
 const STATE: &str = "devops-agent-pagerduty-state";
 
 attempts! {
-    /// GET of the grant Secret and of the state Secret with the agent's token
+    /// The agent reads the grant Secret and the state Secret with its token
     secrets_by_name {
         control(as_administrator(&["get", "secret", GRANT, STATE]));
         all([GRANT, STATE]
             .map(|name| stopped(inside(&format!("k get secret {name}")), "cannot get resource \"secrets\""))
             .into())
     }
-    /// Listing and watching all Secrets of the namespace with the agent's token
+    /// The agent lists and watches all Secrets of the namespace with its token
     secrets_listed {
         control(as_administrator(&["get", "secrets"]));
         all(vec![

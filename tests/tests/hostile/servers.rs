@@ -1,5 +1,5 @@
-//! More than there should be, from the network of the cluster, to the identity server and to admission, while others need
-//! them; and what admission gives to who asks it directly.
+//! Overload of the identity server and of admission from the cluster's network while other clients use them, and direct
+//! calls of admission.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::hostile::tunnel::{request, said, said_from_the_node};
 
 const ADMIT: &str = "agent-creds-admit.agent-creds-system.svc";
 
-/// Many requests with this body on each of a few connections; the statuses of all answers.
+/// Sends many requests with this body on each of a few connections, and returns the statuses of all answers.
 fn flood(body: &str) -> Vec<String> {
     let mut bytes = request(SERVER, "/identity", "keep-alive", body).repeat(60);
     bytes.extend(request(SERVER, "/identity", "close", body));
@@ -24,7 +24,7 @@ fn flood(body: &str) -> Vec<String> {
     answers.concat().split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].to_owned()).collect()
 }
 
-/// That a server of the release answers these bytes with this status.
+/// Checks that a server of the release answers these bytes with this status.
 #[track_caller]
 fn answered(host: &str, bytes: &[u8], status: &str) -> Outcome {
     let said = said_from_the_node(host, bytes);
@@ -32,7 +32,7 @@ fn answered(host: &str, bytes: &[u8], status: &str) -> Outcome {
     Outcome::Stopped(status.to_owned())
 }
 
-/// A review of a pod as an API server sends it.
+/// Returns an AdmissionReview of a pod, as an API server sends it.
 fn review(pod: &Value) -> String {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
@@ -44,7 +44,7 @@ fn review(pod: &Value) -> String {
 }
 
 attempts! {
-    /// 240 refused tokens from one address, forged so that they name another agent's pod, while that pod renews
+    /// The agent sends 240 forged tokens, which name another agent's pod, while that pod renews its identity
     flood_of_identity {
         let victim = mounted(APART, "agent", "agent-creds-identity");
         let mut forged = claims();
@@ -54,15 +54,15 @@ attempts! {
         let statuses = flood(&body);
         let count = |status: &str| statuses.iter().filter(|found| *found == status).count();
         assert!(count("429") > 50 && count("403") > 0 && count("200") == 0, "{statuses:?}");
-        // Each of the two servers, now and then, from its own address.
+        // Several requests, so that each of the two servers answers.
         for _ in 0..4 {
             control(shown_in(APART, &victim));
         }
         let grants = control(in_pod_of(APART, "agent", "agent", "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/grants"));
         assert!(grants.contains("\"state\":\"ready\""), "{grants}");
-        Outcome::Stopped("429 for the address that floods; the pod that was named renews".to_owned())
+        Outcome::Stopped("429 for the flooding address; the named pod still renews".to_owned())
     }
-    /// Bodies of 9 MiB, of another type, and without meaning, to the identity server
+    /// The agent sends bodies of 9 MiB, of another type, and without meaning to the identity server
     bodies_to_identity {
         control(post(SERVER, "/identity", &format!("{{\"token\":\"{}\"}}", genuine())));
         let send = |length: usize, kind: &str, status: &str| {
@@ -75,7 +75,8 @@ attempts! {
             send(100, "application/json", "400 Bad Request"),
         ])
     }
-    /// Four bodies of 9 MiB at once to admission, which anything in the cluster reaches, while a pod is made
+    /// The agent sends four bodies of 9 MiB at once to admission, which is reachable in the cluster, while a pod is
+    /// created
     flood_of_admission {
         control(post(ADMIT, "/mutate", &review(&agent_pod("asked", NAMESPACE))));
         let flooding = std::thread::spawn(|| {
@@ -95,7 +96,7 @@ attempts! {
         assert!(made > 0);
         Outcome::Stopped("413 Payload Too Large, and pods are admitted meanwhile".to_owned())
     }
-    /// A seal bought from admission itself, past the API server, for a pod that may not be
+    /// The agent requests a seal directly from admission, past the API server, for a pod that would be refused
     seal_asked_of_admission {
         let said = control(post(ADMIT, "/mutate", &review(&agent_pod("asked", NAMESPACE))));
         assert!(said.contains("\"patch\""), "{said}");
@@ -111,7 +112,7 @@ attempts! {
             refused(&|pod| pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "agent-creds-identity", "mountPath": "/x"}]), "is the sidecar's alone"),
         ])
     }
-    /// Other paths and methods of both servers: what they tell who asks
+    /// The agent requests other paths and methods of both servers
     paths_of_the_servers {
         control(post(SERVER, "/identity", &format!("{{\"token\":\"{}\"}}", genuine())));
         let asked = |host: &str, line: &str, status: &str| {
@@ -125,7 +126,7 @@ attempts! {
             asked(ADMIT, "POST /identity", "404 Not Found"),
         ])
     }
-    /// `seal.tolerate`, which is for fields of a newer Kubernetes, with fields that would give somebody a say in the sidecar
+    /// `seal.tolerate`, meant for fields of a newer Kubernetes, names fields that would change the sidecar
     tolerated_fields {
         let policy = |entry: &str| {
             let map = agent_creds_tests::cluster::get(&["configmap", "agent-creds-policy", "--namespace", "agent-creds-system"]);

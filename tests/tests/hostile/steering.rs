@@ -1,4 +1,4 @@
-//! The Secrets of a grant, rewritten by who has `edit` beside them, so that what lasts goes to a server of his own.
+//! Changes of a grant's Secrets, with the role `edit`, that would send long-lived credentials to the attacker's server.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::hostile::apart::STEERED;
 use crate::hostile::attempt::{Outcome, attempts, control};
 use crate::hostile::people::Person;
 
-/// An agent with a grant that may be broken, after a login of its own.
+/// Creates an agent with a grant that may be broken, after a new login.
 fn begin() -> Person {
     let person = Person::editor();
     kubectl(&["delete", "pod", "steered", "--namespace", NAMESPACE, "--ignore-not-found", "--now"])
@@ -36,8 +36,8 @@ fn begin() -> Person {
     person
 }
 
-/// Waits until the provider has seen a login. Before that it belongs to nobody yet, and a pod may be ready with a token
-/// of the login before it. A claim that the last pod took with it is waited for.
+/// Waits until the provider has seen the login's token. Before that, a pod can be ready with a token of the previous
+/// login. A claim that the previous pod left behind is waited for.
 fn await_first_use(login: &str) {
     let login = fingerprint(login);
     eventually(Duration::from_secs(120), || {
@@ -47,18 +47,18 @@ fn await_first_use(login: &str) {
     });
 }
 
-/// A refresh token of the provider.
+/// Creates a login and returns its refresh token.
 fn login() -> String {
     PLATFORM.standin.seed(Provider::PagerDuty, NAMESPACE)
 }
 
-/// What the attacker writes into the grant Secret.
+/// Writes data into the grant Secret, as the attacker.
 fn rewrite(person: &Person, label: &str, data: &Value) {
     let patch = json!({"metadata": {"labels": {"agent-creds/provider": label}}, "stringData": data});
     control(person.run(&["patch", "secret", STEERED, "--patch", &patch.to_string()]));
 }
 
-/// What the sidecar says about the grant.
+/// Returns the grant from the sidecar.
 fn grant() -> Result<Value, String> {
     let script = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/grants";
     let said = in_pod("steered", "agent", script)?;
@@ -66,7 +66,7 @@ fn grant() -> Result<Value, String> {
     Ok(all["grants"][0].clone())
 }
 
-/// Waits until the grant is in this state, for this reason.
+/// Waits until the grant has this state and reason.
 #[track_caller]
 fn becomes(state: &str, reason: &str) -> Value {
     eventually(Duration::from_secs(60), || is(state, reason))
@@ -78,7 +78,7 @@ fn is(state: &str, reason: &str) -> Result<Value, String> {
     if is { Ok(grant) } else { Err(grant.to_string()) }
 }
 
-/// Somebody else's server on the network of the node; a connection to it is all that it wants to see.
+/// The attacker's server on the node's network; a connection to it is a success.
 struct Attacker(TcpListener);
 
 impl Attacker {
@@ -99,18 +99,18 @@ impl Attacker {
         self.0.accept().is_ok()
     }
 
-    /// Waits until the grant is refused for this reason; until then nobody may have come here.
+    /// Waits until the grant is refused for this reason. The server must not have been reached before.
     #[track_caller]
     fn waits_in_vain(&self, reason: &str) {
         eventually(Duration::from_secs(60), || {
-            assert!(!self.was_reached(), "it succeeded: the attacker's server was asked");
+            assert!(!self.was_reached(), "it succeeded: the attacker's server was reached");
             is("misconfigured", reason)
         });
     }
 }
 
 attempts! {
-    /// `token_url`, `hosts` and `client_auth` of a built-in provider set in the grant Secret
+    /// An account with `edit` sets `token_url`, `hosts` and `client_auth` of a built-in provider in the grant Secret
     hosts_of_a_built_in_provider {
         let person = begin();
         rewrite(&person, "pagerduty", &json!({"grant.yaml": "region: eu\nscopes: [incidents.read]\n"}));
@@ -126,7 +126,8 @@ attempts! {
         assert!(!attacker.was_reached());
         Outcome::Stopped("grant_invalid: no grant changes the hosts of a built-in provider; nothing was sent".to_owned())
     }
-    /// The grant turned into one of `oauth2` with another token_url, or into another client's, beside the living state
+    /// An account with `edit` changes the grant to `oauth2` with another token_url, or to another client, and keeps the
+    /// state
     token_url_of_another_server {
         let person = begin();
         let attacker = Attacker::listens();
@@ -137,21 +138,22 @@ attempts! {
         becomes("ready", "");
         rewrite(&person, "pagerduty", &json!({"client_id": "another"}));
         attacker.waits_in_vain("binding_changed");
-        assert!(!attacker.was_reached(), "something was sent");
+        assert!(!attacker.was_reached(), "the attacker's server was not reached");
         let log = PLATFORM.standin.log();
         let another = presentations(&log).any(|seen| seen.client_id.as_deref() == Some("another"));
         assert!(!another, "it succeeded: presented as another client");
-        // With a login of its own the server is the grant's, and is asked.
+        // With a new login, the new server is used.
         rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
         eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| format!("{:?}", grant())));
-        Outcome::Stopped("binding_changed: a refresh token is presented only where its login was; nothing was sent".to_owned())
+        Outcome::Stopped("binding_changed: a refresh token is presented only to the token endpoint of its login; nothing was sent".to_owned())
     }
-    /// The state Secret of another cluster put in the place of this one's, to have its refresh token spent twice
+    /// An account with `edit` writes the state of another cluster into the state Secret, so that a refresh token would
+    /// be used twice
     state_of_another_cluster {
         let person = begin();
         let name = format!("{STEERED}-state");
         let replace = |change: &dyn Fn(&mut Value)| {
-            // The sidecar writes as well: again, where it was first.
+            // The sidecar writes too, so a conflict is tried again.
             eventually(Duration::from_secs(30), || {
                 let mut secret = get(&["secret", &name, "--namespace", NAMESPACE]);
                 let document = STANDARD.decode(secret["data"]["state"].as_str().expect("a state")).expect("base64");
@@ -172,12 +174,13 @@ attempts! {
             if grant["reason"] == "foreign_state" { Ok(grant) } else { Err(grant.to_string()) }
         });
         assert!(grant["state"] != "ready", "{grant}");
-        // A login of its own helps.
+        // A new login recovers the grant.
         rewrite(&person, "pagerduty", &json!({"refresh_token": login()}));
         becomes("ready", "");
         Outcome::Stopped("foreign_state: the state Secret was copied from another cluster; nothing is sent".to_owned())
     }
-    /// The sidecar's writes led into a Secret that is not its state: the label taken away, the document replaced
+    /// An account with `edit` removes the label of the state Secret, so that the sidecar would write to a Secret that
+    /// is not its state
     state_that_is_none {
         let person = begin();
         let name = format!("{STEERED}-state");
@@ -185,7 +188,7 @@ attempts! {
         control(person.run(&[&["label"], &secret[..], &["agent-creds/state-of-", "--overwrite"]].concat()));
         becomes("misconfigured", "state_invalid");
         let before = control(person.run(&[&["get"], &secret[..], &["--output=jsonpath={.metadata.resourceVersion}"]].concat()));
-        // Until the last token has ended: by then it would have been written.
+        // Until the last token has expired, a write would have happened.
         let token = "wget -qO- --header \"Authorization: Bearer $(cat /run/agent-creds/caller-key)\" $AGENT_CREDS_URL/v1/token/steered";
         eventually(Duration::from_secs(60), || match in_pod("steered", "agent", token) {
             Err(said) if said.contains(" 503 ") => Ok(()),

@@ -1,5 +1,5 @@
-//! `POST /identity` with tokens that are not of a sidecar that runs. Each is shown from the agent's container; the control is
-//! the sidecar's own token, shown from there too.
+//! `POST /identity` with tokens that do not belong to a running sidecar. Each is sent from the agent's container; the
+//! control is the sidecar's own token, sent from there too.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::hostile::exchange::{
     claims, cluster_key, genuine, mounted, refused, refused_for, shown, signed, strangers_key,
 };
 
-/// What the cluster's key signs, after a change.
+/// Returns a token with the cluster's signature, after a change of the claims.
 fn changed(change: impl Fn(&mut Value)) -> String {
     let mut claims = claims();
     change(&mut claims);
     signed(&claims, &cluster_key())
 }
 
-/// A container with a volume of a token of our audience, in a pod that nobody injects.
+/// Returns a pod that is not injected, with a token of our audience in a volume.
 fn pod_with_the_audience(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE},
@@ -43,7 +43,7 @@ fn gone(pod: &str) {
 }
 
 attempts! {
-    /// The agent's own token, and such for other audiences
+    /// The agent sends its own token, and tokens of other audiences
     wrong_audience {
         control(shown(&genuine()));
         let own = control(inside("cat $S/token"));
@@ -54,22 +54,23 @@ attempts! {
             refused(&changed(|claims| claims["aud"] = json!(["agent-creds.example.com"])), "audience"),
         ])
     }
-    /// A token of our audience, bound to the agent's pod, made by `edit` and by the administrator
+    /// An account with `edit` and the administrator create a token of our audience, bound to the agent's pod
     minted_by_edit {
         let mint = |audience: &'static str| ["create", "token", ACCOUNT, audience, "--bound-object-kind=Pod", "--bound-object-name=agent"];
         control(as_account("editor", &mint("--audience=other")));
-        let words = "tokens of audience agent-creds are made for the kubelet alone";
+        let words = "only the kubelet may create tokens of audience agent-creds";
         all(vec![
             stopped(as_account("editor", &mint("--audience=agent-creds")), words),
             stopped(as_administrator(&mint("--audience=agent-creds")), words),
         ])
     }
-    /// A token of our audience without a pod, as an administrator may have had it made before the policies were there
+    /// The agent sends a token of our audience without a pod, which an administrator may have created before the
+    /// policies existed
     token_without_a_pod {
         control(shown(&changed(|_| {})));
         refused(&changed(|claims| drop(claims["kubernetes.io"].as_object_mut().expect("claims").remove("pod"))), "not_of_a_pod")
     }
-    /// A token of our audience that is bound to a Secret in place of a pod
+    /// The agent sends a token of our audience that is bound to a Secret instead of a pod
     token_of_a_secret {
         control(shown(&changed(|_| {})));
         let uid = get(&["secret", "devops-agent-pagerduty", "--namespace", NAMESPACE])["metadata"]["uid"].clone();
@@ -82,7 +83,7 @@ attempts! {
             "not_of_a_pod",
         )
     }
-    /// A token of our audience that the kubelet mounted in a pod of the same account that was never injected
+    /// The agent sends a token of our audience from a pod of the same account that was not injected
     another_pods_token {
         control(shown(&genuine()));
         make(&pod_with_the_audience("uninjected"));
@@ -92,7 +93,7 @@ attempts! {
         gone("uninjected");
         outcome
     }
-    /// The token of a pod that was deleted, and of one whose name another pod has now
+    /// The agent sends the token of a deleted pod, and of one whose name another pod has now
     token_of_a_deleted_pod {
         make(&agent_pod("deleted", NAMESPACE));
         await_ready("deleted", NAMESPACE);
@@ -105,7 +106,7 @@ attempts! {
         gone("deleted");
         all(vec![first, second])
     }
-    /// The token of a pod that has finished and is still there
+    /// The agent sends the token of a pod that has finished and still exists
     token_of_a_finished_pod {
         let mut pod = agent_pod("finished", NAMESPACE);
         pod["spec"]["restartPolicy"] = json!("Never");
@@ -123,19 +124,20 @@ attempts! {
         gone("finished");
         outcome
     }
-    /// A token that has ended, with the right signature
+    /// The agent sends an expired token with the right signature
     expired_token {
         control(shown(&changed(|_| {})));
         refused(&changed(|claims| claims["exp"] = json!(claims["iat"].as_u64().expect("a time") - 120)), "token_expired")
     }
-    /// What is no token: nothing, words, parts without meaning, 12 KiB
+    /// The agent sends data that is not a token: nothing, words, parts without meaning, 12 KiB
     garbage {
         control(shown(&genuine()));
         let long = "a".repeat(12 * 1024);
         let parts = format!("e30.e30.{}", "a".repeat(86));
         all(["", "token", "a.b.c", &parts, &long].map(|token| refused(token, "token_malformed")).into())
     }
-    /// Tokens that nobody signed, that a stranger's key signed, and that say `none`, each with the claims of the agent's sidecar
+    /// The agent sends unsigned tokens, tokens with another key's signature, and tokens with `alg: none`, with the
+    /// sidecar's claims
     forged_tokens {
         let claims = claims();
         control(shown(&signed(&claims, &cluster_key())));
@@ -144,18 +146,18 @@ attempts! {
         let (_, payload) = text.split_once('.').expect("three parts");
         // {"alg":"none","typ":"JWT"}
         let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.{signature}");
-        // The agent's own signature, under other claims.
+        // The signature of the agent's own token, with other claims.
         let own = control(inside("cat $S/token"));
         let borrowed = format!("{text}.{}", own.trim().rsplit_once('.').expect("three parts").1);
         all([strangers.as_str(), &unsigned, &borrowed].map(|token| refused(token, "token_refused")).into())
     }
-    /// A token of another cluster: its issuer, its key, the same names
+    /// The agent sends a token of another cluster, with the same names
     token_of_another_cluster {
         control(shown(&changed(|_| {})));
         let foreign = changed(|claims| claims["iss"] = json!("https://oidc.example.com/another-cluster"));
         refused(&foreign, "token_refused")
     }
-    /// A signed token that names another account than its pod runs under, and another pod than its uid
+    /// The agent sends a signed token that names another account than its pod's, or another pod uid
     token_that_names_others {
         control(shown(&changed(|_| {})));
         let uid = get(&["serviceaccount", "editor", "--namespace", NAMESPACE])["metadata"]["uid"].clone();

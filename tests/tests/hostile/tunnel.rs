@@ -1,5 +1,5 @@
-//! TLS from the agent's own network: bytes go through `nc` in its container, and what they mean is known here alone. busybox
-//! has a TLS client too, but none that a server of today would talk to.
+//! TLS connections from the agent's own network: `nc` in its container passes the bytes on, and this process does the
+//! TLS. The TLS client of busybox is too old for today's servers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-/// `nc`, as a socket.
+/// `nc` as a socket.
 struct Tunnel(Child);
 
 impl Read for Tunnel {
@@ -38,7 +38,7 @@ impl Drop for Tunnel {
     }
 }
 
-/// A POST of JSON.
+/// Returns a POST request with JSON.
 pub(crate) fn request(host: &str, path: &str, connection: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
@@ -48,7 +48,7 @@ pub(crate) fn request(host: &str, path: &str, connection: &str, body: &str) -> V
     .into_bytes()
 }
 
-/// What a server of the release answers, until it closes the connection, to bytes from the agent of a namespace.
+/// Sends bytes from a namespace's agent to a server of the release, and returns the answer until the connection closes.
 pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
     let nc =
         ["exec", "--stdin", "agent", "--container=agent", "--namespace", namespace, "--", "nc", host, "443"];
@@ -56,7 +56,7 @@ pub(crate) fn said(namespace: &str, host: &str, bytes: &[u8]) -> String {
     answer(Tunnel(child.expect("kubectl")), host, bytes)
 }
 
-/// The same from the node: more than `kubectl exec` would carry when nobody reads it.
+/// Sends them from the node, because `kubectl exec` cannot carry more data than is read.
 pub(crate) fn said_from_the_node(host: &str, bytes: &[u8]) -> String {
     let stream = TcpStream::connect(format!("{host}.cluster.local:443")).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
@@ -67,14 +67,14 @@ fn answer(mut socket: impl Read + Write, host: &str, bytes: &[u8]) -> String {
     let name = ServerName::try_from(host.to_owned()).expect("a name");
     let mut tls = ClientConnection::new(Arc::clone(&TRUST), name).expect("a TLS client");
     let mut stream = Stream::new(&mut tls, &mut socket);
-    // A server that has heard enough closes; what it said before counts.
+    // The server may close before all is sent; an answer before that counts.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The CA that the release publishes.
+/// A client configuration with the CA that the release publishes.
 static TRUST: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     let map = get(&["configmap", "agent-creds-ca", "--namespace", SYSTEM]);
     let mut roots = RootCertStore::empty();

@@ -1,4 +1,4 @@
-//! The sidecar's volumes, from the agent's containers.
+//! Attempts on the sidecar's volumes, from the agent's containers.
 
 use crate::hostile::agent::{NAMESPACE, in_pod, inside};
 use crate::hostile::attempt::{Outcome, all, attempts, control, stopped};
@@ -6,33 +6,33 @@ use crate::hostile::pods::{Process, ROOTED};
 
 const READ_ONLY: &str = "Read-only file system";
 
-/// The same as the agent, and as root in a container of it.
+/// Runs a script as the agent, and as root in one of its containers.
 fn both(script: &str, words: &str) -> Vec<Outcome> {
     vec![stopped(inside(script), words), stopped(in_pod(&ROOTED, "agent", script), words)]
 }
 
 attempts! {
-    /// The spool and the identity tokens by their paths
+    /// The agent opens the spool and the identity tokens by their paths
     volumes_by_path {
         let sidecar = Process::sidecar("agent", NAMESPACE);
-        assert!(sidecar.inside("/run/agent-creds-spool/probe.sock").exists(), "the control: the sidecar has them");
+        assert!(sidecar.inside("/run/agent-creds-spool/probe.sock").exists(), "the control: the sidecar has the files");
         assert!(sidecar.inside("/run/agent-creds-identity/identity-token").exists());
         let paths = ["/run/agent-creds-spool", "/run/agent-creds-identity/identity-token", "/run/agent-creds-identity/api-token", "/var/lib/kubelet/pods", "/proc/1/root/run/agent-creds-spool"];
         all(paths.iter().flat_map(|path| both(&format!("ls {path}"), "No such file or directory")).collect())
     }
-    /// agent.sock moved, removed or replaced by a socket of the agent's
+    /// The agent moves, removes or replaces agent.sock
     socket_replaced {
         control(inside("cp $AGENT_CREDS_KEY_FILE /tmp/key && mv /tmp/key /tmp/moved && rm /tmp/moved"));
         let scripts = ["rm -f /run/agent-creds/agent.sock", "mv /run/agent-creds/agent.sock /run/agent-creds/x", "chmod 0 /run/agent-creds/agent.sock"];
         all(scripts.iter().flat_map(|script| both(script, READ_ONLY)).collect())
     }
-    /// The caller key written, so that the agent chooses it
+    /// The agent writes the caller key, to choose its value
     key_written {
         control(inside("cat $AGENT_CREDS_KEY_FILE"));
         let scripts = ["echo 0 >/run/agent-creds/caller-key.x", "rm -f /run/agent-creds/caller-key", "touch /run/agent-creds/caller-key"];
         all(scripts.iter().flat_map(|script| both(script, READ_ONLY)).collect())
     }
-    /// Symbolic and hard links in the shared volume, which the sidecar would follow when it starts again
+    /// The agent creates symbolic and hard links in the shared volume, which the sidecar would follow after a restart
     links_planted {
         control(inside("ln -s /etc/passwd /tmp/link && rm /tmp/link"));
         let scripts = ["ln -s /run/agent-creds-spool /run/agent-creds/caller-key.new", "ln -s /tmp/x /run/agent-creds/tokens", "mkdir /run/agent-creds/tokens"];
@@ -41,18 +41,18 @@ attempts! {
         outcomes.push(stopped(inside(hard), "Invalid cross-device link"));
         all(outcomes)
     }
-    /// The shared volume filled, so that the sidecar can write no more
+    /// The agent fills the shared volume, so that the sidecar cannot write
     volume_flooded {
         control(inside("dd if=/dev/zero of=/tmp/flood bs=1024 count=4096 && rm /tmp/flood"));
         all(both("dd if=/dev/zero of=/run/agent-creds/flood bs=1024 count=4096", READ_ONLY))
     }
-    /// The shared volume mounted again, writable, by root in the container
+    /// Root in the container remounts the shared volume as writable
     volume_remounted {
         control(in_pod(&ROOTED, "agent", "grep -q ' /run/agent-creds ' /proc/mounts"));
         let scripts = ["mount -o remount,rw /run/agent-creds", "mount -t tmpfs none /run/agent-creds"];
         all(scripts.map(|script| stopped(in_pod(&ROOTED, "agent", script), "mount: permission denied")).into())
     }
-    /// A user namespace of the agent's own, with all capabilities in it: the volume stays read-only, the pod's network its own
+    /// The agent creates a user namespace with all capabilities in it, to change the volume and the pod's network
     namespace_of_its_own {
         let script = |work: &str| format!("unshare -U -r -m -n sh -c '{work}' || unshare -U -r sh -c '{work}'");
         control(inside("id -u"));

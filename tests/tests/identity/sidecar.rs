@@ -1,4 +1,4 @@
-//! The sidecar as a process and the identity server: with a pod's tokens and the rights of the chart, in two namespaces.
+//! The sidecar as a process with the identity server: with a pod's tokens and the chart's rights, in two namespaces.
 
 use std::ffi::OsStr;
 
@@ -11,32 +11,33 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::world::{RELEASE, World, timing};
+use super::environment::{Environment, RELEASE, timing};
 
-/// A grant in the credential account's namespace, and its provider.
-async fn grant(world: &World, secrets: &Secrets) -> Standin {
+/// Writes a grant into the credential account's namespace, and starts its provider.
+async fn grant(environment: &Environment, secrets: &Secrets) -> Standin {
     let standin = one::provider(None).await;
-    let secret = one::grant_secret(&standin, &world.vault, secrets);
+    let secret = one::grant_secret(&standin, &environment.vault, secrets);
     pipe(&secret.to_string(), &["replace"]).expect("the grant Secret");
     standin
 }
 
-/// What the kubelet projects for a pod whose seal names the credential account.
-async fn projected(world: &World, secrets: &Secrets) -> TempDir {
+/// Creates a pod whose seal names the credential account, and the files that the kubelet would project for it.
+async fn projected(environment: &Environment, secrets: &Secrets) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let pod = world.pod("agent-1", world.sealed()).await;
-    understands(&pod["spec"]["initContainers"][0]["args"], &format!("{}/agent-creds", world.vault));
-    for (file, token) in
-        [("identity-token", world.token(&pod).await), ("api-token", world.mint(&json!({})).await)]
-    {
+    let pod = environment.pod("agent-1", environment.sealed()).await;
+    check_arguments(&pod["spec"]["initContainers"][0]["args"], &format!("{}/agent-creds", environment.vault));
+    for (file, token) in [
+        ("identity-token", environment.token(&pod).await),
+        ("api-token", environment.create_token(&json!({})).await),
+    ] {
         secrets.guard(&token);
         std::fs::write(folder.path().join(file), token).expect("our own folder");
     }
     folder
 }
 
-/// What admission writes into a pod the sidecar takes, and as what it was meant.
-fn understands(arguments: &Value, credential: &str) {
+/// Checks that the sidecar accepts the arguments that admission writes, with the intended meaning.
+fn check_arguments(arguments: &Value, credential: &str) {
     let arguments = arguments.as_array().into_iter().flatten().filter_map(Value::as_str);
     let cli = Cli::try_parse_from(["agent-creds-sidecar"].into_iter().chain(arguments));
     let Command::Serve(serve) = cli.expect("arguments").command else { panic!("not serve") };
@@ -45,21 +46,21 @@ fn understands(arguments: &Value, credential: &str) {
     assert_eq!(exchange.credential.to_string(), credential);
 }
 
-fn sidecar(world: &World, standin: &Standin, secrets: &Secrets, identity: &TempDir) -> Setup {
+fn sidecar(environment: &Environment, standin: &Standin, secrets: &Secrets, identity: &TempDir) -> Setup {
     let server = kubectl(&["config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]);
     Setup::new(secrets)
         .in_cluster()
         .trust(standin.ca_pem())
-        .argument(&format!("--grant=one={}/one", world.vault))
+        .argument(&format!("--grant=one={}/one", environment.vault))
         .argument(&format!("--api-server={}", server.expect("the API server's address")))
         .argument(&format!("--api-ca-file={}", cluster::directory().join("ca.crt").display()))
-        .argument(&format!("--identity-server=https://{}", world.address()))
+        .argument(&format!("--identity-server=https://{}", environment.address()))
         .argument(&format!("--identity-ca={RELEASE}/{CA_CONFIG_MAP}"))
-        .argument(&format!("--credential={}/agent-creds", world.vault))
+        .argument(&format!("--credential={}/agent-creds", environment.vault))
         .argument(&format!("--identity-dir={}", identity.path().display()))
 }
 
-/// The CA, which every ServiceAccount may read.
+/// Publishes the CA, which every ServiceAccount may read.
 fn publish(ca_pem: &str) {
     let meta = json!({"name": CA_CONFIG_MAP, "namespace": RELEASE});
     let group = "rbac.authorization.k8s.io";
@@ -77,25 +78,26 @@ fn publish(ca_pem: &str) {
 
 #[tokio::test]
 #[ignore = "needs the API server: make test starts it"]
-async fn a_sidecar_gets_its_grant_and_says_what_stands_in_its_way() {
-    let world = World::start("sidecar", timing()).await;
-    publish(world.ca_pem());
+async fn a_sidecar_gets_its_grant_and_reports_missing_rights_with_commands() {
+    let environment = Environment::start("sidecar", timing()).await;
+    publish(environment.ca_pem());
     let secrets = Secrets::new();
-    let standin = grant(&world, &secrets).await;
-    let identity = projected(&world, &secrets).await;
-    let one = sidecar(&world, &standin, &secrets, &identity).start().await;
+    let standin = grant(&environment, &secrets).await;
+    let identity = projected(&environment, &secrets).await;
+    let one = sidecar(&environment, &standin, &secrets, &identity).start().await;
     one.becomes("one", "ready", "ok").await;
-    assert_eq!(world.counted("issued").await, 1);
+    assert_eq!(environment.counted("issued").await, 1);
 
-    // Of the next one the platform team has forgotten three things.
+    // The platform team has forgotten three objects for the next sidecar.
     for (kind, name) in [
         ("rolebinding", "agent-creds-agent-creds:assume"),
         ("role", "agent-creds-agent-creds:mint"),
         ("serviceaccount", "agent-creds"),
     ] {
-        kubectl(&["delete", kind, name, "--namespace", &world.vault]).expect("deleted");
+        kubectl(&["delete", kind, name, "--namespace", &environment.vault]).expect("deleted");
     }
-    let next = sidecar(&world, &standin, &secrets, &identity).argument("--time-scale=0.1").start().await;
+    let next =
+        sidecar(&environment, &standin, &secrets, &identity).argument("--time-scale=0.1").start().await;
     for reason in ["assume_missing", "mint_missing", "account_missing"] {
         let grant: Value = next.becomes("one", "misconfigured", reason).await;
         let message = grant["message"].as_str().expect("a message");

@@ -1,5 +1,5 @@
-//! Sidecars over a rotation of the CA: real ones, with the arguments that admission wrote into their pods, and identity servers
-//! with the certificates of the manager.
+//! Sidecars during a rotation of the CA: real ones, with the arguments that admission wrote into their pods, and
+//! identity servers with the manager's certificates.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -10,40 +10,40 @@ use agent_creds_tests::standin::Standin;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::scene::{API_SERVER, Scene, admit, annotate, data, pod};
-use super::{CERTIFICATES, MOMENT, answered, trusted};
+use super::environment::{API_SERVER, Environment, admit, annotate, data, pod};
+use super::{CERTIFICATES, TIMEOUT, answered, trusted};
 
-/// Where the agent is, and its grant.
+/// The agent's namespace.
 const NAMESPACE: &str = "rotated";
 const NODE: &str = "nowhere";
-/// Seconds that access tokens live: so often the Secrets are read.
+/// Lifetime of access tokens in seconds; the Secrets are read as often.
 const TOKEN_LIFE: u64 = 5;
-/// Where the second identity server listens, which starts late.
+/// Port of the second identity server, which starts late.
 const LATE: &str = ":444";
 
-/// The agent, with an account, its credential account and rights as the chart makes them, and a login.
+/// An agent with its account, its credential account, the chart's rights, and a login.
 struct Agent {
     standin: Standin,
     secrets: Secrets,
 }
 
 impl Agent {
-    async fn new(scene: &Scene) -> Self {
+    async fn new(environment: &Environment) -> Self {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        // Else the garbage collector finds pods of a node that does not exist.
+        // The garbage collector would delete pods of a node that does not exist.
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
         for object in [namespace, node] {
-            scene.create(&object);
+            environment.create(&object);
         }
         kubectl(&["create", "serviceaccount", "agent", "--namespace", NAMESPACE]).expect("an account");
         let grants = json!([{"agent": {"namespace": NAMESPACE, "name": "agent"}, "secrets": ["one"]}]);
-        scene.upgrade(&["--set-json", &format!("grants={grants}")]);
+        environment.upgrade(&["--set-json", &format!("grants={grants}")]);
         let (standin, secrets) = (one::provider(Some(TOKEN_LIFE)).await, Secrets::new());
-        scene.create(&one::grant_secret(&standin, NAMESPACE, &secrets));
+        environment.create(&one::grant_secret(&standin, NAMESPACE, &secrets));
         Self { standin, secrets }
     }
 
-    /// Makes a pod, which admission injects and seals. Nothing runs it.
+    /// Creates a pod, which admission injects and seals. No kubelet runs it.
     fn pod(&self, name: &'static str) -> Pod {
         let mut pod = pod(NAMESPACE, name);
         pod["metadata"]["annotations"]["agent-creds/grants"] = "one=one".into();
@@ -53,7 +53,7 @@ impl Agent {
         let pod = get(&["pod", name, "--namespace", NAMESPACE]);
         let uid = format!("--bound-object-uid={}", pod["metadata"]["uid"].as_str().expect("a uid"));
         let identity = tempfile::tempdir().expect("a temporary folder");
-        // As its kubelet, and no other, may have them made.
+        // Only the pod's kubelet may create these tokens.
         let user = format!("--as=system:node:{NODE}");
         let kubelet = [user.as_str(), "--as-group=system:nodes"];
         let bound = ["--bound-object-kind=Pod", "--bound-object-name", name, &uid];
@@ -67,11 +67,11 @@ impl Agent {
         Pod { pod, identity }
     }
 
-    /// The sidecar of a pod, which asks the identity server at this port of the same name.
+    /// The sidecar of a pod, with the identity server's name and this port.
     fn sidecar(&self, pod: &Pod, port: &str) -> Setup {
         let sidecar = &pod.pod["spec"]["initContainers"][0];
         let arguments = sidecar["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        // All but what says where it listens and stores: that is not in a pod here.
+        // Arguments about ports and folders are left out, because the sidecar does not run in a pod here.
         let kept = ["--identity", "--credential=", "--grant=", "--api-ca-data="];
         let arguments = arguments.filter(|argument| kept.iter().any(|kept| argument.starts_with(kept)));
         let setup = Setup::new(&self.secrets).in_cluster().trust(self.standin.ca_pem());
@@ -86,22 +86,22 @@ impl Agent {
             .argument("--time-scale=0.1")
     }
 
-    /// The credential account is made anew, so that its tokens end: who runs needs another one at once.
-    fn ends_its_identities(&self) {
+    /// Recreates the credential account, which invalidates its tokens: each sidecar needs a new one at once.
+    fn recreate_credential_account(&self) {
         let account = get(&["serviceaccount", "agent-creds", "--namespace", NAMESPACE]);
         pipe(&account.to_string(), &["replace", "--force"]).expect("the account, made anew");
     }
 }
 
 impl Drop for Agent {
-    /// Best effort: a panic here would hide the one that ended the test.
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = kubectl(&["delete", "node", NODE, "--ignore-not-found"]);
         let _ = kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
     }
 }
 
-/// A pod as it was stored, and what a kubelet projects for it.
+/// A stored pod, and the files that a kubelet projects for it.
 struct Pod {
     pod: Value,
     identity: TempDir,
@@ -111,9 +111,9 @@ fn renewals(sidecar: &Sidecar) -> usize {
     sidecar.log().iter().filter(|line| line["message"] == "API token renewed").count()
 }
 
-/// The one CA that is trusted everywhere now.
+/// Returns the one CA that all targets trust now.
 fn only_ca() -> String {
-    eventually(MOMENT, || {
+    eventually(TIMEOUT, || {
         let trusted = trusted();
         let first = trusted.first().filter(|_| trusted.len() == 1);
         first.filter(|ca| ca.matches("BEGIN").count() == 1).cloned().ok_or_else(|| format!("{trusted:?}"))
@@ -122,23 +122,23 @@ fn only_ca() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: make test starts it"]
-async fn sidecars_of_the_old_ca_go_on_when_it_is_retired() {
-    let scene = Scene::install().await;
-    let agent = Agent::new(&scene).await;
-    let _manager = scene.manager("manager");
-    scene.admission_becomes_ready().await;
-    eventually(MOMENT, || admit(&pod("ops", "probe")));
+async fn sidecars_keep_working_when_their_ca_is_retired() {
+    let environment = Environment::install().await;
+    let agent = Agent::new(&environment).await;
+    let _manager = environment.manager("manager");
+    environment.admission_becomes_ready().await;
+    eventually(TIMEOUT, || admit(&pod("ops", "probe")));
     let mut hosts = OpenOptions::new().append(true).open(directory().join("hosts")).expect("the hosts file");
     writeln!(hosts, "127.0.0.1 agent-creds-identity.{SYSTEM}.svc").expect("a name");
-    let _server = scene.identity_server("server", "127.0.0.1:443");
+    let _server = environment.identity_server("server", "127.0.0.1:443");
 
-    // Under the first CA: one gets its identity, one reaches nobody, and one is not started yet.
+    // Under the first CA, one sidecar gets its identity, one cannot reach its server, and one is not started.
     let before = only_ca();
     let pods = ["running", "waiting", "pending"].map(|name| agent.pod(name));
     let running = agent.sidecar(&pods[0], "").start().await;
     running.becomes("one", "ready", "ok").await;
     let waiting = agent.sidecar(&pods[1], LATE).start().await;
-    sidecar::eventually("it asks, and reaches nobody", async || {
+    sidecar::eventually("the identity server is unreachable", async || {
         let message = waiting.grant("one").await["message"].to_string();
         if message.contains("the identity server cannot be reached") { Ok(()) } else { Err(message) }
     })
@@ -147,22 +147,22 @@ async fn sidecars_of_the_old_ca_go_on_when_it_is_retired() {
 
     annotate(CERTIFICATES, "one");
     answered(CERTIFICATES, "one");
-    eventually(MOMENT, || match data(CERTIFICATES) {
-        data if data.contains_key("retired.crt") => Err("the CA before is still trusted".to_owned()),
+    eventually(TIMEOUT, || match data(CERTIFICATES) {
+        data if data.contains_key("retired.crt") => Err("the old CA is still trusted".to_owned()),
         _ => Ok(()),
     });
     assert_ne!(only_ca(), before);
 
-    agent.ends_its_identities();
-    sidecar::eventually("another identity", async || match renewals(&running) {
+    agent.recreate_credential_account();
+    sidecar::eventually("the identity is renewed", async || match renewals(&running) {
         2 => Ok(()),
         now => Err(now),
     })
     .await;
     running.becomes("one", "ready", "ok").await;
-    let _second = scene.identity_server("second", &format!("127.0.0.1{LATE}"));
+    let _second = environment.identity_server("second", &format!("127.0.0.1{LATE}"));
     waiting.becomes("one", "ready", "ok").await;
     let pending = agent.sidecar(&pods[2], "").start().await;
     pending.becomes("one", "ready", "ok").await;
-    scene.finish().await;
+    environment.finish().await;
 }

@@ -1,4 +1,4 @@
-//! A role of the webhook as a process.
+//! Runs a role of the webhook as a process.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,9 +11,9 @@ use agent_creds_tests::cluster::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const MOMENT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// It ends with this value.
+/// A running process; dropping it kills it.
 pub(crate) struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -28,8 +28,8 @@ fn binary() -> PathBuf {
 }
 
 impl Process {
-    /// `name` stands before each line of its log.
-    #[expect(clippy::print_stdout, reason = "its log is shown where a test fails")]
+    /// Starts a process. `name` is the prefix of its log lines in the test's output.
+    #[expect(clippy::print_stdout, reason = "cargo shows the log if the test fails")]
     pub(crate) fn start(name: &str, arguments: impl IntoIterator<Item = String>) -> Self {
         let mut child = Command::new(binary())
             .args(arguments)
@@ -49,10 +49,10 @@ impl Process {
         Self { child, lines, probes: None }
     }
 
-    /// Waits until its log has these words.
-    pub(crate) fn said(&mut self, words: &str) -> Value {
+    /// Waits for a log line with this message.
+    pub(crate) fn wait_for_log(&mut self, words: &str) -> Value {
         loop {
-            let line = self.lines.recv_timeout(MOMENT).unwrap_or_else(|_| panic!("it never said {words:?}"));
+            let line = self.lines.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("no log line {words:?}"));
             let line: Value = serde_json::from_str(&line).expect("a log of JSON lines");
             if line["message"] == words {
                 return line;
@@ -64,7 +64,7 @@ impl Process {
         let probes = match self.probes {
             Some(probes) => probes,
             None => {
-                let line = self.said("listening");
+                let line = self.wait_for_log("listening");
                 let address =
                     line["probe_address"].as_str().expect("an address").parse().expect("an address");
                 *self.probes.insert(address)
@@ -75,8 +75,8 @@ impl Process {
 
     pub(crate) fn signal(&mut self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal to our own child");
-        eventually(MOMENT, || {
-            self.child.try_wait().expect("our own child").map(drop).ok_or("it runs".to_owned())
+        eventually(TIMEOUT, || {
+            self.child.try_wait().expect("our own child").map(drop).ok_or("still running".to_owned())
         });
     }
 }
@@ -88,7 +88,7 @@ impl Drop for Process {
     }
 }
 
-/// A page of its probes.
+/// Requests a page of the probe listener.
 pub(crate) fn ask(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");

@@ -1,5 +1,5 @@
-//! What goes on while certificates change: the API server asks admission about pods, and a client that was there before
-//! connects to our servers, trusting what the ConfigMap said some time ago.
+//! Requests during a rotation: the API server calls admission for pods, and an older client connects to our servers
+//! with a CA bundle that it read a while ago.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::scene::{Scene, admit, pod};
+use super::environment::{Environment, admit, pod};
 
-/// How old what the client trusts may be; a new CA is announced three seconds before it signs.
+/// Greatest age of the client's CA bundle. A new CA is announced three seconds before it signs.
 const STALE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Traffic {
@@ -27,9 +27,9 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn start(scene: &Scene) -> Self {
+    pub(crate) fn start(environment: &Environment) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (until, address) = (Arc::clone(&stop), scene.address);
+        let (until, address) = (Arc::clone(&stop), environment.address);
         let pods = tokio::task::spawn_blocking(move || {
             let mut admitted = 0;
             while !until.load(Ordering::Relaxed) {
@@ -45,7 +45,8 @@ impl Traffic {
     pub(crate) async fn passed_without_a_failure(self) {
         self.stop.store(true, Ordering::Relaxed);
         let pods = self.pods.await.expect("no panic").expect("the API server always trusts admission");
-        let connections = self.client.await.expect("no panic").expect("so does who was there before");
+        let connections =
+            self.client.await.expect("no panic").expect("a client with an older bundle trusts admission");
         assert!(pods > 20 && connections > 20, "{pods} pods and {connections} connections");
     }
 }

@@ -1,19 +1,19 @@
-//! Where both servers must say the same: what RFC 6749 decides.
+//! Compares the two servers where RFC 6749 decides the answer.
 
 use super::independent::oidc;
 use super::*;
 
 const POST: [(&str, &str); 2] = [("client_id", "post"), ("client_secret", "p%st +")];
 
-/// A wrong request: its headers besides the content type, and its body.
+/// A wrong request with its headers and body.
 struct Wrong {
     name: &'static str,
     headers: Vec<(&'static str, String)>,
     body: String,
 }
 
-/// The same mistakes for both servers. `live` and `used` are refresh tokens of the client `post`, `foreign` is
-/// one of the client `public`.
+/// Returns the mistakes to send to both servers. `live` and `used` are refresh tokens of the client `post`, and
+/// `foreign` is one of the client `public`.
 fn mistakes(live: &str, used: &str, foreign: &str) -> Vec<Wrong> {
     let form = |fields: &[(&str, &str)]| https::encode(fields);
     let refresh = ("grant_type", "refresh_token");
@@ -22,9 +22,9 @@ fn mistakes(live: &str, used: &str, foreign: &str) -> Vec<Wrong> {
     let json =
         json!({"grant_type": "refresh_token", "client_id": "post", "client_secret": "p%st +"}).to_string();
     let basic = format!("Basic {}", STANDARD.encode("post:p%25st%20%2B"));
-    let mut both = with("two proofs at once", form(&[refresh, POST[0], POST[1], live]));
+    let mut both = with("two authentication methods", form(&[refresh, POST[0], POST[1], live]));
     both.headers.push(("authorization", basic));
-    let mut scheme = with("a bearer token as proof", form(&[refresh, POST[0], live]));
+    let mut scheme = with("a bearer token as authentication", form(&[refresh, POST[0], live]));
     scheme.headers.push(("authorization", "Bearer x".to_owned()));
     let mut no_base64 = with("Basic without base64", form(&[refresh, live]));
     no_base64.headers.push(("authorization", "Basic p%st".to_owned()));
@@ -42,15 +42,15 @@ fn mistakes(live: &str, used: &str, foreign: &str) -> Vec<Wrong> {
         with("no refresh_token", form(&[refresh, POST[0], POST[1]])),
         with("an empty refresh_token", form(&[refresh, POST[0], POST[1], ("refresh_token", "")])),
         with("refresh_token twice", form(&[refresh, POST[0], POST[1], live, live])),
-        with("no client at all", form(&[refresh, live])),
-        with("an unknown client", form(&[refresh, ("client_id", "nobody"), live])),
+        with("no client", form(&[refresh, live])),
+        with("an unknown client", form(&[refresh, ("client_id", "unknown"), live])),
         with("a wrong secret", form(&[refresh, POST[0], ("client_secret", "guess"), live])),
         with("no secret", form(&[refresh, POST[0], live])),
         with(
             "a secret of a public client",
             form(&[refresh, ("client_id", "public"), ("client_secret", "x"), live]),
         ),
-        with("an unknown token", form(&[refresh, POST[0], POST[1], ("refresh_token", "nobody's")])),
+        with("an unknown token", form(&[refresh, POST[0], POST[1], ("refresh_token", "unknown")])),
         with("another client's token", form(&[refresh, POST[0], POST[1], ("refresh_token", foreign)])),
         with("a wider scope", form(&[refresh, POST[0], POST[1], live, ("scope", "read write")])),
         with("a used token", form(&[refresh, POST[0], POST[1], ("refresh_token", used)])),
@@ -74,7 +74,7 @@ async fn wrong_answers(
 }
 
 #[tokio::test]
-async fn both_servers_refuse_the_same_mistakes_in_the_same_words() {
+async fn both_servers_answer_the_same_mistakes_with_the_same_errors() {
     let spend = async |https: &https::Client, path: &str, token: &str| {
         let [id, secret] = POST;
         let form = [("grant_type", "refresh_token"), id, secret, ("refresh_token", token)];
@@ -86,15 +86,15 @@ async fn both_servers_refuse_the_same_mistakes_in_the_same_words() {
     let used = theirs.seed("post", "offline_access read").await.expect("a token");
     let foreign = theirs.seed("public", "offline_access read").await.expect("a token");
     let live = spend(&theirs.https(), "/token", &used).await;
-    let theirs_said = wrong_answers(&theirs.https(), "/token", mistakes(&live, &used, &foreign)).await;
+    let theirs_answered = wrong_answers(&theirs.https(), "/token", mistakes(&live, &used, &foreign)).await;
 
     let ours = standin().await;
     let used = ours.seed_with_scope(Provider::Generic, "post", "read");
     let foreign = ours.seed(Provider::Generic, "public");
     let live = spend(&ours.https(), "/oauth/token", &used).await;
-    let ours_said = wrong_answers(&ours.https(), "/oauth/token", mistakes(&live, &used, &foreign)).await;
+    let ours_answered = wrong_answers(&ours.https(), "/oauth/token", mistakes(&live, &used, &foreign)).await;
 
-    assert_eq!(ours_said, theirs_said);
+    assert_eq!(ours_answered, theirs_answered);
     assert_eq!(revoked(&ours.log()).count(), 1);
     assert_eq!(revoked(&theirs.log().await.expect("a log")).count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Datadog's token endpoint: a public client, and a world per site.
+//! Datadog's token endpoint: a public client, and separate sites.
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn a_public_client_refreshes_with_exactly_three_parameters() {
     let https = server.https();
     let answer = https.post("api.datadoghq.com", "/oauth2/v1/token", &headers, https::encode(&form)).await;
     assert_eq!(refused(&answer.expect("an answer")), (400, "invalid_request".to_owned()));
-    let unknown = [form[0], ("client_id", "nobody"), form[2]];
+    let unknown = [form[0], ("client_id", "unknown"), form[2]];
     assert_eq!(refused(&post(&server, "datadoghq.com", &unknown).await), (400, "invalid_client".to_owned()));
 
     let answer = post(&server, "datadoghq.com", &form).await;
@@ -38,7 +38,7 @@ async fn a_public_client_refreshes_with_exactly_three_parameters() {
 }
 
 #[tokio::test]
-async fn each_site_is_a_world_of_its_own() {
+async fn sites_share_no_clients_and_tokens() {
     let server = standin().await;
     let token = server.seed(datadog("datadoghq.eu"), "pup");
     let form = [("grant_type", "refresh_token"), ("client_id", "pup"), ("refresh_token", token.as_str())];

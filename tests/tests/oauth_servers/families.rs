@@ -1,9 +1,9 @@
-//! Rotation and reuse at the stand-in.
+//! Rotation and reuse in the stand-in.
 
 use super::*;
 
 #[tokio::test]
-async fn reuse_kills_the_family_with_its_access_tokens_and_no_other() {
+async fn reuse_revokes_the_family_with_its_access_tokens_and_no_other() {
     let server = standin().await;
     let first = server.seed(Provider::PagerDuty, "app");
     let bystander = server.seed(Provider::PagerDuty, "app");
@@ -16,7 +16,7 @@ async fn reuse_kills_the_family_with_its_access_tokens_and_no_other() {
     assert_eq!(refused(&again), (400, "invalid_grant".to_owned()));
     assert!(!server.is_active(&access) && !server.is_active(&newest));
     let newest = pagerduty(&server, &pagerduty_form(&third)).await;
-    assert_eq!(newest.body, again.body, "the answer must not tell why");
+    assert_eq!(newest.body, again.body, "the answers do not show the reason");
 
     let log = server.log();
     let family = presentations(&log).next().and_then(|seen| seen.family.clone()).expect("a family");
@@ -28,7 +28,7 @@ async fn reuse_kills_the_family_with_its_access_tokens_and_no_other() {
 }
 
 #[tokio::test]
-async fn of_five_at_once_one_wins_and_nobody_keeps_anything() {
+async fn five_simultaneous_presentations_revoke_the_family() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     let form = pagerduty_form(&token);
@@ -41,7 +41,7 @@ async fn of_five_at_once_one_wins_and_nobody_keeps_anything() {
 }
 
 #[tokio::test]
-async fn anothers_token_is_worth_nothing_and_stays_alive() {
+async fn a_token_of_another_client_is_refused_and_stays_valid() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     let stolen = [
@@ -56,7 +56,7 @@ async fn anothers_token_is_worth_nothing_and_stays_alive() {
 }
 
 #[tokio::test]
-async fn a_person_may_revoke_and_time_may_pass() {
+async fn tokens_end_by_revocation_and_by_expiry() {
     let server = standin().await;
     let first = server.seed(Provider::PagerDuty, "app");
     server.set_token_life(Some(120));
@@ -70,7 +70,7 @@ async fn a_person_may_revoke_and_time_may_pass() {
 
     let (access, third) = tokens(&pagerduty(&server, &pagerduty_form(&second)).await);
     assert!(server.is_active(&access));
-    assert!(server.revoke(&second), "any token of the family will do");
+    assert!(server.revoke(&second), "any token of the family identifies it");
     assert!(!server.revoke(&second));
     assert!(!server.is_active(&access));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What can be made to go wrong, and what that leaves behind.
+//! The ordered faults and their effect on tokens.
 
 use std::pin::pin;
 
@@ -9,7 +9,7 @@ async fn attempt(server: &Standin, token: &str) -> Result<Answer, Failure> {
 }
 
 #[tokio::test]
-async fn a_status_before_the_commit_leaves_the_token_as_it_was() {
+async fn a_status_before_the_commit_does_not_use_the_token() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(2, &Fault::status(500));
@@ -30,7 +30,7 @@ async fn a_status_before_the_commit_leaves_the_token_as_it_was() {
 }
 
 #[tokio::test]
-async fn after_the_commit_the_token_is_used_though_the_client_learns_nothing() {
+async fn a_fault_after_the_commit_uses_the_token() {
     let server = standin().await;
     for fault in [Fault::status(503), Fault::new(How::Html), Fault::new(How::Close)] {
         let token = server.seed(Provider::PagerDuty, "app");
@@ -46,7 +46,7 @@ async fn after_the_commit_the_token_is_used_though_the_client_learns_nothing() {
 }
 
 #[tokio::test]
-async fn a_good_request_may_be_refused_in_words() {
+async fn a_valid_request_can_be_answered_with_an_oauth_error() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::oauth_error(400, "invalid_grant"));
@@ -57,7 +57,7 @@ async fn a_good_request_may_be_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_web_page_is_a_200_too() {
+async fn a_web_page_is_served_with_status_200() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::new(How::Html));
@@ -68,7 +68,7 @@ async fn a_web_page_is_a_200_too() {
 }
 
 #[tokio::test]
-async fn a_body_may_stop_short_with_or_without_the_refresh_token() {
+async fn a_body_can_be_truncated_before_or_after_the_refresh_token() {
     let server = standin().await;
     for framed in [false, true] {
         for (at, saved) in
@@ -95,7 +95,7 @@ async fn a_body_may_stop_short_with_or_without_the_refresh_token() {
 }
 
 #[tokio::test]
-async fn a_hanging_answer_is_in_the_log_and_a_closed_one_is_an_error() {
+async fn a_hanging_answer_is_logged_and_a_closed_one_is_an_error() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::new(How::Hang).after_commit());
@@ -115,7 +115,7 @@ async fn a_hanging_answer_is_in_the_log_and_a_closed_one_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_held_answer_comes_when_it_is_let_go() {
+async fn a_held_answer_is_sent_when_it_is_released() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::new(How::Held));
@@ -134,7 +134,7 @@ async fn a_held_answer_comes_when_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn fields_may_be_missing_or_of_another_type() {
+async fn fields_can_be_missing_or_of_another_type() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::new(How::NoRefreshToken));
@@ -163,7 +163,7 @@ async fn fields_may_be_missing_or_of_another_type() {
 }
 
 #[tokio::test]
-async fn a_fault_can_wait_for_one_client_or_be_taken_back() {
+async fn a_fault_can_be_limited_to_one_client_or_cleared() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     server.fail_next(1, &Fault::status(500).of_client("other-app"));

@@ -1,4 +1,4 @@
-//! The generic token endpoint: RFC 6749 to the letter.
+//! The generic token endpoint, as in RFC 6749.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn basic(id: &str, secret: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_client_must_prove_itself_in_its_own_way() {
+async fn each_client_must_use_its_registered_authentication() {
     let server = standin().await;
     let right = basic("basic", "b:s%c +");
     let unencoded = format!("Basic {}", STANDARD.encode("basic:b:s%c +"));
@@ -55,7 +55,7 @@ async fn each_client_must_prove_itself_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn a_scope_narrows_the_access_token_alone() {
+async fn a_scope_narrows_only_the_access_token() {
     let server = standin().await;
     let first = server.seed(Provider::Generic, "post");
     let wide: Vec<_> = post_form(&first).into_iter().chain([("scope", "read admin")]).collect();

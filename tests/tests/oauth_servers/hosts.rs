@@ -1,10 +1,10 @@
-//! Which host is served by whom.
+//! The hosts of the stand-in.
 
 use super::*;
 use http::Request;
 
 #[tokio::test]
-async fn the_certificate_is_good_for_every_host_of_the_providers() {
+async fn the_certificate_covers_every_host_of_the_providers() {
     let server = standin().await;
     let https = server.https();
     let sites = DATADOG_SITES.iter().map(|site| (format!("api.{site}"), "/oauth2/v1/token"));
@@ -40,13 +40,13 @@ async fn handshake_and_host_header_must_agree() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_is_gone_with_its_connections() {
+async fn dropping_a_server_closes_its_port_and_its_connections() {
     let server = standin().await;
     let https = server.https();
     let ask = || Request::get("/test/log").body(String::new()).expect("a request");
     let mut open = https.connect("localhost").await.expect("a connection");
     assert_eq!(open.send("localhost", ask()).await.expect("an answer").status, 200);
     drop(server);
-    https.get("localhost", "/test/log").await.expect_err("nobody listens");
-    open.send("localhost", ask()).await.expect_err("nobody is there");
+    https.get("localhost", "/test/log").await.expect_err("the port is closed");
+    open.send("localhost", ask()).await.expect_err("the connection is closed");
 }

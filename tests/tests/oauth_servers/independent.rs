@@ -1,4 +1,4 @@
-//! The other server: that it does notice what the tests rely on it to notice.
+//! Checks that the independent server detects what the tests rely on.
 
 use super::*;
 
@@ -24,7 +24,7 @@ async fn active(server: &Oidc, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn it_rotates_notices_reuse_and_keeps_a_log() {
+async fn rotates_detects_reuse_and_keeps_a_log() {
     let server = oidc().await;
     assert!(server.issuer().starts_with("https://127.0.0.1:"));
     let first = server.seed("public", "offline_access read").await.expect("a token");
@@ -50,7 +50,7 @@ async fn it_rotates_notices_reuse_and_keeps_a_log() {
 }
 
 #[tokio::test]
-async fn of_five_at_once_one_wins_and_nobody_keeps_anything() {
+async fn five_simultaneous_presentations_revoke_the_family() {
     let server = oidc().await;
     let token = server.seed("public", "offline_access read").await.expect("a token");
     let [a, b, c, d, e] = std::array::from_fn(|_| refresh(&server, &token));
@@ -62,13 +62,13 @@ async fn of_five_at_once_one_wins_and_nobody_keeps_anything() {
 }
 
 #[tokio::test]
-async fn it_remembers_a_used_token_for_longer_than_its_own_store_would() {
+async fn detects_reuse_after_a_thousand_rotations() {
     let server = oidc().await;
     let first = server.seed("public", "offline_access read").await.expect("a token");
     let mut connection = server.https().connect("127.0.0.1").await.expect("a connection");
     let host = server.addr().to_string();
     let mut token = first.clone();
-    // Each rotation is two entries; its own store forgets after some 2,000.
+    // Each rotation makes two entries; the server's default store keeps some 2,000.
     for _ in 0..1_020 {
         let body = https::encode(&[
             ("grant_type", "refresh_token"),
@@ -84,7 +84,7 @@ async fn it_remembers_a_used_token_for_longer_than_its_own_store_would() {
 }
 
 #[tokio::test]
-async fn it_ends_when_its_stdin_does() {
+async fn exits_when_its_stdin_closes() {
     let server = oidc().await;
     let https = server.https();
     assert!(server.stop().await.expect("its end").success());

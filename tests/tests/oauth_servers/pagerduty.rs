@@ -1,9 +1,9 @@
-//! PagerDuty's token endpoint: what it wants and what it says.
+//! PagerDuty's token endpoint: its requirements and its answers.
 
 use super::*;
 
 #[tokio::test]
-async fn a_refresh_rotates_and_answers_in_the_documented_shape() {
+async fn a_refresh_rotates_and_answers_in_the_documented_format() {
     let server = standin().await;
     let first = server.seed(Provider::PagerDuty, "app");
     assert!(first.starts_with("pdus+_1"), "{first}");
@@ -33,7 +33,7 @@ async fn a_refresh_rotates_and_answers_in_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn a_plus_that_is_not_encoded_is_a_space_and_the_token_unknown() {
+async fn an_unencoded_plus_makes_the_token_unknown() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     let body = format!("grant_type=refresh_token&client_id=app&client_secret=s3cr%2Bt&refresh_token={token}");
@@ -44,7 +44,7 @@ async fn a_plus_that_is_not_encoded_is_a_space_and_the_token_unknown() {
 }
 
 #[tokio::test]
-async fn only_a_form_with_the_secret_in_it_will_do() {
+async fn only_a_form_with_the_secret_is_accepted() {
     let server = standin().await;
     let token = server.seed(Provider::PagerDuty, "app");
     let form = pagerduty_form(&token);
@@ -73,7 +73,7 @@ async fn only_a_form_with_the_secret_in_it_will_do() {
 }
 
 #[tokio::test]
-async fn a_scope_that_the_app_lacks_silently_leaves_openid_alone() {
+async fn a_scope_that_the_app_lacks_reduces_the_token_to_openid() {
     let server = standin().await;
     let token = server.seed_with_scope(Provider::PagerDuty, "app", "incidents.read services.write");
     let answer = pagerduty(&server, &pagerduty_form(&token)).await;
@@ -82,7 +82,7 @@ async fn a_scope_that_the_app_lacks_silently_leaves_openid_alone() {
 }
 
 #[tokio::test]
-async fn an_app_token_comes_without_a_refresh_token() {
+async fn an_app_token_has_no_refresh_token() {
     let server = standin().await;
     let form = |scope| {
         [

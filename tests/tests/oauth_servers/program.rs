@@ -1,11 +1,11 @@
-//! The stand-in as a program of its own.
+//! The stand-in as a separate program.
 
 use super::*;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 #[tokio::test]
-async fn the_stand_in_as_a_program_does_the_same_and_ends_with_its_stdin() {
+async fn the_stand_in_program_serves_and_exits_when_its_stdin_closes() {
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
     let client =
@@ -57,7 +57,7 @@ async fn the_stand_in_as_a_program_does_the_same_and_ends_with_its_stdin() {
 }
 
 #[tokio::test]
-async fn a_client_that_could_never_be_served_is_refused_at_the_start() {
+async fn a_client_with_an_impossible_configuration_is_refused_at_the_start() {
     let wrong = Client { auth: ClientAuth::Basic, ..Client::pagerduty("app", "s", &[]) };
     let config = Config { clients: vec![wrong], ..Config::default() };
     assert!(Standin::start(LOOPBACK, config).await.is_err());

@@ -1,4 +1,4 @@
-//! What the API server's audit log says: every request, who made it and how it was answered.
+//! Counts the requests in the API server's audit log, by account and outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,18 +10,18 @@ use serde::Deserialize;
 
 use super::group::Window;
 
-/// Requests of sidecars within one window.
+/// The requests of sidecars within one window.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
     pub(crate) reads: usize,
-    /// All writes of the state Secret, also those that were refused.
+    /// All writes of the state Secret, also the refused ones.
     pub(crate) writes: usize,
-    /// Those of them that came too late: somebody else had written.
+    /// The writes that were refused because of an earlier write.
     pub(crate) conflicts: usize,
     pub(crate) events: usize,
-    /// Open at its end.
+    /// The watches that are open at the end of the window.
     pub(crate) watches: usize,
-    /// Anything else: there is nothing else that a sidecar may ask for.
+    /// All other requests. A sidecar has no right to any.
     pub(crate) others: BTreeMap<String, usize>,
 }
 
@@ -59,14 +59,14 @@ struct Status {
 }
 
 impl Audit {
-    /// Reads it once.
+    /// Reads the log once for all windows.
     pub(crate) fn read(windows: Vec<Window>) -> Self {
         let mut found: Vec<_> = windows.into_iter().map(|window| (window, Requests::default())).collect();
         let mut watches: Vec<BTreeSet<String>> = vec![BTreeSet::new(); found.len()];
         let log = File::open(cluster::directory().join("audit.log")).expect("the audit log");
         for line in BufReader::new(log).lines() {
             let line = line.expect("reading the audit log");
-            // Nobody else's lines are worth parsing.
+            // Parsing the lines of other accounts would take long and has no use.
             if !line.contains("system:serviceaccount:scale-") {
                 continue;
             }
@@ -83,7 +83,7 @@ impl Audit {
         Self(found)
     }
 
-    /// What was asked within a window.
+    /// Returns the requests of a window.
     pub(crate) fn within(&self, window: &Window) -> &Requests {
         let same = |(other, _): &&(Window, Requests)| {
             other.namespace == window.namespace && other.from == window.from

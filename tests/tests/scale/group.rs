@@ -1,4 +1,4 @@
-//! One grant, its provider, and all replicas that share it: what they go through, and when.
+//! A grant with its provider and its replicas, and the windows in which it is measured.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use super::setting::{LAST_LIFE_S, LIVES, OUTAGE, Setting, TOKEN_LIFE_S};
 pub(crate) const GRANT: &str = "shared";
 /// Id and secret of the OAuth client.
 const CLIENT: (&str, &str) = ("scale", "scale-secret");
-/// Longest wait for all replicas to have what one has got.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// Between two looks.
+/// Longest wait until all replicas serve the current token.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// From one moment to another.
+/// An interval of time.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     pub(crate) namespace: String,
@@ -41,7 +41,7 @@ pub(crate) struct Group {
     windows: Vec<Window>,
 }
 
-/// What replicas are started with.
+/// The settings that replicas start with.
 pub(crate) struct Place<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) provider_ca: &'a str,
@@ -50,7 +50,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl Group {
-    /// So many replicas, all ready: first one, which redeems the login, then the others.
+    /// Starts `count` replicas and waits until all are ready. The first one redeems the login before the others start.
     pub(crate) async fn start(api: &Api, setting: &Setting, kind: Kind, count: usize) -> Self {
         let namespace = format!("scale-{kind}-{count}");
         let (id, secret) = CLIENT;
@@ -78,12 +78,12 @@ impl Group {
         group
     }
 
-    /// How many replicas there are.
+    /// Returns the number of replicas.
     pub(crate) fn size(&self) -> usize {
         self.replicas.count()
     }
 
-    /// While all is well: some token lives, each from one refresh to the next.
+    /// Measures some token lives in normal operation, each from one refresh to the next.
     pub(crate) async fn lives(&mut self) {
         let from = Timestamp::now();
         for _ in 0..LIVES {
@@ -93,25 +93,25 @@ impl Group {
         self.ends(from);
     }
 
-    /// The provider answers 503 for so long, from a refresh on.
+    /// Measures an outage in which the provider answers 503, from a refresh on.
     pub(crate) async fn outage(&mut self) {
         self.standin.set_token_life(Some(LAST_LIFE_S));
         self.refreshes().await;
         self.standin.fail_next(100_000, &Fault::status(503));
         let granted = self.presented().len();
         self.standin.log_when(|log| presentations(log).count() > granted).await;
-        // A presentation, and the claim before it, may be a moment older than its line in the log.
+        // A presentation and its claim can be slightly older than the line in the log.
         let from = Timestamp::now() - SignedDuration::from_secs(2);
         tokio::time::sleep(OUTAGE).await;
         self.ends(from);
     }
 
-    /// The windows of [`Self::lives`] and [`Self::outage`].
+    /// Returns the windows of [`Self::lives`] and [`Self::outage`].
     pub(crate) fn windows(&self) -> &[Window] {
         &self.windows
     }
 
-    /// What was presented within a window.
+    /// Returns the number of presentations within a window.
     pub(crate) fn presented_in(&self, window: &Window) -> usize {
         let ms = |at: Timestamp| u64::try_from(at.as_millisecond()).expect("after 1970");
         let within = ms(window.from)..ms(window.to);
@@ -134,9 +134,9 @@ impl Group {
         self.standin.log_when(|log| granted(log) > before).await;
     }
 
-    /// Waits until every replica serves the token that is stored, and nothing is under way.
+    /// Waits until every replica serves the stored token, and no claim is open.
     async fn all_serve_what_is_stored(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let path = format!("/api/v1/namespaces/{}/secrets/{GRANT}-state", self.namespace);
         loop {
             let state = self.api.get(&path).await.and_then(|secret| document(&secret)).unwrap_or_default();
@@ -154,7 +154,7 @@ impl Group {
     }
 }
 
-/// The document in a state Secret.
+/// Returns the document in a state Secret.
 fn document(secret: &Value) -> Option<Value> {
     let decoded = STANDARD.decode(secret["data"]["state"].as_str()?).ok()?;
     serde_json::from_slice(&decoded).ok()

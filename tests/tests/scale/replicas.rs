@@ -1,4 +1,4 @@
-//! Replicas of both kinds.
+//! The two kinds of replicas.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use super::group::{GRANT, Place};
 use super::setting::{Setting, TIME_SCALE};
 use super::swarm::Swarm;
 
-/// Where the test cluster's API server is.
+/// URL of the test cluster's API server.
 pub(crate) const API_SERVER: &str = "https://localhost:6443";
 
-/// What a replica is.
+/// The kind of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A process of its own.
+    /// A process.
     Sidecars,
-    /// The shipped refresher in this process.
-    Machines,
+    /// The shipped refresher, in this process.
+    Simulated,
 }
 
 /// All replicas of a grant; dropping them ends them.
 pub(crate) enum Replicas {
     Sidecars(Fleet),
-    Machines(Box<Swarm>),
+    Simulated(Box<Swarm>),
 }
 
 /// Real sidecars.
@@ -35,40 +35,40 @@ pub(crate) struct Fleet {
     arguments: Vec<String>,
     provider_ca: String,
     program: Option<std::path::PathBuf>,
-    /// With the account's token.
+    /// Contains the account's token.
     _identity: Arc<TempDir>,
     running: Vec<Sidecar>,
 }
 
 impl Replicas {
-    /// None yet.
+    /// Creates an empty set of replicas.
     pub(crate) fn new(kind: Kind, setting: &Setting, place: &Place<'_>) -> Self {
         match kind {
             Kind::Sidecars => Self::Sidecars(Fleet::new(setting, place)),
-            Kind::Machines => Self::Machines(Box::new(Swarm::new(place))),
+            Kind::Simulated => Self::Simulated(Box::new(Swarm::new(place))),
         }
     }
 
-    /// Starts so many more.
+    /// Starts `more` replicas.
     pub(crate) async fn start(&mut self, more: usize) {
         match self {
             Self::Sidecars(fleet) => fleet.start(more).await,
-            Self::Machines(swarm) => swarm.start(more),
+            Self::Simulated(swarm) => swarm.start(more),
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Sidecars(fleet) => fleet.running.len(),
-            Self::Machines(swarm) => swarm.count(),
+            Self::Simulated(swarm) => swarm.count(),
         }
     }
 
-    /// How many do not serve the access token with this fingerprint.
+    /// Returns the number of replicas that do not serve the access token with this fingerprint.
     pub(crate) async fn not_serving(&self, fp: &str) -> usize {
         match self {
             Self::Sidecars(fleet) => fleet.not_serving(fp).await,
-            Self::Machines(swarm) => swarm.not_serving(fp),
+            Self::Simulated(swarm) => swarm.not_serving(fp),
         }
     }
 }
@@ -116,7 +116,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sidecars => "sidecars",
-            Self::Machines => "machines",
+            Self::Simulated => "simulated",
         })
     }
 }

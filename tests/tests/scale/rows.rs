@@ -1,4 +1,4 @@
-//! What was counted, as rows of `bench.json`.
+//! The results, as rows of `bench.json`.
 
 use agent_creds_refresh::timing::REREAD;
 use serde_json::{Value, json};
@@ -8,12 +8,12 @@ use super::group::{Group, Window};
 use super::replicas::Kind;
 use super::setting::{LIVES, OUTAGE_LIVES, Setting};
 
-/// Stands in the rows of machines.
-const MACHINES: &str = "machines in one process, which share two watches";
-/// A refresh comes at about so much of a token's life.
+/// The note in the rows of simulated replicas.
+const SIMULATED: &str = "simulated replicas in one process, which share two watches";
+/// The part of a token's life after which it is refreshed, on average.
 const REFRESHED_AT: f64 = 0.8;
 
-/// One group's figures: presentations and requests, per token life.
+/// The presentations and requests of one group, per token life.
 struct Figures {
     presentations: f64,
     writes: f64,
@@ -26,7 +26,7 @@ struct Figures {
 impl Figures {
     fn of(group: &Group, audit: &Audit, window: &Window, lives: f64) -> Self {
         let requests: &Requests = audit.within(window);
-        assert!(requests.others.is_empty(), "nobody may ask for anything else: {:?}", requests.others);
+        assert!(requests.others.is_empty(), "sidecars send no other requests: {:?}", requests.others);
         let per_life = |count: usize| count as f64 / lives;
         let each = |count: usize| count as f64 / group.size() as f64;
         Self {
@@ -56,8 +56,8 @@ impl Figures {
     }
 }
 
-/// Says what was counted, and writes the rows.
-#[expect(clippy::print_stdout, reason = "what the run is for")]
+/// Prints the results and writes the rows.
+#[expect(clippy::print_stdout, reason = "prints the results of the run")]
 pub(crate) fn report(groups: &[Group], audit: &Audit, setting: &Setting) {
     let alone = groups.iter().find(|group| group.size() == 1 && group.kind == Kind::Sidecars);
     let alone = alone.map(|group| Figures::outage(group, audit));
@@ -65,9 +65,9 @@ pub(crate) fn report(groups: &[Group], audit: &Audit, setting: &Setting) {
     for group in groups {
         let (lives, outage) = (Figures::lives(group, audit), Figures::outage(group, audit));
         let (count, kind) = (group.size(), group.kind);
-        println!("{count} {kind}, all well: {}", lives.text());
+        println!("{count} {kind}, normal operation: {}", lives.text());
         println!("{count} {kind}, the provider answers 503: {}", outage.text());
-        let note = (kind == Kind::Machines).then_some(MACHINES);
+        let note = (kind == Kind::Simulated).then_some(SIMULATED);
         let mut row = |name: &str, unit: &str, ours: f64, goal: Option<f64>| {
             rows.push(json!({
                 "name": format!("scale_{name}_{count}"), "ours": ours, "reference": Value::Null,
@@ -102,8 +102,8 @@ pub(crate) fn report(groups: &[Group], audit: &Audit, setting: &Setting) {
     }
 }
 
-/// Reads of one sidecar in an hour, for a token that lives so many hours: those that a refresh brings with it, which were
-/// counted, and those that come round by themselves, of both Secrets.
+/// Returns the reads of one sidecar in an hour, for a token that lives `life_h` hours: the counted reads of each
+/// refresh, and the periodic reads of both Secrets.
 fn reads_per_hour(figures: &Figures, life_h: f64) -> f64 {
     let refreshes = 1.0 / (life_h * REFRESHED_AT);
     figures.reads * refreshes + 2.0 * 3600.0 / REREAD.as_secs_f64()

@@ -1,42 +1,42 @@
-//! What a run is told, and its times.
+//! The settings of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a run is told.
+/// The settings of a run.
 #[derive(Clone)]
 pub(crate) struct Setting {
-    /// Fleets of so many real sidecars; the first is what the others are compared with.
+    /// Sizes of the groups of real sidecars; the first group is the reference.
     pub(crate) sidecars: Vec<usize>,
-    /// So many machines in this process.
+    /// Number of simulated replicas in this process.
     pub(crate) simulated: Option<usize>,
-    /// The sidecar to measure; none: the one beside the tests.
+    /// The sidecar to measure; `None` is the one beside the tests.
     pub(crate) program: Option<PathBuf>,
-    /// The file for the rows.
+    /// The output file for the rows.
     pub(crate) rows: Option<PathBuf>,
 }
 
-/// Seconds that an access token lives. Refreshes are spread over a tenth of that, 6 s; those of a token of an hour over
-/// 360 s. What decides is how much of it passes until the others see that one has gone first: here, all on one machine,
-/// 20 to 100 ms, or about 1 %; in a cluster with a provider that is 100 ms away half a second, or 0.15 %. So races are
-/// more likely here than where it matters. Shorter it cannot be: ten thousand read both Secrets after each write, and
-/// one machine takes most of a minute for that.
+/// Lifetime of an access token in seconds. Refreshes are spread over a tenth of it, 6 s; those of an hour's token over
+/// 360 s. The number of races depends on the share of that time until the other replicas see the first one's claim:
+/// here, on one machine, 20 to 100 ms, or about 1 %; in a cluster with a provider 100 ms away half a second, or 0.15 %.
+/// So races are more likely here than in production. The lifetime cannot be shorter: ten thousand replicas read both
+/// Secrets after each write, which takes one machine most of a minute.
 pub(crate) const TOKEN_LIFE_S: u64 = 60;
-/// Token lives that are counted while all is well, besides the one that brought the first token.
+/// Number of measured token lives in normal operation, after the first one.
 pub(crate) const LIVES: usize = 2;
-/// The protocol's minute is so many of ours. Its shortest time, the 3 s in which a claim has to be acted on, becomes 1 s:
-/// long enough for one of ten thousand machines in one process to get its turn.
+/// Factor of all times of the protocol. The shortest one, the send window of 3 s, becomes 1 s, which is long enough for
+/// one of ten thousand replicas in one process.
 pub(crate) const TIME_SCALE: f64 = 1.0 / 3.0;
-/// Seconds that the last token lives before the provider's outage, and so a tenth of the outage.
+/// Lifetime of the last token before the outage in seconds, and so a tenth of the outage.
 pub(crate) const LAST_LIFE_S: u64 = 12;
-/// Token lives that the outage is long.
+/// Duration of the outage in token lives.
 pub(crate) const OUTAGE_LIVES: u32 = 10;
 
-/// How long the provider is down, from the first refresh that fails.
+/// Duration of the outage, from the first failed refresh.
 pub(crate) const OUTAGE: Duration = Duration::from_secs(LAST_LIFE_S * OUTAGE_LIVES as u64);
 
 impl Setting {
-    /// From what `make bench` sets.
+    /// Reads the variables that `make bench` sets.
     #[expect(clippy::disallowed_methods, reason = "a test has no arguments of its own")]
     pub(crate) fn read() -> Self {
         let numbers = |name: &str, default: &str| -> Vec<usize> {

@@ -1,6 +1,6 @@
-//! The store of many machines in one process: the shipped one, whose requests go to the API server one by one as those
-//! of as many sidecars would. Only the watches are shared, since so many connections do not fit on one machine: what
-//! comes on one is passed on to all.
+//! The store of the simulated replicas: the shipped one, which sends the requests of each replica to the API server as
+//! its own sidecar would. Only the watches are shared, because one machine cannot hold so many connections: each change
+//! is passed on to all replicas.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Reads that may be under way at once: more would only wait in the API server in place of here. Writes never wait.
+/// Limit of concurrent reads. More of them would only wait in the API server instead of here. Writes never wait.
 const READS: usize = 32;
 
-/// The store; clones are the same.
+/// The store; clones share the watches.
 #[derive(Clone)]
 pub(crate) struct Shared {
     store: Kubernetes,
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// With one watch of each of these Secrets.
+    /// Opens one watch of each of these Secrets.
     pub(crate) fn new(store: Kubernetes, names: [ObjectName; 2]) -> Self {
         let (mut watches, mut watched) = (JoinSet::new(), Vec::new());
         for name in names {

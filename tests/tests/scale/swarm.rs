@@ -1,4 +1,4 @@
-//! Machines: the shipped refreshers, each with a spool, a place in the spread and a name of its own, in this process. Their
+//! Simulated replicas: shipped refreshers in this process, each with its own name, spool and place in the spread. Their
 //! reads and writes go to the API server, their presentations to the provider.
 
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use super::replicas::API_SERVER;
 use super::setting::TIME_SCALE;
 use super::shared::Shared;
 
-/// The machines; dropping them ends them.
+/// The simulated replicas; dropping them ends them.
 pub(crate) struct Swarm {
     refreshers: JoinSet<Ended>,
     caches: Vec<Arc<TokenCache>>,
@@ -39,14 +39,14 @@ pub(crate) struct Swarm {
     clock: Clock,
     metrics: Metrics,
     phase: watch::Sender<Phase>,
-    /// The spools.
+    /// Contains the spools.
     folder: TempDir,
 }
 
 impl Swarm {
-    /// None yet.
+    /// Creates an empty set of replicas.
     pub(crate) fn new(place: &Place<'_>) -> Self {
-        // A spool is a memory volume.
+        // A sidecar's spool is a memory volume, too.
         let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
         let folder = tempfile::tempdir_in(memory.unwrap_or_else(std::env::temp_dir)).expect("a folder");
         let token = folder.path().join("api-token");
@@ -71,7 +71,7 @@ impl Swarm {
         }
     }
 
-    /// Starts so many more.
+    /// Starts `more` replicas.
     pub(crate) fn start(&mut self, more: usize) {
         let timing = Timing::PRODUCTION.scaled(TIME_SCALE);
         let patience = Duration::try_from(timing.budget).expect("a time");
@@ -99,11 +99,11 @@ impl Swarm {
     }
 
     pub(crate) fn count(&self) -> usize {
-        assert_eq!(self.refreshers.len(), self.caches.len(), "a refresher ends only when it is told to");
+        assert_eq!(self.refreshers.len(), self.caches.len(), "a refresher ends only on request");
         self.caches.len()
     }
 
-    /// How many do not serve the access token with this fingerprint.
+    /// Returns the number of replicas that do not serve the access token with this fingerprint.
     pub(crate) fn not_serving(&self, fp: &str) -> usize {
         let now = self.clock.now();
         self.caches.iter().filter(|cache| !cache.serves(fp, now)).count()

@@ -1,10 +1,10 @@
-//! A sidecar that has tokens of its own: since the grant says so, or since the store does not answer.
+//! A sidecar with its own tokens: with `sharing: pod`, or during an outage of the store.
 
 use agent_creds_tests::oidc::{self, Oidc};
 
 use super::*;
 
-/// A grant of an application at the independent server, whose tokens are each pod's own.
+/// Creates a client credentials grant of the independent server with `sharing: pod`.
 async fn independent(secrets: &Secrets, more: &str) -> Oidc {
     let client = oidc::Client::confidential("robot", &client_secret(), ClientAuth::Post);
     let config =
@@ -25,7 +25,7 @@ async fn active(server: &Oidc, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_pods_own_token_is_shared_with_nobody_and_revoked_at_its_end() {
+async fn with_sharing_pod_each_pod_has_its_own_token_and_revokes_it_at_its_end() {
     let secrets = Secrets::new();
     let server = independent(&secrets, "").await;
     secrets.edit("robot", |manifest| {
@@ -34,7 +34,7 @@ async fn a_pods_own_token_is_shared_with_nobody_and_revoked_at_its_end() {
         manifest["stringData"]["grant.yaml"] =
             json!(format!("{yaml}revocation_url: {url}/token/revocation\n"));
     });
-    // There is nothing to share, so there need be no state Secret.
+    // Nothing is shared, so the state Secret is not needed.
     secrets.remove("robot-state");
     let mut one = Setup::new(&secrets).trust(server.ca_pem()).grant("robot").start().await;
     let two = Setup::new(&secrets).trust(server.ca_pem()).grant("robot").start().await;
@@ -47,8 +47,8 @@ async fn a_pods_own_token_is_shared_with_nobody_and_revoked_at_its_end() {
 
     one.terminate();
     assert!(one.ended().await.success());
-    assert!(!active(&server, &first).await, "nobody needs it any more");
-    assert!(active(&server, &second).await, "it was that one, and no other");
+    assert!(!active(&server, &first).await, "the ended pod's token is revoked");
+    assert!(active(&server, &second).await, "no other token is revoked");
     assert_eq!(two.access_token("robot").await, second);
 }
 
@@ -72,7 +72,7 @@ async fn a_token_that_cannot_be_revoked_is_logged_and_the_process_ends() {
 }
 
 #[tokio::test]
-async fn a_grant_becomes_each_pods_own_and_everybodys_again_while_it_serves() {
+async fn sharing_can_be_changed_while_the_sidecar_serves() {
     let world = robots().await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -80,7 +80,7 @@ async fn a_grant_becomes_each_pods_own_and_everybodys_again_while_it_serves() {
     let yaml = application_yaml(&world);
     world.secrets.set("one", "grant.yaml", &format!("{yaml}sharing: pod\n"));
     let own = another_token(&sidecar, &shared).await;
-    assert_eq!(world.secrets.state("one")["access"]["token"], shared, "nobody else's business");
+    assert_eq!(world.secrets.state("one")["access"]["token"], shared, "the shared state is unchanged");
     world.secrets.set("one", "grant.yaml", &yaml);
     eventually("the shared token", async || {
         let token = sidecar.access_token("one").await;
@@ -91,7 +91,7 @@ async fn a_grant_becomes_each_pods_own_and_everybodys_again_while_it_serves() {
 }
 
 #[tokio::test]
-async fn what_does_not_rotate_gets_on_without_the_store() {
+async fn a_grant_that_does_not_rotate_is_refreshed_without_the_store() {
     let world = robots().await;
     world.standin.set_token_life(Some(15));
     let (one, two) = (world.sidecar(&["one"]).start().await, world.sidecar(&["one"]).start().await);
@@ -106,7 +106,7 @@ async fn what_does_not_rotate_gets_on_without_the_store() {
         own.push(another_token(sidecar, before).await);
         sidecar.becomes("one", "degraded", "store_unavailable").await;
     }
-    assert_ne!(own[0], own[1], "each for itself");
+    assert_ne!(own[0], own[1], "each sidecar has its own token");
     assert!(own.iter().all(|token| world.standin.is_active(token)));
     assert!(world.presented("one").len() >= shared + 2);
     world.standin.set_token_life(None);
@@ -124,7 +124,7 @@ async fn what_does_not_rotate_gets_on_without_the_store() {
 }
 
 #[tokio::test]
-async fn what_rotates_is_not_presented_without_the_store() {
+async fn a_rotating_token_is_not_presented_without_the_store() {
     let world = World::without_logins(&["rotates", "stays"]).await;
     world.log_in("rotates");
     application(&world, "stays");
@@ -136,7 +136,7 @@ async fn what_rotates_is_not_presented_without_the_store() {
     let away = ["rotates", "rotates-state", "stays", "stays-state"].map(|name| world.secrets.take_away(name));
     let presented = world.presented("rotates").len();
     sidecar.becomes("rotates", "expired", "store_unavailable").await;
-    // The other one shows that time enough has passed for somebody who goes on alone.
+    // The other grant shows that enough time has passed for a refresh on local state.
     let times = world.presented("stays").len();
     world.presented_times("stays", times + 2).await;
     sidecar.becomes("rotates", "expired", "store_unavailable").await;
@@ -146,7 +146,7 @@ async fn what_rotates_is_not_presented_without_the_store() {
     assert_eq!(world.revoked(), 0);
 }
 
-/// A world with an application `one`, which has no refresh token.
+/// Creates an environment with an application `one`, which has no refresh token.
 async fn robots() -> World {
     let world = World::without_logins(&["one"]).await;
     application(&world, "one");

@@ -1,4 +1,4 @@
-//! The local API against callers who are not the agent, and against requests that are not what they should be.
+//! The local API with callers other than the agent, and with malformed requests.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// A sidecar whose one grant is ready.
+/// Starts a sidecar whose one grant is ready.
 async fn ready() -> (World, Sidecar) {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -15,7 +15,7 @@ async fn ready() -> (World, Sidecar) {
     (world, sidecar)
 }
 
-/// The answer to this request line with these headers.
+/// Sends this request line with these headers.
 async fn answer(sidecar: &Sidecar, line: &str, headers: &[(&str, &str)]) -> Answer {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("{line}\r\n{headers}connection: close\r\n\r\n");
@@ -25,7 +25,7 @@ async fn answer(sidecar: &Sidecar, line: &str, headers: &[(&str, &str)]) -> Answ
 const TOKEN: &str = "GET /v1/token/one HTTP/1.1";
 
 #[tokio::test]
-async fn only_the_caller_key_given_once_as_a_bearer_opens() {
+async fn only_one_bearer_header_with_the_caller_key_is_accepted() {
     let (_world, sidecar) = ready().await;
     let key = sidecar.key().to_owned();
     let good = format!("Bearer {key}");
@@ -67,7 +67,7 @@ async fn only_the_caller_key_given_once_as_a_bearer_opens() {
 }
 
 #[tokio::test]
-async fn only_a_loopback_name_is_a_host_and_that_is_asked_before_the_key() {
+async fn only_a_loopback_host_is_accepted_and_it_is_checked_before_the_key() {
     let (_world, sidecar) = ready().await;
     let key = format!("Bearer {}", sidecar.key());
     let port = sidecar.api().port();
@@ -122,7 +122,7 @@ async fn an_absolute_uri_must_name_loopback_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_refused_without_an_echo() {
+async fn unknown_paths_and_grants_are_refused_without_an_echo() {
     let (_world, sidecar) = ready().await;
     for path in [
         "/",
@@ -142,7 +142,7 @@ async fn what_is_not_there_is_refused_without_an_echo() {
         let answer = sidecar.get(&format!("/v1/token/{name}")).await;
         let (status, error, text) = refusal(&answer);
         assert_eq!((status, &*error), (404, "unknown_grant"), "{name}");
-        assert!(text.contains("it has one"), "the grants that there are: {text}");
+        assert!(text.contains("it has one"), "the message lists the grants: {text}");
         assert!(!text.contains(['<', '%', '\0']), "{text}");
     }
     let on_socket = refusal(&sidecar.get_on_socket("/v1/token/two").await);
@@ -159,7 +159,7 @@ async fn a_wrong_method_is_refused_in_the_same_form() {
         assert_eq!(
             (got.status.as_u16(), got.body.len() > 1),
             (405, true),
-            "{line}: no words: {:?}",
+            "{line}: no body: {:?}",
             got.headers
         );
         refusal(&got);
@@ -176,7 +176,7 @@ async fn a_path_that_is_not_text_is_refused_in_the_same_form() {
 }
 
 #[tokio::test]
-async fn a_503_says_when_to_come_back_and_what_is_wrong() {
+async fn a_503_has_retry_after_and_the_grants_message() {
     let world = World::with(&["one"]).await;
     world.standin.fail_next(1, &Fault::status(429).with_header("retry-after", "600"));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -194,7 +194,7 @@ async fn a_503_says_when_to_come_back_and_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn an_oversized_head_is_refused_and_harms_nobody() {
+async fn an_oversized_head_is_refused_and_the_sidecar_keeps_serving() {
     let (_world, mut sidecar) = ready().await;
     let key = sidecar.key().to_owned();
     let padding = "x".repeat(1024 * 1024);
@@ -218,9 +218,9 @@ async fn an_oversized_head_is_refused_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_cut_off_and_does_not_keep_the_agent_out() {
+async fn idle_connections_are_closed_and_do_not_lock_the_agent_out() {
     let (_world, sidecar) = ready().await;
-    // As many as may be connected at once: the agent's own connection has to wait for their end.
+    // As many connections as the listener allows: the agent's connection waits until some are closed.
     let mut silent = Vec::new();
     for number in 0..256 {
         let mut stream = TcpStream::connect(sidecar.api()).await.expect("the kernel takes connections");

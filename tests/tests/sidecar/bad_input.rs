@@ -1,22 +1,22 @@
-//! Secrets that are missing or wrong: each is told by state, reason and a sentence that names the object and the
-//! key, nothing is presented, the sidecar stays up, and goes on by itself when the file is right.
+//! Missing and invalid Secrets. The state, the reason and a message with the object and the key report each of them.
+//! Nothing is presented, and the sidecar recovers without a restart when the Secret is corrected.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-/// A way to spoil a grant's Secrets: what it is called (and so the grant), what to do, and the words of the sentence
-/// that must tell it.
+/// A mistake in a grant's Secrets: its name, which is also the grant's, a function that makes it, and words that the
+/// message must contain.
 pub(crate) type Row = (&'static str, fn(&World, &str), &'static [&'static str]);
 
-/// Puts raw bytes under a key, in place of its text.
+/// Writes raw bytes under a key, in place of its text.
 fn raw(world: &World, name: &str, key: &str, bytes: &[u8]) {
     world.secrets.unset(name, key);
     world.secrets.edit(name, |manifest| manifest["data"][key] = json!(STANDARD.encode(bytes)));
 }
 
-/// Puts this under a key of `data` as it is, and not in base64.
+/// Writes a value under a key of `data` that is not base64.
 fn undecodable(world: &World, name: &str, key: &str) {
     world.secrets.unset(name, key);
     world.secrets.edit(name, |manifest| manifest["data"][key] = json!("not: base64!"));
@@ -37,8 +37,8 @@ fn issued_at(world: &World, name: &str, time: &str) {
     });
 }
 
-/// Each row's grant is misconfigured for this reason and named as its row says; then all are put right and get a
-/// token, without a restart.
+/// Checks that each row's grant is misconfigured for this reason with its message, and gets a token after the
+/// correction, without a restart.
 pub(crate) async fn told_and_mended(reason: &str, rows: &[Row]) {
     let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
     let world = World::with(&names).await;
@@ -53,14 +53,14 @@ pub(crate) async fn told_and_mended(reason: &str, rows: &[Row]) {
     let mut wrong = Vec::new();
     for (name, _, words) in rows {
         let listed = sidecar.becomes(name, "misconfigured", reason).await;
-        let message = listed["message"].as_str().expect("a sentence");
+        let message = listed["message"].as_str().expect("a message");
         if let Some(missing) = words.iter().chain([name]).find(|word| !message.contains(**word)) {
             wrong.push(format!("{name}: no {missing:?} in {message:?}"));
         }
         let (status, _, description) = refusal(&sidecar.token(name).await);
         assert_eq!((status, &*description), (503, message));
     }
-    assert_eq!(presentations(&world.standin.log()).count(), 0, "a Secret that is wrong is not tried");
+    assert_eq!(presentations(&world.standin.log()).count(), 0, "an invalid Secret is not used");
     for (name, (grant, state)) in names.iter().zip(&sound) {
         world.secrets.write(name, grant);
         world.secrets.write(&format!("{name}-state"), state);
@@ -74,7 +74,7 @@ pub(crate) async fn told_and_mended(reason: &str, rows: &[Row]) {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_missing_or_no_credential_is_named() {
+async fn a_missing_or_malformed_credential_is_reported_with_its_key() {
     told_and_mended(
         "grant_invalid",
         &[
@@ -111,7 +111,7 @@ async fn a_credential_that_is_missing_or_no_credential_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_grant_yaml_is_named() {
+async fn a_mistake_in_grant_yaml_is_reported_with_its_key() {
     told_and_mended(
         "grant_invalid",
         &[
@@ -175,7 +175,7 @@ async fn what_is_wrong_in_grant_yaml_is_named() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_no_base64_is_named_by_its_key() {
+async fn a_value_that_is_not_base64_is_reported_with_its_key() {
     told_and_mended(
         "grant_invalid",
         &[
@@ -194,7 +194,7 @@ async fn a_value_that_is_no_base64_is_named_by_its_key() {
 }
 
 #[tokio::test]
-async fn base64_with_line_breaks_is_read_as_the_api_server_reads_it() {
+async fn base64_with_line_breaks_is_accepted() {
     let world = World::with(&["one"]).await;
     world.secrets.edit("one", |manifest| {
         let token = manifest["stringData"]["refresh_token"].as_str().expect("a token").to_owned();
@@ -208,7 +208,7 @@ async fn base64_with_line_breaks_is_read_as_the_api_server_reads_it() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_known_yet_is_null() {
+async fn an_unknown_provider_is_null() {
     let world = World::with(&["one"]).await;
     world.secrets.remove("one");
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -217,7 +217,7 @@ async fn a_provider_that_is_not_known_yet_is_null() {
 }
 
 #[tokio::test]
-async fn a_secret_that_may_not_be_read_or_written_is_told_and_nothing_is_presented() {
+async fn a_secret_without_permission_is_reported_and_nothing_is_presented() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let world = World::with(&["one"]).await;
@@ -235,20 +235,20 @@ async fn a_secret_that_may_not_be_read_or_written_is_told_and_nothing_is_present
         "{listed}"
     );
     mode(&world.secrets.manifest("one"), 0o444);
-    eventually("the trouble is with the state now", async || {
+    eventually("the state Secret is reported", async || {
         let listed = sidecar.grant("one").await;
         let message = listed["message"].as_str().unwrap_or_default();
         if message.contains("Secret one-state: not allowed") { Ok(()) } else { Err(listed) }
     })
     .await;
-    assert_eq!(world.presented("one").len(), 0, "what cannot be stored is not asked for");
+    assert_eq!(world.presented("one").len(), 0, "nothing is presented that could not be stored");
     mode(world.secrets.path(), 0o755);
     sidecar.becomes("one", "ready", "ok").await;
 }
 
 #[tokio::test]
-async fn a_missing_secret_is_named() {
-    told_and_mended("grant_missing", &[("nobody", |w, n| w.secrets.remove(n), &["does not exist"])]).await;
+async fn a_missing_secret_is_reported() {
+    told_and_mended("grant_missing", &[("absent", |w, n| w.secrets.remove(n), &["does not exist"])]).await;
     told_and_mended(
         "state_missing",
         &[(

@@ -1,5 +1,5 @@
-//! State Secrets that are missing, not ours, broken or of another version: nothing in them is overwritten, and what
-//! can be served is served.
+//! State Secrets that are missing, foreign, broken or of another version. The sidecar overwrites nothing in them, and
+//! serves what it can.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use super::bad_input::{Row, told_and_mended};
 use super::*;
 
 #[tokio::test]
-async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
+async fn a_foreign_or_broken_state_secret_is_neither_used_nor_overwritten() {
     fn state(world: &World, name: &str, labels: &Value, document: &str) {
         let metadata = json!({ "name": format!("{name}-state"), "labels": labels });
         let data = json!({ "state": STANDARD.encode(document) });
@@ -36,7 +36,7 @@ async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
     ];
     told_and_mended("state_invalid", rows).await;
 
-    // The same again, and this time with a look at the files.
+    // The same again, with a comparison of the files.
     let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
     let world = World::with(&names).await;
     for (name, spoil, _) in rows {
@@ -54,7 +54,7 @@ async fn a_state_secret_that_is_not_ours_is_neither_used_nor_overwritten() {
 }
 
 #[tokio::test]
-async fn a_state_secret_that_cannot_be_read_is_not_taken_for_a_wrong_grant() {
+async fn an_unreadable_state_secret_is_reported_as_the_state_secret() {
     told_and_mended(
         "state_invalid",
         &[
@@ -70,7 +70,7 @@ async fn a_state_secret_that_cannot_be_read_is_not_taken_for_a_wrong_grant() {
 }
 
 #[tokio::test]
-async fn a_newer_state_is_served_from_and_not_written() {
+async fn a_state_of_a_newer_version_is_served_and_not_written() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -79,12 +79,12 @@ async fn a_newer_state_is_served_from_and_not_written() {
     let before = world.secrets.bytes("one-state");
     let listed = sidecar.becomes("one", "misconfigured", "state_newer").await;
     assert!(listed["message"].as_str().is_some_and(|text| text.contains("one")), "{listed}");
-    assert_eq!(sidecar.token("one").await.status, 200, "the token is as good as before");
+    assert_eq!(sidecar.token("one").await.status, 200, "the token is still valid");
     assert_eq!((world.outcomes("one").len(), world.secrets.bytes("one-state")), (1, before));
 }
 
 #[tokio::test]
-async fn what_another_version_has_written_into_the_state_survives() {
+async fn unknown_fields_of_the_state_are_kept() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -102,11 +102,11 @@ async fn what_another_version_has_written_into_the_state_survives() {
     .await;
     assert_eq!(state["future"], json!({ "deep": [1, null] }));
     let inner = (&state["seed"]["issued_at"], &state["seed"]["future"]);
-    assert_eq!(inner, (&json!(LONG_AGO), &json!("x")), "also inside the parts that this version knows");
+    assert_eq!(inner, (&json!(LONG_AGO), &json!("x")), "also inside known fields");
 }
 
 #[tokio::test]
-async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
+async fn without_its_grant_secret_the_token_is_served_until_it_expires() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -116,7 +116,7 @@ async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
     sidecar.becomes("one", "misconfigured", "grant_missing").await;
     assert_eq!(sidecar.access_token("one").await, token);
     world.secrets.edit_state("one", |document| document["access"]["expires_at"] = json!(LONG_AGO));
-    eventually("the token ends", async || {
+    eventually("the token expires", async || {
         let answer = sidecar.token("one").await;
         if answer.status == 503 { Ok(()) } else { Err(answer.status) }
     })
@@ -125,7 +125,7 @@ async fn while_the_grant_secret_is_gone_the_token_is_served_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_state_that_is_emptied_under_a_live_sidecar_is_written_back_and_nothing_is_presented() {
+async fn an_emptied_state_is_restored_from_memory_without_a_presentation() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -145,7 +145,7 @@ async fn a_state_that_is_emptied_under_a_live_sidecar_is_written_back_and_nothin
 }
 
 #[tokio::test]
-async fn a_state_that_is_emptied_during_a_presentation_does_not_cost_the_login() {
+async fn a_state_emptied_during_a_presentation_does_not_lose_the_login() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));

@@ -1,5 +1,5 @@
-//! A TLS terminator before the stand-in: it can delay or hold back answers to what was already carried out, and
-//! change its certificate.
+//! A TLS proxy before the stand-in that can delay or hold back answers to processed requests, and change its
+//! certificate.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::LOOPBACK;
 
-/// Stands before a stand-in; dropping it closes its port and its connections.
+/// A proxy before a stand-in; dropping it closes its port and its connections.
 pub(crate) struct Front {
     address: SocketAddr,
     tls: watch::Sender<Arc<ServerConfig>>,
@@ -34,7 +34,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// With a certificate of this authority.
+    /// Opens a proxy with a certificate of this authority.
     pub(crate) async fn before(standin: &Standin, authority: &Authority) -> Self {
         let listener = TcpListener::bind(LOOPBACK).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -45,27 +45,27 @@ impl Front {
         Self { address, tls, held, delay, task }
     }
 
-    /// The token endpoint as a client sees it.
+    /// Returns the URL of the token endpoint.
     pub(crate) fn token_url(&self) -> String {
         format!("https://{}/oauth/token", self.address)
     }
 
-    /// From now on answers are held back.
+    /// Holds answers back from now on.
     pub(crate) fn hold(&self) {
         self.held.send_replace(true);
     }
 
-    /// From now on an answer takes so long.
+    /// Delays each answer from now on.
     pub(crate) fn is_slow(&self, delay: Duration) {
         self.delay.send_replace(delay);
     }
 
-    /// Lets all answers go.
+    /// Releases all answers.
     pub(crate) fn release(&self) {
         self.held.send_replace(false);
     }
 
-    /// Shows a certificate of another authority to those who come from now on.
+    /// Uses a certificate of another authority for new connections.
     pub(crate) fn is_of(&self, authority: &Authority) {
         self.tls.send_replace(certificate(authority));
     }
@@ -93,7 +93,7 @@ async fn serve(
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
         let (provider, held, delay) = (provider.clone(), held.clone(), *delay.borrow());
         connections.spawn(async move {
-            // Who does not like the certificate goes away.
+            // A client that does not trust the certificate closes the connection.
             let Ok(stream) = acceptor.accept(tcp).await else { return };
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let (provider, mut held) = (provider.clone(), held.clone());

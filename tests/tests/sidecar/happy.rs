@@ -1,4 +1,4 @@
-//! What an agent gets when all is well, and what it must not get yet.
+//! What an agent gets in normal operation, and what it must not get yet.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ async fn a_token_is_served_on_loopback_with_the_key_and_on_the_socket_without() 
 }
 
 #[tokio::test]
-async fn an_independent_server_is_served_from_too_and_sees_each_refresh_token_once() {
+async fn an_independent_server_sees_each_refresh_token_once() {
     let client = oidc::Client::confidential("agent", &client_secret(), ClientAuth::Post);
     let config =
         oidc::Config { clients: vec![client], scopes: vec!["read".to_owned()], ..oidc::Config::default() };
@@ -47,8 +47,8 @@ async fn an_independent_server_is_served_from_too_and_sees_each_refresh_token_on
 
     for presented in 1..=3 {
         let token = sidecar.access_token("agent").await;
-        let said = server.introspect(&token).await.expect("an introspection");
-        assert_eq!((&said["active"], &said["scope"]), (&json!(true), &json!("read")));
+        let introspected = server.introspect(&token).await.expect("an introspection");
+        assert_eq!((&introspected["active"], &introspected["scope"]), (&json!(true), &json!("read")));
         let log = server.log().await.expect("a log");
         assert_eq!(presentations(&log).filter(|seen| seen.outcome == "granted").count(), presented);
         assert_eq!((presentations(&log).count(), revoked(&log).count()), (presented, 0));
@@ -82,7 +82,7 @@ async fn client_credentials_need_no_refresh_token_and_basic_is_the_default() {
 }
 
 #[tokio::test]
-async fn grants_are_listed_in_the_documented_shape() {
+async fn grants_are_listed_in_the_documented_format() {
     let world = World::with(&["good", "bad"]).await;
     world.standin.fail_next(1, &Fault::status(503).of_client("bad"));
     let sidecar = world.sidecar(&["good", "bad"]).start().await;
@@ -117,7 +117,7 @@ async fn grants_are_listed_in_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn expires_in_is_counted_at_the_answer() {
+async fn expires_in_counts_from_the_time_of_the_answer() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -143,7 +143,7 @@ async fn a_rotated_token_is_stored_before_it_is_served() {
     front.hold();
     let sidecar = world.sidecar(&["one"]).start().await;
     world.presented_times("one", 1).await;
-    // The provider has rotated the token, and its answer is on the way.
+    // The provider has rotated the token, and its answer is held back.
     world.secrets.block("one");
     front.release();
     let listed = sidecar.becomes("one", "pending", "store_unavailable").await;
@@ -158,7 +158,7 @@ async fn a_rotated_token_is_stored_before_it_is_served() {
     assert_eq!(sidecar.metrics().await["agent_creds_unpersisted_refresh_token{grant=\"one\"}"], 0.0);
     assert!(world.standin.is_active(&sidecar.access_token("one").await));
     let presented = world.presented("one");
-    assert_eq!(presented.len(), 1, "the answer was kept, not asked for again: {presented:?}");
+    assert_eq!(presented.len(), 1, "the answer was kept, so there is no second request: {presented:?}");
     let state = world.secrets.state("one");
     assert_eq!(state["refresh"]["fp"].as_str(), presented[0].child_sha256.as_deref());
     assert_eq!(state["gen"], 1);
@@ -166,7 +166,7 @@ async fn a_rotated_token_is_stored_before_it_is_served() {
 }
 
 #[tokio::test]
-async fn nothing_is_served_while_somebody_holds_the_lock_of_the_state() {
+async fn nothing_is_served_while_another_process_holds_the_states_lock() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -175,7 +175,7 @@ async fn nothing_is_served_while_somebody_holds_the_lock_of_the_state() {
     world.presented_times("one", 1).await;
     let lock = world.secrets.lock("one");
     front.release();
-    // The lock's file is open in the sidecar once it waits for it.
+    // Once the sidecar waits for the lock, the kernel lists it as a waiter.
     eventually("the sidecar waits for the lock", async || {
         let held = std::fs::read_to_string("/proc/locks").expect("the kernel's table of locks");
         let pid = sidecar.pid().to_string();
@@ -192,7 +192,7 @@ async fn nothing_is_served_while_somebody_holds_the_lock_of_the_state() {
 }
 
 #[tokio::test]
-async fn a_503_says_that_a_received_token_waits_to_be_stored() {
+async fn a_503_reports_that_a_received_token_is_not_stored_yet() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -207,15 +207,15 @@ async fn a_503_says_that_a_received_token_waits_to_be_stored() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_ended_is_never_served() {
+async fn an_expired_token_is_never_served() {
     let world = World::with(&["one"]).await;
     world.standin.set_token_life(Some(3));
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
-    // Every further refresh goes wrong, so that the token ends.
+    // Every later refresh fails, so the token expires.
     world.standin.fail_next(100, &Fault::oauth_error(400, "invalid_request"));
     let mut states = BTreeSet::new();
-    eventually("the token ends", async || {
+    eventually("the token expires", async || {
         let before = now();
         let answer = sidecar.token("one").await;
         if answer.status == 200 {

@@ -1,4 +1,4 @@
-//! A person logs in again, GitOps puts an old login back, somebody points the grant elsewhere.
+//! New logins, old logins that GitOps restores, and grants that are pointed to another server.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn write_token(world: &World, token: &str) {
 }
 
 #[tokio::test]
-async fn a_new_login_wins_at_once() {
+async fn a_new_login_is_used_at_once() {
     let world = World::with(&["one"]).await;
     let sidecar = ready(&world).await;
     let old = sidecar.access_token("one").await;
@@ -31,7 +31,7 @@ async fn a_new_login_wins_at_once() {
 }
 
 #[tokio::test]
-async fn a_trailing_newline_is_no_new_login() {
+async fn a_trailing_newline_is_not_a_new_login() {
     let world = World::without_logins(&["one"]).await;
     let seed = world.log_in("one");
     let sidecar = ready(&world).await;
@@ -53,7 +53,7 @@ async fn a_rejected_login_does_not_end_the_old_one() {
 
     world.secrets.age("one");
     world.presented_times("one", 3).await;
-    assert_eq!(world.outcomes("one"), ["granted", "invalid_grant", "granted"], "the old lineage goes on");
+    assert_eq!(world.outcomes("one"), ["granted", "invalid_grant", "granted"], "the old lineage continues");
     assert!(world.standin.is_active(&sidecar.access_token("one").await));
     assert_eq!(world.revoked(), 0);
 
@@ -66,7 +66,7 @@ async fn a_rejected_login_does_not_end_the_old_one() {
 }
 
 #[tokio::test]
-async fn an_old_login_that_is_put_back_changes_nothing() {
+async fn a_restored_old_login_changes_nothing() {
     let world = World::without_logins(&["one"]).await;
     let first = world.log_in("one");
     let sidecar = ready(&world).await;
@@ -78,11 +78,11 @@ async fn an_old_login_that_is_put_back_changes_nothing() {
     let listed = sidecar.becomes("one", "ready", "stale_seed").await;
     assert!(listed["message"].as_str().is_some_and(|text| text.contains("old login")), "{listed}");
     decides_anew(&world, &sidecar, "one").await;
-    assert_eq!(world.presented("one").len(), 2, "nothing old is presented");
+    assert_eq!(world.presented("one").len(), 2, "no old token is presented");
 
     world.secrets.age("one");
     world.presented_times("one", 3).await;
-    assert_eq!(world.outcomes("one"), ["granted"; 3], "the second login goes on meanwhile");
+    assert_eq!(world.outcomes("one"), ["granted"; 3], "the second login continues meanwhile");
     write_token(&world, &second);
     sidecar.becomes("one", "ready", "ok").await;
     decides_anew(&world, &sidecar, "one").await;
@@ -96,7 +96,7 @@ async fn a_rotated_token_copied_into_the_grant_secret_changes_nothing() {
     let head = world.secrets.state("one")["refresh"]["token"].clone();
     world.secrets.age("one");
     world.presented_times("one", 2).await;
-    // Spent by now.
+    // This token is spent now.
     write_token(&world, head.as_str().expect("a refresh token"));
     sidecar.becomes("one", "ready", "stale_seed").await;
     decides_anew(&world, &sidecar, "one").await;
@@ -128,11 +128,11 @@ async fn the_current_head_copied_into_the_grant_secret_is_not_presented_twice() 
 }
 
 #[tokio::test]
-async fn a_live_token_is_never_steered_to_another_server() {
+async fn a_live_token_is_never_sent_to_another_server() {
     let names = ["server", "path", "host", "client"];
     let world = World::with(&names).await;
     let other = World::without_logins(&names).await;
-    // The other server is trusted, and everything else is as it was.
+    // The other server is trusted, and no other setting differs.
     let front = Front::before(&other.standin, &world.authority).await;
     let sidecar = world.sidecar(&names).start().await;
     let sound = names.map(|name| world.secrets.bytes(name));
@@ -145,16 +145,20 @@ async fn a_live_token_is_never_steered_to_another_server() {
         sidecar.becomes(name, "ready", "ok").await;
         world.secrets.set(name, key, &value);
         let listed = sidecar.becomes(name, "misconfigured", "binding_changed").await;
-        let message = listed["message"].as_str().expect("a sentence");
+        let message = listed["message"].as_str().expect("a message");
         assert!(message.contains("Secret") && message.contains("refresh token"), "{message}");
         assert!(message.contains(name), "{message}");
         world.secrets.age(name);
     }
     all_decide_anew(&world, &sidecar, &names).await;
     let requests = || presentations(&world.standin.log()).count();
-    assert_eq!((presentations(&other.standin.log()).count(), requests()), (0, 4), "one each, at the start");
+    assert_eq!(
+        (presentations(&other.standin.log()).count(), requests()),
+        (0, 4),
+        "one presentation each, at the start"
+    );
     for (name, manifest) in names.iter().zip(&sound) {
-        assert_eq!(sidecar.token(name).await.status, 200, "the access token is the agent's as before");
+        assert_eq!(sidecar.token(name).await.status, 200, "the access token is still served");
         world.secrets.write(name, manifest);
     }
     for name in names {
@@ -165,7 +169,7 @@ async fn a_live_token_is_never_steered_to_another_server() {
 }
 
 #[tokio::test]
-async fn a_login_at_another_server_does_not_take_the_old_token_there() {
+async fn a_login_at_another_server_does_not_send_the_old_token_there() {
     let world = World::with(&["one"]).await;
     let other = World::without_logins(&["one"]).await;
     let front = Front::before(&other.standin, &world.authority).await;
@@ -177,14 +181,14 @@ async fn a_login_at_another_server_does_not_take_the_old_token_there() {
             manifest["stringData"]["grant.yaml"] = json!(grant_yaml(&front.token_url()));
         });
     };
-    // Refused there: the old login comes back, and is still at home where it was.
+    // The other server refuses it: the old login returns, and still belongs to its own server.
     point_there("made-up-for-this-test");
     other.presented_times("one", 1).await;
     sidecar.becomes("one", "misconfigured", "binding_changed").await;
     world.secrets.age("one");
     decides_anew(&world, &sidecar, "one").await;
     assert_eq!(other.presented("one").len(), 1);
-    // Granted there: that is the login now, and it goes on there.
+    // The other server grants it: this is the new login, which continues there.
     point_there(&own);
     other.presented_times("one", 2).await;
     world.stored("one").await;
@@ -196,7 +200,7 @@ async fn a_login_at_another_server_does_not_take_the_old_token_there() {
     children.extend([fingerprint("made-up-for-this-test"), fingerprint(&own)]);
     for presentation in &seen {
         let token = presentation.token_sha256.clone().expect("a refresh token");
-        assert!(children.contains(&token), "a token of the first server came to the second");
+        assert!(children.contains(&token), "only tokens of the second server are presented to it");
     }
     assert_eq!((world.presented("one").len(), world.revoked(), other.revoked()), (1, 0, 0));
 }

@@ -1,4 +1,4 @@
-//! What on-call sees: names, labels and exact values.
+//! The metrics: names, labels and exact values.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// The samples of one family, without the ones of a histogram's buckets.
+/// Returns the samples of one family, without histogram buckets.
 fn family(metrics: &BTreeMap<String, f64>, name: &str) -> Vec<(String, f64)> {
     let prefix = format!("agent_creds_{name}{{");
     let of = metrics.iter().filter(|(series, _)| series.starts_with(&prefix));
@@ -18,11 +18,11 @@ fn rows(expected: &[(&str, f64)]) -> Vec<(String, f64)> {
 }
 
 #[tokio::test]
-async fn a_script_of_refreshes_and_requests_is_counted_exactly() {
+async fn refreshes_and_requests_are_counted_exactly() {
     let world = World::with(&["one"]).await;
     let setup = Setup::new(&world.secrets).trust(world.standin.ca_pem());
     world.standin.fail_next(1, &Fault::status(429).with_header("retry-after", "600"));
-    // The agent's own name for it is nowhere in the metrics.
+    // The agent's name for the grant does not appear in the metrics.
     let sidecar = setup.argument("--grant=local=one").start().await;
     sidecar.becomes("local", "pending", "rate_limited").await;
     assert_eq!(sidecar.token("local").await.status, 503);
@@ -32,7 +32,7 @@ async fn a_script_of_refreshes_and_requests_is_counted_exactly() {
     for _ in 0..3 {
         assert_eq!(sidecar.token("local").await.status, 200);
     }
-    // Refused requests are nobody's.
+    // Refused requests are not counted.
     sidecar.token("other").await;
     sidecar.get_on_socket("/v1/token/local").await;
 
@@ -81,11 +81,11 @@ async fn a_script_of_refreshes_and_requests_is_counted_exactly() {
     assert_eq!(family(&metrics, "token_expiry_timestamp_seconds"), rows(&[("grant=\"one\"", end)]));
     assert_eq!(metrics["agent_creds_refresh_duration_seconds_count"], 5.0);
     assert_eq!(metrics["agent_creds_refresh_duration_seconds_bucket{le=\"+Inf\"}"], 5.0);
-    assert_eq!(family(&metrics, "reauth_timestamp_seconds"), [], "no limit is known of this provider");
+    assert_eq!(family(&metrics, "reauth_timestamp_seconds"), [], "this provider has no known limit");
 }
 
 #[tokio::test]
-async fn every_family_has_a_help_text_and_no_label_of_another_kind() {
+async fn every_family_has_a_help_text_and_only_known_labels() {
     let world = World::with(&["one"]).await;
     world.standin.fail_next(1, &Fault::status(429));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -118,20 +118,20 @@ async fn every_family_has_a_help_text_and_no_label_of_another_kind() {
 }
 
 #[tokio::test]
-async fn a_pod_with_an_address_of_version_six_is_scraped_too() {
+async fn metrics_are_served_on_ipv6_too() {
     let here = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     if !here.lines().any(|line| line.ends_with(" lo")) {
-        println!("skipped: no IPv6 on this machine");
+        println!("skipped: this machine has no IPv6");
         return;
     }
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     let address = (std::net::Ipv6Addr::LOCALHOST, sidecar.metrics_address().port());
-    tokio::net::TcpStream::connect(address).await.expect("the metrics are on all addresses");
+    tokio::net::TcpStream::connect(address).await.expect("metrics listen on all addresses");
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_known_yet_is_no_empty_label_for_ever() {
+async fn the_provider_label_is_set_once_the_provider_is_known() {
     let world = World::with(&["one"]).await;
     let sound = world.secrets.bytes("one");
     world.secrets.remove("one");
@@ -183,6 +183,6 @@ async fn promtool_can_read_them() {
         .expect("promtool");
     promtool.stdin.take().expect("piped").write_all(text.as_bytes()).expect("promtool reads");
     let said = promtool.wait_with_output().expect("promtool ends");
-    // 3 is a remark on style: it looks for the help of counters under the names that they had before OpenMetrics.
+    // Exit code 3 is a remark on style: promtool expects the help of counters under their names before OpenMetrics.
     assert!(matches!(said.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&said.stderr));
 }

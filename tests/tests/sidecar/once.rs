@@ -1,4 +1,4 @@
-//! `refresh --once`, as a CronJob runs it: what would end is redeemed, and nothing else.
+//! `refresh --once`, as the keep-alive CronJob runs it: it refreshes only grants that would expire.
 
 use std::process::Output;
 
@@ -6,15 +6,15 @@ use super::*;
 
 const DAY: i64 = 86_400;
 
-/// Exit status and what it said to a person.
+/// Returns exit code and standard error.
 fn end(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The end of one that had nothing to complain about.
+/// Exit code and standard error of a successful run.
 const FINE: (Option<i32>, String) = (Some(0), String::new());
 
-/// Makes the access token old, and good for another day.
+/// Makes the access token `days` old and valid for another day.
 fn aged(world: &World, days: i64) {
     let at = |seconds: i64| json!(jiff::Timestamp::from_second(now() + seconds).expect("a time").to_string());
     world.secrets.edit_state("one", |document| {
@@ -26,7 +26,7 @@ fn aged(world: &World, days: i64) {
 }
 
 #[tokio::test]
-async fn redeems_what_would_end_and_leaves_the_rest_alone() {
+async fn refreshes_only_grants_that_would_expire() {
     let world = World::with(&["one"]).await;
     let job = world.sidecar(&["one"]);
     assert_eq!(end(&job.refresh(&[]).await), FINE, "a new login");
@@ -35,22 +35,22 @@ async fn redeems_what_would_end_and_leaves_the_rest_alone() {
     assert_eq!(end(&job.refresh(&[]).await), FINE);
     aged(&world, 6);
     assert_eq!(end(&job.refresh(&[]).await), FINE);
-    assert_eq!(world.presented("one").len(), 1, "an agent would have renewed it; nothing would end");
+    assert_eq!(world.presented("one").len(), 1, "the grant would not expire");
 
     aged(&world, 8);
     assert_eq!(end(&job.refresh(&[]).await), FINE);
-    assert_eq!(world.presented("one").len(), 2, "a quarter of the idle limit, seven days at most");
+    assert_eq!(world.presented("one").len(), 2, "due after a quarter of the idle limit, seven days at most");
 
     world.secrets.edit_state("one", |document| {
         document["access"]["expires_at"] = json!(LONG_AGO);
         document["last"]["redeemed_at"] = json!(LONG_AGO);
     });
     assert_eq!(end(&job.refresh(&[]).await), FINE);
-    assert_eq!(world.outcomes("one"), ["granted"; 3], "the access token had ended");
+    assert_eq!(world.outcomes("one"), ["granted"; 3], "the access token had expired");
 }
 
 #[tokio::test]
-async fn an_attempt_that_failed_has_kept_nothing_alive() {
+async fn a_failed_attempt_is_repeated_by_the_next_run() {
     let world = World::with(&["one"]).await;
     let job = world.sidecar(&["one"]);
     assert_eq!(end(&job.refresh(&[]).await), FINE);
@@ -65,11 +65,11 @@ async fn an_attempt_that_failed_has_kept_nothing_alive() {
 }
 
 #[tokio::test]
-async fn takes_its_turn_among_replicas() {
+async fn does_not_refresh_while_a_replica_does() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
-    // Long enough for the job to want a token itself.
+    // Long enough for the job to want a token too.
     front.is_slow(Duration::from_secs(5));
     let sidecar = world.sidecar(&["one"]).start().await;
     world.presented_times("one", 1).await;
@@ -79,7 +79,7 @@ async fn takes_its_turn_among_replicas() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_stored_in_time_is_said_and_stored_by_the_next() {
+async fn an_answer_that_is_not_stored_in_time_is_reported_and_stored_by_the_next_run() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -96,14 +96,14 @@ async fn what_cannot_be_stored_in_time_is_said_and_stored_by_the_next() {
     let child = world.presented("one")[0].child_sha256.clone();
     assert_ne!(world.secrets.state("one")["refresh"]["fp"].as_str(), child.as_deref());
     world.secrets.unblock("one");
-    // The container starts again, in the same pod.
+    // The container restarts in the same pod.
     assert_eq!(end(&job.refresh(&[]).await), FINE);
     assert_eq!(world.secrets.state("one")["refresh"]["fp"].as_str(), child.as_deref());
     assert_eq!(world.outcomes("one"), ["granted"]);
 }
 
 #[tokio::test]
-async fn says_when_a_person_has_to_act_and_for_which_grant() {
+async fn reports_each_grant_that_needs_a_person() {
     let world = World::with(&["dead", "alive", "wrong"]).await;
     let seed = world.log_in("dead");
     assert!(world.standin.revoke(&seed));
@@ -111,7 +111,7 @@ async fn says_when_a_person_has_to_act_and_for_which_grant() {
     let (code, said) = end(&world.sidecar(&["alive", "wrong"]).refresh(&[]).await);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("wrong: misconfigured: ") && said.contains("key grant.yaml"), "{said}");
-    assert_eq!(world.outcomes("alive"), ["granted"], "one that is wrong is in nobody's way");
+    assert_eq!(world.outcomes("alive"), ["granted"], "an invalid grant does not affect the others");
     let (code, said) = end(&world.sidecar(&["dead", "alive", "wrong"]).refresh(&[]).await);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("dead: reauth_required: ") && !said.contains("alive"), "{said}");

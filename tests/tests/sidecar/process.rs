@@ -1,5 +1,4 @@
-//! The process itself: how it starts, refuses to start, drains, ends, comes back, and what it keeps from its
-//! neighbours.
+//! The process: start, refusal to start, drain, exit, restart, and protection from its neighbours.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -11,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-/// The one sentence on standard error of a command that failed with 1.
+/// Returns the one line on standard error of a command that failed with 1.
 fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).expect("a sentence");
@@ -35,11 +34,11 @@ async fn probes_do_not_depend_on_the_provider() {
     for kind in ["startup", "liveness"] {
         assert!(succeeds(&sidecar.ask(&["probe", kind])), "{kind}");
     }
-    assert_eq!(sidecar.ask(&["probe", "readiness"]).status.code(), Some(2), "there is no such probe");
+    assert_eq!(sidecar.ask(&["probe", "readiness"]).status.code(), Some(2), "the probe does not exist");
 }
 
 #[tokio::test]
-async fn a_strict_start_waits_for_every_grant_and_says_for_which() {
+async fn a_strict_start_waits_for_every_grant_and_names_it() {
     let world = World::with(&["one", "two"]).await;
     let two = world.secrets.bytes("two");
     world.secrets.remove("two");
@@ -58,7 +57,7 @@ async fn a_strict_start_waits_for_every_grant_and_says_for_which() {
 }
 
 #[test]
-fn a_probe_without_a_sidecar_fails_with_a_sentence() {
+fn a_probe_without_a_sidecar_fails_with_a_message() {
     let empty = tempfile::tempdir().expect("a folder");
     for subcommand in [&["probe", "startup"][..], &["probe", "liveness"], &["drain"]] {
         let sentence = failure(&ask(empty.path(), subcommand));
@@ -67,7 +66,7 @@ fn a_probe_without_a_sidecar_fails_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn who_drains_claims_nothing_and_serves_what_others_refresh() {
+async fn a_drained_sidecar_claims_nothing_and_serves_tokens_of_others() {
     let world = World::with(&["one"]).await;
     let leaving = world.sidecar(&["one"]).start().await;
     leaving.becomes("one", "ready", "ok").await;
@@ -92,7 +91,7 @@ async fn who_drains_claims_nothing_and_serves_what_others_refresh() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_an_idle_sidecar_well() {
+async fn sigterm_ends_an_idle_sidecar_with_exit_code_0() {
     let world = World::with(&["one"]).await;
     let mut sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -110,12 +109,12 @@ async fn sigterm_during_a_presentation_waits_until_the_answer_is_stored() {
     world.presented_times("one", 1).await;
     world.secrets.block("one");
     sidecar.terminate();
-    // It goes on serving what it has, which is nothing yet.
+    // It still serves the current state, which has no token yet.
     assert_eq!(sidecar.token("one").await.status, 503);
     front.release();
     sidecar.becomes("one", "pending", "store_unavailable").await;
     sidecar.terminate();
-    assert!(sidecar.runs(), "an answer that is not stored would be lost");
+    assert!(sidecar.runs(), "the sidecar waits until the answer is stored");
     world.secrets.unblock("one");
     assert_eq!(sidecar.ended().await.code(), Some(0));
     let state = world.secrets.state("one");
@@ -124,13 +123,13 @@ async fn sigterm_during_a_presentation_waits_until_the_answer_is_stored() {
 }
 
 #[tokio::test]
-async fn who_was_frozen_serves_no_token_that_ended_meanwhile() {
+async fn a_thawed_sidecar_serves_no_token_that_expired_meanwhile() {
     let world = World::with(&["one"]).await;
     world.standin.set_token_life(Some(3));
     let sidecar = world.sidecar(&["one"]).start().await;
     let end = sidecar.becomes("one", "ready", "ok").await["expires_at"].as_i64().expect("a time");
     sidecar.signal(Signal::STOP);
-    // Asked while it is frozen, and answered when it wakes.
+    // The request arrives while the process is frozen, and is answered afterwards.
     let answer = sidecar.token("one");
     let wake = async {
         eventually("the token has ended", async || if now() > end { Ok(()) } else { Err(()) }).await;
@@ -143,12 +142,12 @@ async fn who_was_frozen_serves_no_token_that_ended_meanwhile() {
 }
 
 #[tokio::test]
-async fn who_was_frozen_takes_the_answer_that_came_meanwhile() {
+async fn a_thawed_sidecar_uses_the_answer_that_arrived_meanwhile() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
     front.hold();
-    // 1.5 s for an answer.
+    // The budget for an answer is 1.5 s.
     let sidecar = world.sidecar(&["one"]).argument("--time-scale=0.1").start().await;
     world.presented_times("one", 1).await;
     sidecar.signal(Signal::STOP);
@@ -163,7 +162,7 @@ async fn who_was_frozen_takes_the_answer_that_came_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_ends_it_with_a_sentence_and_before_it_presents() {
+async fn a_taken_port_ends_the_sidecar_with_a_message_before_it_presents() {
     let world = World::with(&["one"]).await;
     let taken = TcpListener::bind(LOOPBACK).await.expect("a free port");
     let port = taken.local_addr().expect("an address").port();
@@ -184,7 +183,7 @@ async fn after_a_restart_the_key_is_the_same_and_nothing_is_presented() {
     first.terminate();
     first.ended().await;
     drop(first);
-    // And once without time to tidy up.
+    // The second restart follows a kill, without cleanup.
     for _ in 0..2 {
         let again = world.sidecar(&["one"]).volumes(&volumes).start().await;
         again.becomes("one", "ready", "ok").await;
@@ -196,13 +195,13 @@ async fn after_a_restart_the_key_is_the_same_and_nothing_is_presented() {
 }
 
 #[tokio::test]
-async fn a_restart_gets_its_ports_back_though_agents_were_connected() {
+async fn a_restart_gets_its_ports_back_even_if_agents_were_connected() {
     let world = World::with(&["one"]).await;
     let first = world.sidecar(&["one"]).start().await;
     first.becomes("one", "ready", "ok").await;
     let ports = (first.api().port(), first.metrics_address().port());
     let volumes = first.volumes().clone();
-    // An agent with a connection that it keeps, as HTTP clients do.
+    // An agent keeps its connection open, as HTTP clients do.
     let agent = TcpStream::connect(first.api()).await.expect("a connection");
     drop(first);
     drop(agent);
@@ -226,13 +225,13 @@ async fn a_damaged_caller_key_is_neither_used_nor_replaced() {
 }
 
 #[tokio::test]
-async fn a_start_that_was_cut_off_does_not_prevent_the_next() {
+async fn an_interrupted_start_does_not_prevent_the_next_one() {
     let world = World::with(&["one"]).await;
     let volumes = std::sync::Arc::new(tempfile::tempdir().expect("a folder"));
     for name in ["shared", "spool"] {
         std::fs::create_dir(volumes.path().join(name)).expect("a folder");
     }
-    // Killed between writing the key and giving it its name.
+    // The process was killed between writing the key and renaming the file.
     let unfinished = volumes.path().join("shared/caller-key.new");
     std::fs::write(&unfinished, "0123").expect("half a key");
     std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o444)).expect("our own file");
@@ -244,7 +243,7 @@ async fn a_start_that_was_cut_off_does_not_prevent_the_next() {
 }
 
 #[tokio::test]
-async fn neighbours_cannot_read_its_memory_and_it_leaves_no_core() {
+async fn neighbours_cannot_read_its_memory_and_there_are_no_core_files() {
     let world = World::with(&["one"]).await;
     let root = rustix::process::geteuid().is_root();
     let user = 54_911;
@@ -256,7 +255,7 @@ async fn neighbours_cannot_read_its_memory_and_it_leaves_no_core() {
     let limits = std::fs::read_to_string(format!("{process}/limits")).expect("limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit of cores");
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
-    // Files of a process that may not be dumped belong to root, whoever runs it.
+    // Root owns the files of a process that is not dumpable.
     for file in ["environ", "mem", "maps", "fd", "cwd"] {
         let mut command = Command::new("cat");
         if root {
@@ -274,7 +273,7 @@ async fn the_environment_configures_nothing() {
     let proxy = format!("http://{}", trap.local_addr().expect("an address"));
     let roots = world.secrets.path().join("roots.pem");
     std::fs::write(&roots, world.standin.ca_pem()).expect("a file of roots");
-    // Without `trust`: that the variables name the CA must not help.
+    // Without `trust`: variables that name the CA must have no effect.
     let mut setup = Setup::new(&world.secrets).grant("one");
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         setup = setup.variable(name, &proxy);
@@ -302,12 +301,12 @@ async fn the_environment_configures_nothing() {
     assert_eq!(listed["grants"].as_array().map(Vec::len), Some(1));
     let log = sidecar.log();
     assert!(log.iter().all(|line| line["level"] != "DEBUG" && line["level"] != "TRACE"), "{log:?}");
-    assert!(tokio::time::timeout(Duration::ZERO, trap.accept()).await.is_err(), "it asked the proxy");
-    assert!(!world.secrets.path().join("keys").exists(), "TLS secrets were written down");
+    assert!(tokio::time::timeout(Duration::ZERO, trap.accept()).await.is_err(), "the proxy was not used");
+    assert!(!world.secrets.path().join("keys").exists(), "no TLS secrets are written");
 }
 
 #[tokio::test]
-async fn a_command_line_that_is_wrong_is_refused_with_words() {
+async fn an_invalid_command_line_is_refused_with_a_message() {
     let world = World::with(&["one"]).await;
     for (argument, code, words) in [
         ("--identity=node", 2, &["node", "--identity", "exchange", "pod"][..]),

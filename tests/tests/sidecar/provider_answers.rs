@@ -1,26 +1,26 @@
-//! A token endpoint that misbehaves: each answer is told by its state and reason, is not asked for again at once, and
-//! the grant goes on by itself when the provider does.
+//! A token endpoint that misbehaves. The state and the reason report each answer, there is no immediate retry, and the
+//! grant recovers when the provider does.
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::*;
 
-/// How it ends, once the wait that the state prescribes is over.
+/// The outcome after the wait that the state prescribes.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
-    /// A token, by presenting the same refresh token again.
+    /// A token, after another presentation of the same refresh token.
     Ready,
-    /// A token, by presenting the child that was saved from a broken answer.
+    /// A token, after a presentation of the child that was saved from a broken answer.
     Saved,
-    /// The provider had carried out what it did not answer: a replay, so the login is dead.
+    /// The provider had processed the unanswered request, so the second presentation revokes the login.
     Dead,
 }
 
-/// A grant, its fault, the state and reason that follow, and the end.
+/// A grant, its fault, the state and reason that follow, and the outcome.
 type Row = (&'static str, Fault, (&'static str, &'static str), End);
 
-/// A 200 with a body of its own.
+/// A 200 with this body.
 fn body(text: &str) -> Fault {
     Fault::new(How::Status { status: 200, headers: Vec::new(), body: text.to_owned() })
         .with_header("content-type", "application/json")
@@ -35,7 +35,7 @@ fn cut(at: Cut, framed: bool) -> Fault {
     Fault::new(How::Cut { at, framed })
 }
 
-/// Each grant's first answer is spoilt as its row says.
+/// Checks each row: the grant's first answer has the fault, and the grant then has the outcome.
 async fn told_and_outlived(rows: &[Row]) {
     let names: Vec<_> = rows.iter().map(|(name, ..)| *name).collect();
     let world = World::with(&names).await;
@@ -49,7 +49,7 @@ async fn told_and_outlived(rows: &[Row]) {
         assert_eq!(sidecar.token(name).await.status, 503, "{name}");
         assert_eq!(world.secrets.state(name)["claim"], Value::Null, "{name}");
     }
-    // All have had their chance to present again while the others were looked at.
+    // Meanwhile each refresher could have presented again.
     for (name, ..) in rows {
         assert_eq!(world.presented(name).len(), 1, "{name} was presented again at once");
         world.secrets.hurry(name);
@@ -74,7 +74,7 @@ async fn told_and_outlived(rows: &[Row]) {
 const DOUBT: (&str, &str) = ("pending", "in_doubt");
 
 #[tokio::test]
-async fn an_answer_that_says_nothing_leaves_a_doubt_and_no_replay() {
+async fn an_unclear_answer_leaves_a_doubt_and_no_replay() {
     told_and_outlived(&[
         ("html", Fault::new(How::Html), DOUBT, End::Ready),
         ("html-after-commit", Fault::new(How::Html).after_commit(), DOUBT, End::Dead),
@@ -99,7 +99,7 @@ async fn an_answer_that_says_nothing_leaves_a_doubt_and_no_replay() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_rfc_is_told_and_not_repeated_at_once() {
+async fn an_oauth_error_is_reported_and_not_retried_at_once() {
     let oauth = |error| Fault::oauth_error(400, error);
     told_and_outlived(&[
         ("request", oauth("invalid_request"), ("misconfigured", "invalid_request"), End::Ready),
@@ -114,20 +114,20 @@ async fn an_error_of_the_rfc_is_told_and_not_repeated_at_once() {
         ("scope", oauth("invalid_scope"), ("scope_denied", "invalid_scope"), End::Ready),
         ("other", oauth("slow_down"), ("pending", "oauth_error"), End::Ready),
         ("limited", Fault::status(429), ("pending", "rate_limited"), End::Ready),
-        // A verdict that was a mistake of the provider: it is probed again.
+        // A wrong verdict of the provider, which is probed again.
         ("grant", oauth("invalid_grant"), ("reauth_required", "invalid_grant"), End::Ready),
     ])
     .await;
 }
 
 #[tokio::test]
-async fn a_refresh_token_in_a_body_that_is_broken_elsewhere_is_saved() {
+async fn a_refresh_token_in_a_truncated_body_is_saved() {
     told_and_outlived(&[("framed-after-the-token", cut(Cut::AfterRefreshToken, true), DOUBT, End::Saved)])
         .await;
 }
 
 #[tokio::test]
-async fn a_refresh_token_beside_an_access_token_of_another_type_is_saved() {
+async fn a_refresh_token_beside_a_malformed_access_token_is_saved() {
     let world = World::with(&["one"]).await;
     let child = "a-child-that-came-with-a-broken-body";
     let fault = body(&format!("{{\"access_token\":7,\"refresh_token\":\"{child}\"}}"));
@@ -138,7 +138,7 @@ async fn a_refresh_token_beside_an_access_token_of_another_type_is_saved() {
 }
 
 #[tokio::test]
-async fn a_sentence_names_the_secret_that_has_to_be_mended() {
+async fn a_message_names_the_secret_to_correct() {
     let world = World::with(&["the-secret"]).await;
     world.standin.fail_next(1, &Fault::oauth_error(401, "invalid_client"));
     let setup = Setup::new(&world.secrets).trust(world.standin.ca_pem());
@@ -148,16 +148,16 @@ async fn a_sentence_names_the_secret_that_has_to_be_mended() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up_after_a_while() {
+async fn a_server_that_never_answers_times_out() {
     let world = World::with(&["hang", "silent"]).await;
     world.standin.fail_next(1, &Fault::new(How::Hang).of_client("hang"));
-    // Takes connections, and says nothing, not even TLS.
+    // Accepts connections and sends nothing, not even TLS.
     let silent = TcpListener::bind(LOOPBACK).await.expect("a free port");
     let url = format!("https://{}/oauth/token", silent.local_addr().expect("an address"));
     world.secrets.set("silent", "grant.yaml", &grant_yaml(&url));
     let sidecar = world.sidecar(&["hang", "silent"]).start().await;
     world.presented_times("hang", 1).await;
-    assert_eq!(sidecar.grant("hang").await["reason"], "starting", "still waited for");
+    assert_eq!(sidecar.grant("hang").await["reason"], "starting", "the sidecar still waits");
     assert_eq!(String::from_utf8_lossy(&sidecar.ask(&["probe", "liveness"]).stderr), "");
     let hung = sidecar.becomes("hang", "pending", "in_doubt").await;
     let unreachable = sidecar.becomes("silent", "pending", "connect").await;
@@ -168,7 +168,7 @@ async fn a_server_that_never_answers_is_given_up_after_a_while() {
 }
 
 #[tokio::test]
-async fn the_provider_says_when_to_come_back() {
+async fn retry_after_of_the_provider_is_obeyed() {
     let limited = |header: &str, value: &str| Fault::status(429).with_header(header, value);
     let date = |seconds: i64| {
         let at = Timestamp::from_second(now() + seconds).expect("a time");
@@ -202,7 +202,7 @@ async fn the_provider_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn trouble_without_a_doubt_is_over_by_itself() {
+async fn a_failure_without_a_doubt_recovers_by_itself() {
     let world = World::with(&["one"]).await;
     world.standin.fail_next(1, &Fault::status(429).with_header("retry-after", "1"));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -214,7 +214,7 @@ async fn trouble_without_a_doubt_is_over_by_itself() {
 }
 
 #[tokio::test]
-async fn lives_and_refresh_tokens_that_are_missing_or_odd_are_borne() {
+async fn missing_or_odd_expires_in_and_refresh_token_are_tolerated() {
     let rows = [
         ("no-life", Fault::new(How::NoExpiresIn), 3600),
         ("life-as-text", Fault::new(How::ExpiresInText), 3600),
@@ -232,7 +232,7 @@ async fn lives_and_refresh_tokens_that_are_missing_or_odd_are_borne() {
         let left = sidecar.token(name).await.json()["expires_in"].as_i64().expect("an integer");
         assert!((life - 30..=life).contains(&left), "{name}: {left}");
     }
-    // The old refresh token stays good where no other came.
+    // Without a new refresh token, the old one stays valid.
     world.secrets.age("no-refresh-token");
     world.presented_times("no-refresh-token", 2).await;
     let [first, second] = &world.presented("no-refresh-token")[..] else { panic!("two presentations") };
@@ -240,7 +240,7 @@ async fn lives_and_refresh_tokens_that_are_missing_or_odd_are_borne() {
 }
 
 #[tokio::test]
-async fn a_token_with_fewer_scopes_is_not_served_and_not_asked_for_in_a_loop() {
+async fn a_token_with_fewer_scopes_is_not_served_and_not_requested_in_a_loop() {
     let world = World::with(&["one"]).await;
     world.standin.fail_next(1, &Fault::new(How::Scope("openid".to_owned())));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -251,9 +251,13 @@ async fn a_token_with_fewer_scopes_is_not_served_and_not_asked_for_in_a_loop() {
     let presented = world.presented("one");
     assert_eq!(presented.len(), 1);
     let state = world.secrets.state("one");
-    assert_eq!(state["refresh"]["fp"].as_str(), presented[0].child_sha256.as_deref(), "what rotated is kept");
+    assert_eq!(
+        state["refresh"]["fp"].as_str(),
+        presented[0].child_sha256.as_deref(),
+        "the rotated token is stored"
+    );
 
-    // A person corrects the scopes: at once.
+    // A corrected scope takes effect at once.
     let yaml = grant_yaml(&world.token_url()).replace("[read]", "[read, write]");
     world.secrets.set("one", "grant.yaml", &yaml);
     let listed = sidecar.becomes("one", "ready", "ok").await;
@@ -262,7 +266,7 @@ async fn a_token_with_fewer_scopes_is_not_served_and_not_asked_for_in_a_loop() {
 }
 
 #[tokio::test]
-async fn a_downgrade_leaves_the_token_that_is_still_valid() {
+async fn after_a_scope_downgrade_the_valid_token_is_served() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -285,6 +289,6 @@ async fn a_redirect_is_not_followed() {
     sidecar.becomes("one", "pending", "in_doubt").await;
     decides_anew(&world, &sidecar, "one").await;
     let connected = tokio::time::timeout(Duration::ZERO, trap.accept()).await;
-    assert!(connected.is_err(), "somebody came");
+    assert!(connected.is_err(), "the redirect was not followed");
     assert_eq!(world.presented("one").len(), 1);
 }

@@ -1,42 +1,42 @@
-//! What a person mends is taken at once: no restart, and no waiting for a pause that was made for the old settings.
+//! Corrections take effect at once, without a restart, and without a wait that belongs to the old settings.
 
 use super::*;
 
-/// Makes a grant wait until the next century, as after a long row of failures.
-fn wait_for_ever(world: &World, name: &str) {
+/// Sets a grant's backoff into the next century, as after a long row of failures.
+fn wait_for_decades(world: &World, name: &str) {
     world
         .secrets
         .edit_state(name, |document| document["retry"]["not_before"] = json!("2099-01-01T00:00:00Z"));
 }
 
 #[tokio::test]
-async fn a_corrected_client_secret_is_tried_at_once() {
+async fn a_corrected_client_secret_is_used_at_once() {
     let world = World::with(&["one"]).await;
     world.secrets.set("one", "client_secret", "not-the-secret");
     let sidecar = world.sidecar(&["one"]).start().await;
     let listed = sidecar.becomes("one", "misconfigured", "invalid_client").await;
     assert!(listed["message"].as_str().is_some_and(|text| text.contains("client_secret")), "{listed}");
-    wait_for_ever(&world, "one");
+    wait_for_decades(&world, "one");
     world.secrets.set("one", "client_secret", &client_secret());
     sidecar.becomes("one", "ready", "ok").await;
     assert_eq!(world.outcomes("one"), ["invalid_client", "granted"]);
 }
 
 #[tokio::test]
-async fn a_corrected_way_of_authentication_is_tried_at_once() {
+async fn a_corrected_client_auth_is_used_at_once() {
     let world = World::with(&["one"]).await;
     let sound = world.secrets.bytes("one");
     let basic = grant_yaml(&world.token_url()).replace("client_auth: post", "client_auth: basic");
     world.secrets.set("one", "grant.yaml", &basic);
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "misconfigured", "invalid_client").await;
-    wait_for_ever(&world, "one");
+    wait_for_decades(&world, "one");
     world.secrets.write("one", &sound);
     sidecar.becomes("one", "ready", "ok").await;
 }
 
 #[tokio::test]
-async fn a_private_address_that_is_allowed_after_all_is_tried_at_once() {
+async fn a_private_address_that_becomes_allowed_is_used_at_once() {
     let world = World::with(&["one"]).await;
     let sound = world.secrets.bytes("one");
     let strict = grant_yaml(&world.token_url()).replace("allow_private: true\n", "");
@@ -45,7 +45,7 @@ async fn a_private_address_that_is_allowed_after_all_is_tried_at_once() {
     let listed = sidecar.becomes("one", "misconfigured", "private_address").await;
     assert!(listed["message"].as_str().is_some_and(|text| text.contains("allow_private")), "{listed}");
     assert_eq!(presentations(&world.standin.log()).count(), 0);
-    wait_for_ever(&world, "one");
+    wait_for_decades(&world, "one");
     world.secrets.write("one", &sound);
     sidecar.becomes("one", "ready", "ok").await;
 }
@@ -68,23 +68,23 @@ async fn a_private_address_behind_a_name_is_refused_too() {
 }
 
 #[tokio::test]
-async fn a_secret_corrected_after_the_token_has_ended_is_tried_at_once() {
+async fn a_secret_corrected_after_the_token_expired_is_used_at_once() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
-    // The client's secret was changed at the provider, the refresh failed, and the token has ended meanwhile.
+    // The client secret was changed at the provider, the refresh failed, and the token has expired meanwhile.
     world.secrets.set("one", "client_secret", "not-the-secret");
     world.secrets.age("one");
     sidecar.becomes("one", "misconfigured", "invalid_client").await;
     world.secrets.edit_state("one", |document| document["access"]["expires_at"] = json!(LONG_AGO));
     world.secrets.rest("one");
-    wait_for_ever(&world, "one");
+    wait_for_decades(&world, "one");
     world.secrets.set("one", "client_secret", &client_secret());
     sidecar.becomes("one", "ready", "ok").await;
 }
 
 #[tokio::test]
-async fn a_change_of_settings_does_not_let_a_short_lived_token_end() {
+async fn changed_settings_do_not_let_a_short_lived_token_expire() {
     let world = World::with(&["one"]).await;
     world.standin.set_token_life(Some(6));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -100,7 +100,7 @@ async fn a_change_of_settings_does_not_let_a_short_lived_token_end() {
 }
 
 #[tokio::test]
-async fn a_dead_login_needs_a_new_one_and_no_restart() {
+async fn a_dead_login_needs_a_new_login_and_no_restart() {
     let world = World::without_logins(&["one"]).await;
     let seed = world.log_in("one");
     world.standin.revoke(&seed);
@@ -108,14 +108,14 @@ async fn a_dead_login_needs_a_new_one_and_no_restart() {
     let listed = sidecar.becomes("one", "reauth_required", "invalid_grant").await;
     assert!(listed["message"].as_str().is_some_and(|text| text.contains("log in again")), "{listed}");
     decides_anew(&world, &sidecar, "one").await;
-    assert_eq!(world.outcomes("one"), ["invalid_grant"], "asked once");
+    assert_eq!(world.outcomes("one"), ["invalid_grant"], "presented once");
     world.log_in("one");
     sidecar.becomes("one", "ready", "ok").await;
     assert_eq!(world.outcomes("one"), ["invalid_grant", "granted"]);
 }
 
 #[tokio::test]
-async fn a_login_that_dies_serves_its_token_to_the_end() {
+async fn the_token_of_a_dead_login_is_served_until_it_expires() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -126,7 +126,7 @@ async fn a_login_that_dies_serves_its_token_to_the_end() {
 }
 
 #[tokio::test]
-async fn trouble_with_a_valid_token_is_degraded_then_expired_then_ready() {
+async fn a_failing_grant_is_degraded_then_expired_then_ready() {
     let world = World::with(&["one"]).await;
     world.standin.set_token_life(Some(12));
     let sidecar = world.sidecar(&["one"]).start().await;
@@ -142,7 +142,7 @@ async fn trouble_with_a_valid_token_is_degraded_then_expired_then_ready() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_stranger_is_refused_until_it_is_changed() {
+async fn an_untrusted_certificate_is_refused_until_it_is_changed() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &Authority::new()).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -156,7 +156,7 @@ async fn a_certificate_of_a_stranger_is_refused_until_it_is_changed() {
 }
 
 #[tokio::test]
-async fn a_host_without_address_and_a_port_without_server_are_told_apart() {
+async fn dns_failures_and_refused_connections_have_different_reasons() {
     let world = World::with(&["nowhere", "closed", "other-name"]).await;
     let closed =
         std::net::TcpListener::bind(LOOPBACK).expect("a free port").local_addr().expect("an address");
@@ -164,7 +164,7 @@ async fn a_host_without_address_and_a_port_without_server_are_told_apart() {
     for (name, host) in [
         ("nowhere", "nowhere.invalid".to_owned()),
         ("closed", closed.to_string()),
-        // The certificate is trusted, and not for this address.
+        // The certificate is trusted, but not for this address.
         ("other-name", format!("127.0.0.2:{port}")),
     ] {
         world.secrets.set(name, "grant.yaml", &grant_yaml(&format!("https://{host}/oauth/token")));

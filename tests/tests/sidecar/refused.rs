@@ -1,11 +1,10 @@
-//! The agent says that a provider's API refused its access token: it gets another one, once, and no agent that goes on
-//! complaining makes the provider pay for it.
+//! The agent reports a rejected access token. It gets another one, once; repeated reports cause no further refreshes.
 
 use std::time::Instant;
 
 use super::*;
 
-/// What an agent gets that says so of this token.
+/// Reports this token as rejected, and returns the answer.
 async fn complain(sidecar: &Sidecar, access_token: &str) -> Answer {
     sidecar.get(&format!("/v1/token/one?rejected={}", fingerprint(access_token))).await
 }
@@ -14,7 +13,7 @@ async fn suppressed(sidecar: &Sidecar) -> f64 {
     sidecar.metrics().await["agent_creds_forced_refresh_suppressed_total{grant=\"one\"}"]
 }
 
-/// A world whose last redemption is long ago, with sidecars that are ready, and the token that they serve.
+/// Creates an environment with an old redemption and ready sidecars. Returns the token that they serve, too.
 async fn ready(replicas: usize) -> (World, Vec<Sidecar>, String) {
     let world = World::with(&["one"]).await;
     let mut sidecars = Vec::new();
@@ -30,7 +29,7 @@ async fn ready(replicas: usize) -> (World, Vec<Sidecar>, String) {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_once_for_all_replicas() {
+async fn a_rejected_token_is_replaced_once_for_all_replicas() {
     let (world, sidecars, refused) = ready(3).await;
     let answers = tokio::join!(
         complain(&sidecars[0], &refused),
@@ -44,11 +43,11 @@ async fn a_refused_token_is_replaced_once_for_all_replicas() {
         .collect();
     assert!(tokens.iter().all(|token| *token == tokens[0] && *token != refused));
     assert!(world.standin.is_active(&tokens[0]));
-    assert_eq!(world.outcomes("one"), ["granted"; 2], "one exchange for four complaints");
+    assert_eq!(world.outcomes("one"), ["granted"; 2], "one refresh for four reports");
     for sidecar in &sidecars {
         assert_eq!(suppressed(sidecar).await, 0.0);
     }
-    // A complaint about the one before costs nothing: that one is not served any more.
+    // A report about the previous token changes nothing, because that token is no longer served.
     world.secrets.rest("one");
     for sidecar in &sidecars {
         assert_eq!(complain(sidecar, &refused).await.text("access_token").as_ref(), Some(&tokens[0]));
@@ -57,12 +56,12 @@ async fn a_refused_token_is_replaced_once_for_all_replicas() {
 }
 
 #[tokio::test]
-async fn a_replacement_that_is_refused_too_is_not_replaced_again() {
+async fn a_rejected_replacement_is_not_replaced_again() {
     let (world, sidecars, refused) = ready(1).await;
     let second = complain(&sidecars[0], &refused).await.text("access_token").expect("a token");
     assert_ne!(second, refused);
     world.secrets.rest("one");
-    // Not even when the time between two has passed: the last one did not help.
+    // Not even after the least distance between two forced refreshes, because the last one did not help.
     world.secrets.edit_state("one", |document| {
         document["forced"]["at"] = json!(LONG_AGO);
         document["access"]["issued_at"] = json!(LONG_AGO);
@@ -71,12 +70,12 @@ async fn a_replacement_that_is_refused_too_is_not_replaced_again() {
     let since = Instant::now();
     let third = complain(&sidecars[0], &second).await;
     assert_eq!(third.text("access_token"), Some(second));
-    assert!(since.elapsed() < Duration::from_secs(10), "nothing was to be waited for");
+    assert!(since.elapsed() < Duration::from_secs(10), "the answer does not wait");
     assert_eq!((world.presented("one").len(), suppressed(&sidecars[0]).await), (2, 1.0));
 }
 
 #[tokio::test]
-async fn right_after_a_redemption_the_present_token_is_served_at_once() {
+async fn right_after_a_refresh_the_current_token_is_served_at_once() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -88,7 +87,7 @@ async fn right_after_a_redemption_the_present_token_is_served_at_once() {
 }
 
 #[tokio::test]
-async fn a_refresh_that_is_under_way_is_waited_for() {
+async fn a_report_during_a_refresh_waits_for_its_result() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -111,7 +110,7 @@ async fn a_refresh_that_is_under_way_is_waited_for() {
 }
 
 #[tokio::test]
-async fn one_that_brings_nothing_leaves_the_present_token() {
+async fn a_failed_forced_refresh_keeps_the_current_token() {
     let (world, sidecars, token) = ready(1).await;
     world.standin.fail_next(1, &Fault::status(429).with_header("retry-after", "600"));
     let answer = complain(&sidecars[0], &token).await;

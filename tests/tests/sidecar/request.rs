@@ -1,4 +1,4 @@
-//! A person wants a refresh now: `request` in the state document.
+//! A person requests a refresh: `request` in the state document.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn request(world: &World) {
     });
 }
 
-/// Waits until the grant has been redeemed so often and nobody wants a refresh any more.
+/// Waits until the grant has been refreshed `times` times and the request is removed.
 async fn granted(world: &World, times: usize) {
     eventually("the request is carried out", async || {
         let state = world.secrets.state("one");
@@ -23,7 +23,7 @@ async fn granted(world: &World, times: usize) {
 }
 
 #[tokio::test]
-async fn is_carried_out_once_for_all_replicas_and_goes() {
+async fn is_carried_out_once_for_all_replicas_and_removed() {
     let world = World::with(&["one"]).await;
     let mut sidecars = Vec::new();
     for _ in 0..3 {
@@ -46,13 +46,13 @@ async fn is_carried_out_once_for_all_replicas_and_goes() {
         decides_anew(&world, sidecar, "one").await;
     }
     granted(&world, 2).await;
-    // The next one is a request of its own.
+    // The next request is a separate one.
     request(&world);
     granted(&world, 3).await;
 }
 
 #[tokio::test]
-async fn stands_while_the_provider_cannot_be_reached() {
+async fn is_kept_while_the_provider_is_unreachable() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -69,7 +69,7 @@ async fn stands_while_the_provider_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn stands_while_the_provider_is_busy() {
+async fn is_kept_while_the_provider_is_rate_limited() {
     let world = World::with(&["one"]).await;
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -77,7 +77,7 @@ async fn stands_while_the_provider_is_busy() {
     world.standin.fail_next(1, &Fault::status(429));
     request(&world);
     sidecar.becomes("one", "degraded", "rate_limited").await;
-    assert_eq!(world.secrets.state("one")["request"]["id"], "5f0c", "nothing came of it");
+    assert_eq!(world.secrets.state("one")["request"]["id"], "5f0c", "the provider did not process it");
     world.secrets.hurry("one");
     eventually("the request is carried out", async || {
         let request = world.secrets.state("one")["request"].clone();

@@ -1,11 +1,11 @@
-//! Many sidecars, one grant: a refresh token is presented once, whoever does it, and everybody serves what came of it.
+//! Many sidecars with one grant: each refresh token is presented once, and all serve the result.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::*;
 
-/// All tokens that a grant's sidecars serve now; each must be good.
+/// Returns all tokens that a grant's sidecars serve now, after checking that each is valid.
 async fn served(world: &World, sidecars: &[Sidecar], grant: &str) -> BTreeSet<String> {
     let mut tokens = BTreeSet::new();
     for sidecar in sidecars {
@@ -15,13 +15,16 @@ async fn served(world: &World, sidecars: &[Sidecar], grant: &str) -> BTreeSet<St
         let (body, token) = (answer.json(), answer.text("access_token").expect("a token"));
         let end = body["expires_at"].as_i64().expect("integer seconds");
         assert!(end >= before, "ended at {end}, served after {before}");
-        assert!(end <= now() + 1 || world.standin.is_active(&token), "not the provider's, or revoked");
+        assert!(
+            end <= now() + 1 || world.standin.is_active(&token),
+            "a token that the provider does not accept"
+        );
         tokens.insert(token);
     }
     tokens
 }
 
-/// No token was presented twice, each was the child of the one before it, and nothing was revoked.
+/// Checks that each token was presented once, each is the child of the previous one, and nothing was revoked.
 async fn one_unbroken_line(world: &World, seed: &str, grant: &str) {
     let mut expected = Some(fingerprint(seed));
     for presentation in world.presented(grant) {
@@ -54,7 +57,7 @@ async fn three_sidecars_make_twenty_refreshes_with_one_presentation_each() {
         sidecar.becomes("one", "ready", "ok").await;
     }
     for refreshes in 1..=20 {
-        // Now and then the answer takes so long that all have the time to want one themselves.
+        // Some answers take so long that all sidecars want a refresh.
         front.is_slow(if refreshes % 5 == 0 { Duration::from_millis(700) } else { Duration::ZERO });
         world.secrets.age("one");
         eventually("one refresh", async || {
@@ -83,11 +86,11 @@ async fn three_sidecars_make_twenty_refreshes_with_one_presentation_each() {
             "{metrics:?}"
         );
     }
-    assert_eq!(counted, 21.0, "each refresh is counted by the one that made it");
+    assert_eq!(counted, 21.0, "each refresh is counted by the sidecar that made it");
 }
 
 #[tokio::test]
-async fn tokens_of_a_few_seconds_are_renewed_in_time_without_help() {
+async fn tokens_of_a_few_seconds_are_refreshed_in_time() {
     let world = World::without_logins(&["one"]).await;
     let seed = world.log_in("one");
     world.standin.set_token_life(Some(12));
@@ -116,7 +119,7 @@ async fn tokens_of_a_few_seconds_are_renewed_in_time_without_help() {
 }
 
 #[tokio::test]
-async fn who_comes_later_presents_nothing_and_serves_at_once() {
+async fn a_later_sidecar_presents_nothing_and_serves_at_once() {
     let world = World::with(&["one"]).await;
     let first = world.sidecar(&["one"]).start().await;
     first.becomes("one", "ready", "ok").await;
@@ -132,7 +135,7 @@ async fn who_comes_later_presents_nothing_and_serves_at_once() {
 }
 
 #[tokio::test]
-async fn while_one_waits_for_its_answer_the_others_present_nothing() {
+async fn while_one_replica_waits_for_its_answer_the_others_present_nothing() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
@@ -162,15 +165,15 @@ async fn two_grants_with_one_refresh_token_do_not_present_it_twice() {
         if states.iter().all(|grant| grant["state"] != "pending") { Ok(()) } else { Err(states) }
     })
     .await;
-    assert_eq!(world.revoked(), 0, "presented twice: the login is dead");
+    assert_eq!(world.revoked(), 0, "the token is presented once");
 }
 
 #[tokio::test]
-async fn who_was_killed_while_it_waited_is_waited_for_and_then_in_doubt() {
+async fn a_killed_holders_claim_is_waited_for_and_then_in_doubt() {
     let world = World::with(&["one"]).await;
     let front = Front::before(&world.standin, &world.authority).await;
     world.secrets.set("one", "grant.yaml", &grant_yaml(&front.token_url()));
-    // A claim's term is 12 seconds.
+    // The claim term is 12 seconds.
     let start = || world.sidecar(&["one"]).argument("--time-scale=0.2").start();
     let holder = start().await;
     holder.becomes("one", "ready", "ok").await;

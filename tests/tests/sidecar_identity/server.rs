@@ -1,5 +1,5 @@
-//! An identity server of the test's own, as simple as one can be that hands out real tokens: what it is asked it asks the real
-//! API server, as the accounts that the real one would.
+//! A minimal identity server that issues real tokens. It sends the same requests to the real API server as the shipped
+//! one, with the same accounts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,19 +26,19 @@ use tokio_rustls::TlsAcceptor;
 
 /// How it answers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Conduct {
-    /// As the real one, with tokens of which it says that they end so soon.
-    Honest {
-        /// The real life is ten minutes.
+pub(crate) enum Behaviour {
+    /// Like the shipped one, with tokens that claim to expire after `life`.
+    Issues {
+        /// The claimed lifetime; the real one is ten minutes.
         life: Duration,
     },
     /// With this status, and a `Retry-After` of one second.
     Status(u16),
-    /// It takes no connections.
+    /// It accepts no connections.
     Down,
 }
 
-/// The server; it ends when it is dropped.
+/// A running server; dropping it stops it.
 pub(crate) struct IdentityServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -51,11 +51,11 @@ struct Shared {
 }
 
 struct Inner {
-    conduct: Conduct,
+    behaviour: Behaviour,
     tls: TlsAcceptor,
-    /// All tokens that it has handed out.
-    minted: Vec<String>,
-    asked: usize,
+    /// All issued tokens.
+    issued: Vec<String>,
+    requests: usize,
 }
 
 impl Shared {
@@ -65,12 +65,12 @@ impl Shared {
 }
 
 impl IdentityServer {
-    /// Of an agent and its credential account in this namespace.
+    /// Starts a server for an agent and its credential account in this namespace.
     pub(crate) async fn start(namespace: &'static str, authority: &Authority) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let conduct = Conduct::Honest { life: Duration::from_secs(600) };
-        let inner = Inner { conduct, tls: acceptor(authority), minted: Vec::new(), asked: 0 };
+        let behaviour = Behaviour::Issues { life: Duration::from_secs(600) };
+        let inner = Inner { behaviour, tls: acceptor(authority), issued: Vec::new(), requests: 0 };
         let shared = Arc::new(Shared { namespace, inner: Mutex::new(inner) });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self { address, shared, task }
@@ -80,23 +80,23 @@ impl IdentityServer {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn conducts(&self, conduct: Conduct) {
-        self.shared.inner().conduct = conduct;
+    pub(crate) fn set_behaviour(&self, behaviour: Behaviour) {
+        self.shared.inner().behaviour = behaviour;
     }
 
-    /// From now on its certificate is of this authority.
-    pub(crate) fn is_certified_by(&self, authority: &Authority) {
+    /// Uses a certificate of this authority from now on.
+    pub(crate) fn set_authority(&self, authority: &Authority) {
         self.shared.inner().tls = acceptor(authority);
     }
 
-    /// All tokens that it has handed out.
-    pub(crate) fn minted(&self) -> Vec<String> {
-        self.shared.inner().minted.clone()
+    /// Returns all issued tokens.
+    pub(crate) fn issued(&self) -> Vec<String> {
+        self.shared.inner().issued.clone()
     }
 
-    /// How often it was asked.
-    pub(crate) fn asked(&self) -> usize {
-        self.shared.inner().asked
+    /// Returns the number of requests.
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.inner().requests
     }
 }
 
@@ -114,11 +114,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let router = Router::new().route("/identity", post(identity)).with_state(Arc::clone(&shared));
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
-        let (conduct, tls) = {
+        let (behaviour, tls) = {
             let inner = shared.inner();
-            (inner.conduct, inner.tls.clone())
+            (inner.behaviour, inner.tls.clone())
         };
-        if !matches!(conduct, Conduct::Down) {
+        if !matches!(behaviour, Behaviour::Down) {
             connections.spawn(connection(tcp, tls, router.clone()));
         }
     }
@@ -126,24 +126,24 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn connection(tcp: TcpStream, tls: TlsAcceptor, router: Router) {
     let Ok(stream) = tls.accept(tcp).await else { return };
-    // An error here is the client's going away.
+    // An error means that the client has closed the connection.
     let _ =
         http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
 }
 
 async fn identity(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let conduct = {
+    let behaviour = {
         let mut inner = shared.inner();
-        inner.asked += 1;
-        inner.conduct
+        inner.requests += 1;
+        inner.behaviour
     };
-    match conduct {
-        Conduct::Status(status) => {
+    match behaviour {
+        Behaviour::Status(status) => {
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [(header::RETRY_AFTER, "1")], r#"{"error":"access_denied"}"#).into_response()
         }
-        Conduct::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Conduct::Honest { life } => {
+        Behaviour::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Behaviour::Issues { life } => {
             assert_eq!(headers[header::CONTENT_TYPE], "application/json");
             let request: Value = serde_json::from_slice(&body).expect("JSON");
             let shown = request["token"].as_str().expect("a token").to_owned();
@@ -151,7 +151,7 @@ async fn identity(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
             let answer = tokio::task::spawn_blocking(move || judge(namespace, &shown));
             match answer.await.expect("no panic there") {
                 Ok(token) => {
-                    shared.inner().minted.push(token.clone());
+                    shared.inner().issued.push(token.clone());
                     let end = Timestamp::now() + life;
                     let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
                     axum::Json(json!({ "token": token, "expirationTimestamp": end })).into_response()
@@ -168,7 +168,7 @@ async fn identity(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: B
     }
 }
 
-/// A token of the credential account, or what is missing.
+/// Returns a token of the credential account, or the missing right.
 fn judge(namespace: &str, shown: &str) -> Result<String, Option<Missing>> {
     let review = json!({
         "apiVersion": "authentication.k8s.io/v1",

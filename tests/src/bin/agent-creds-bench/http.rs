@@ -1,10 +1,11 @@
-//! As much of HTTP/1.1 as a load client needs: a request's bytes out, a status and a body of known length in.
+//! The part of HTTP/1.1 that a load client needs: it sends a request's bytes and reads a status and a body of known
+//! length.
 
 use std::io::{Read, Write};
 
 use anyhow::{Context as _, bail};
 
-/// A connection that is kept open.
+/// A persistent connection.
 pub(crate) struct Connection<S> {
     stream: S,
     buffer: Vec<u8>,
@@ -41,12 +42,12 @@ impl<S: Read + Write> Connection<S> {
 #[derive(Debug, PartialEq)]
 struct Answer {
     status: u16,
-    /// Of head and body together.
+    /// Length of head and body together.
     length: usize,
 }
 
 impl Answer {
-    /// What a head says, once it is complete.
+    /// Parses a head once it is complete.
     fn of(received: &[u8]) -> anyhow::Result<Option<Self>> {
         let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
             return Ok(None);

@@ -1,8 +1,8 @@
-//! The measuring side of `make bench`, for what `wrk` cannot do: a load that keeps a given rate, and the time from a
-//! process's start to its first good answer. Each subcommand prints one line of JSON.
+//! Measures what `wrk` cannot measure, for `make bench`: load at a fixed rate, and the time from the start of a process
+//! to its first successful answer. Each subcommand prints one line of JSON.
 //!
-//! Requests are files with their bytes as they go over the wire, so that both sides of a comparison get the same.
-//! Nothing but loopback is talked to, whatever the arguments say.
+//! A request is a file with the exact bytes to send, so that both sides of a comparison get the same request. The
+//! program connects to loopback addresses only.
 
 mod http;
 mod paced;
@@ -16,9 +16,9 @@ use clap::Parser;
 /// Measures servers on this machine.
 #[derive(Parser)]
 enum Command {
-    /// Sends requests at a rate and says how long the answers took
+    /// Sends requests at a fixed rate and prints percentiles of the response times
     Paced(paced::Arguments),
-    /// Starts a program again and again and says how long its first answer took
+    /// Starts a program repeatedly and prints the time to its first answer
     Start(start::Arguments),
 }
 

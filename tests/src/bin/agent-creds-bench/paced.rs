@@ -1,6 +1,6 @@
-//! Requests at a rate that does not depend on the answers. Arrivals are a Poisson process, as those of many pods
-//! together are; each connection is a thread that blocks, so nothing of a runtime is measured along. A request
-//! that had to wait for the answer before it counts from when it was due.
+//! Sends requests at a rate that does not depend on the answers. Arrivals are a Poisson process, like the sum of the
+//! requests of many pods. Each connection is a blocking thread, so the cost of an async runtime is not measured. If a
+//! connection is still busy when a request is due, the request's time counts from when it was due.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use crate::http::Connection;
 use crate::percentile;
 
-/// How long one answer may take. Longer means that the server hangs.
+/// Timeout of one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Requests a second, over all connections
     #[arg(long)]
     rate: f64,
-    /// How long
+    /// Duration of the load, in seconds
     #[arg(long)]
     seconds: f64,
     /// Connections, kept open
@@ -84,7 +84,7 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<String> {
     Ok(line.to_string())
 }
 
-/// One connection's share.
+/// Sends the requests of one connection and returns their response times.
 fn send(
     mut connection: Connection<Box<dyn Stream>>,
     request: &[u8],
@@ -139,7 +139,7 @@ fn trusting(ca: &Path) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Times between requests: exponential with mean `gap` seconds, the same in every run.
+/// Times between requests: exponentially distributed with mean `gap` seconds, the same in every run.
 struct Arrivals {
     gap: f64,
     random: u64,
@@ -148,7 +148,7 @@ struct Arrivals {
 impl Iterator for Arrivals {
     type Item = Duration;
 
-    /// SplitMix64, and its upper 53 bits as a number above 0 and up to 1.
+    /// SplitMix64; the upper 53 bits give a number above 0 and up to 1.
     fn next(&mut self) -> Option<Duration> {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.random;

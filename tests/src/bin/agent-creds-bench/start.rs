@@ -1,5 +1,5 @@
-//! From the start of a process to its first good answer on a Unix socket, which is where a server can be waited for
-//! without knowing its port. Whatever happens, the process ends with this one.
+//! Measures the time from the start of a process to its first successful answer on a Unix socket. A socket's path is
+//! known before the start, and a free port is not. The process is killed when this program ends.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -14,20 +14,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::http::Connection;
 use crate::percentile;
 
-/// Between two attempts: finer than a runtime's timers.
+/// Pause between two attempts. A runtime's timers are not as fine.
 const PAUSE: Duration = Duration::from_micros(50);
-/// How long a start may take.
+/// Longest start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The socket that the program makes
+    /// The Unix socket that the program creates
     #[arg(long)]
     socket: PathBuf,
     /// File with the request
     #[arg(long)]
     request: PathBuf,
-    /// How often
+    /// Number of starts
     #[arg(long, default_value_t = 20)]
     times: usize,
     /// The program and its arguments

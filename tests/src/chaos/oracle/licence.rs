@@ -1,19 +1,19 @@
-//! Whether each presentation was allowed: once, or again where an answer is missing and waiting is over.
+//! Decides whether each presentation was allowed: the first one, or a replay of a doubtful token after the wait.
 
 use serde::Serialize;
 
 use super::{Claimed, Made, Seen};
 
-/// A presentation that nothing allowed.
+/// A presentation that the protocol does not allow.
 #[derive(Clone, Debug, Serialize)]
 pub struct Unlicensed {
     /// When it arrived.
     pub at_ms: u64,
-    /// The token.
+    /// Fingerprint of the token.
     pub token: String,
-    /// Who claimed it.
+    /// The sidecar that claimed it.
     pub sidecar: Option<usize>,
-    /// What was not as it should be.
+    /// The violated rule.
     pub why: String,
 }
 
@@ -55,23 +55,23 @@ fn objection(seen: &Seen<'_>, before: Option<&Made<'_>>, this: &Made<'_>) -> Opt
             })
         }
         purpose => match seen.rememberers(before_ms, claimed.at_ms) {
-            Some(who) if who.is_empty() => None,
-            Some(who) => Some(format!(
-                "presented before at {before_ms}, now as {purpose}; the state was set back, and {who:?} remembered"
+            Some(remembering) if remembering.is_empty() => None,
+            Some(remembering) => Some(format!(
+                "presented before at {before_ms}, now as {purpose}; the state was rolled back, and sidecars {remembering:?} remembered it"
             )),
             None => Some(format!("presented before at {before_ms}, now as {purpose}")),
         },
     }
 }
 
-/// The provider told the client that nothing was done.
+/// Whether the provider's answer said that nothing was done.
 fn was_refused_untouched(made: &Made<'_>) -> bool {
     let told = ["invalid_request", "invalid_client", "invalid_scope", "unauthorized_client"];
     made.presentation.fault.as_deref() == Some("status_429")
         || (made.presentation.fault.is_none() && told.contains(&made.presentation.outcome.as_str()))
 }
 
-/// When waiting no longer costs nothing.
+/// Returns the last responsible moment for a replay.
 fn last_moment(seen: &Seen<'_>, before: &Made<'_>, claimed: &Claimed<'_>) -> u64 {
     let claimed_before = before.under.map_or(before.presentation.at_ms, |claimed| claimed.at_ms);
     let term_ends = claimed_before + seen.rules.term_ms;

@@ -1,10 +1,10 @@
-//! Each rule of the oracle on the smallest record that it decides.
+//! Tests each rule of the oracle on the smallest record that it decides.
 
 use jiff::Timestamp;
 
 use super::*;
 use crate::chaos::record::{Access, Document, Exchange, Fault, Fingerprint, Life, Uncommitted, Write};
-use crate::chaos::schedule::Whom;
+use crate::chaos::schedule::Target;
 use crate::event::Event;
 
 const RULES: Rules = Rules {
@@ -15,7 +15,7 @@ const RULES: Rules = Rules {
     blur_ms: 1_000,
     enough_ms: 3_000,
 };
-/// One who lives through all of it, and one who comes and goes.
+/// A sidecar that runs undisturbed, and the one that holds the first claim.
 const STEADY: usize = 1;
 const HOLDER: usize = 0;
 
@@ -69,7 +69,7 @@ impl Record {
         self
     }
 
-    /// The token is presented a second time, long after, which ends its family.
+    /// A second presentation of the token, which revokes its family.
     fn reused(self, claimed_ms: u64, token: &str) -> Self {
         let mut record = self.claim(claimed_ms, STEADY, token, "replay").presented(
             claimed_ms + 100,
@@ -87,7 +87,7 @@ impl Record {
     }
 
     fn killed(mut self, at_ms: u64, spool: Uncommitted, spool_lost: bool) -> Self {
-        let action = Action::Kill { whom: Whom::Sidecar(HOLDER), spool_lost, down_ms: 1_000 };
+        let action = Action::Kill { target: Target::Sidecar(HOLDER), spool_lost, down_ms: 1_000 };
         self = self.fault(at_ms, at_ms + 1_000, action, Some(HOLDER));
         self.faults.last_mut().unwrap().spool = Some(spool);
         self.lives.retain(|life| life.sidecar != HOLDER);
@@ -113,30 +113,30 @@ fn redeemed() -> Record {
 }
 
 fn frozen() -> Action {
-    Action::Freeze { whom: Whom::Sidecar(HOLDER), for_ms: 0 }
+    Action::Freeze { target: Target::Sidecar(HOLDER), for_ms: 0 }
 }
 
 fn cut() -> Action {
-    Action::Cut { whom: Whom::Sidecar(HOLDER), stalls: false, for_ms: 0 }
+    Action::Cut { target: Target::Sidecar(HOLDER), stalls: false, for_ms: 0 }
 }
 
 #[test]
-fn a_first_presentation_needs_a_claim_of_its_own() {
+fn a_presentation_needs_a_claim_of_its_own() {
     assert_eq!(redeemed().objections(), Vec::<String>::new());
     let unclaimed = new().presented(1_200, "r1", "granted", Some("r2"));
     assert_eq!(unclaimed.objections(), ["no claim was written for it"]);
     let twice = redeemed().presented(1_300, "r1", "granted", None);
-    assert_eq!(twice.objections(), ["no claim was written for it"], "a claim is good for one");
+    assert_eq!(twice.objections(), ["no claim was written for it"], "a claim allows one presentation");
     let late = new().claim(1_000, HOLDER, "r1", "refresh").presented(4_500, "r1", "granted", None);
     assert_eq!(late.objections(), ["it came 3500 ms after its claim"]);
     let mut refused = new().claim(1_000, HOLDER, "r1", "refresh");
     refused.writes[0].status = 409;
     let refused = refused.presented(1_200, "r1", "granted", None);
-    assert_eq!(refused.objections().len(), 1, "a claim that the API server did not take is none");
+    assert_eq!(refused.objections().len(), 1, "a refused claim does not count");
 }
 
 #[test]
-fn a_second_presentation_needs_a_licence() {
+fn a_second_presentation_has_to_be_licensed() {
     let again = |claimed_ms, purpose| {
         redeemed().claim(claimed_ms, STEADY, "r1", purpose).presented(
             claimed_ms + 100,
@@ -147,16 +147,16 @@ fn a_second_presentation_needs_a_licence() {
     };
     assert_eq!(again(14_000, "refresh").objections(), ["presented before at 1200, now as refresh"]);
     assert_eq!(again(14_000, "replay").objections(), Vec::<String>::new());
-    // The access token ends at 25 s, and 12 s before that waiting is over.
+    // The access token ends at 25 s, so its last responsible moment is at 13 s.
     assert_eq!(
         again(10_000, "replay").objections(),
         ["a replay 3000 ms before its time; presented before at 1200"]
     );
-    assert_eq!(again(14_000, "probe").objections().len(), 1, "a probe after no refusal");
+    assert_eq!(again(14_000, "probe").objections().len(), 1, "a probe without a refusal before it");
 }
 
 #[test]
-fn what_was_refused_untouched_may_come_again() {
+fn a_token_that_the_provider_did_not_process_may_be_presented_again() {
     let told = redeemed().spoilt("status_429");
     let told = told.claim(3_000, STEADY, "r1", "refresh").presented(3_100, "r1", "granted", None);
     assert_eq!(told.objections(), Vec::<String>::new());
@@ -166,7 +166,7 @@ fn what_was_refused_untouched_may_come_again() {
 }
 
 #[test]
-fn a_state_that_was_set_back_excuses_only_where_nobody_remembers() {
+fn a_rollback_excuses_a_second_presentation_only_if_no_sidecar_remembers() {
     let set_back = |record: Record| {
         record.fault(3_000, 3_100, Action::Wipe, None).claim(8_000, STEADY, "r1", "refresh").presented(
             8_100,
@@ -176,23 +176,23 @@ fn a_state_that_was_set_back_excuses_only_where_nobody_remembers() {
         )
     };
     assert_eq!(set_back(redeemed()).objections().len(), 1);
-    let mut nobody = set_back(redeemed());
-    nobody.lives = vec![Life { sidecar: STEADY, from_ms: 5_000, to_ms: 1_000_000 }];
-    assert_eq!(nobody.objections(), Vec::<String>::new());
+    let mut forgotten = set_back(redeemed());
+    forgotten.lives = vec![Life { sidecar: STEADY, from_ms: 5_000, to_ms: 1_000_000 }];
+    assert_eq!(forgotten.objections(), Vec::<String>::new());
 }
 
 #[test]
-fn an_answer_that_is_lost_cannot_be_saved() {
+fn a_lost_answer_is_unsaveable() {
     assert_eq!(redeemed().spoilt("close").reused(14_000, "r1").class(), Some(Class::L1));
-    assert_eq!(redeemed().reused(14_000, "r1").class(), Some(Class::L1), "it did not get through");
+    assert_eq!(redeemed().reused(14_000, "r1").class(), Some(Class::L1), "the answer was not delivered");
     let slow = redeemed().answered(1_190, 2_900).reused(14_000, "r1");
-    assert_eq!(slow.class(), Some(Class::L1), "it came too late");
+    assert_eq!(slow.class(), Some(Class::L1), "the answer came too late");
     let saved = redeemed().answered(1_190, 1_300).reused(14_000, "r1");
-    assert_eq!(saved.class(), None, "nothing kept the holder from storing it");
+    assert_eq!(saved.class(), None, "the holder could have stored it");
 }
 
 #[test]
-fn who_is_killed_loses_what_is_not_in_the_spool() {
+fn an_answer_outside_the_spool_is_lost_with_the_process() {
     let answered = || redeemed().answered(1_190, 1_300);
     assert_eq!(
         answered().killed(1_250, Uncommitted::Sent, false).reused(14_000, "r1").class(),
@@ -204,11 +204,11 @@ fn who_is_killed_loses_what_is_not_in_the_spool() {
     );
     assert_eq!(answered().killed(1_400, Uncommitted::Answered, false).reused(14_000, "r1").class(), None);
     let idle = answered().killed(9_000, Uncommitted::Sent, false).reused(14_000, "r1");
-    assert_eq!(idle.class(), None, "there was all the time to take the answer");
+    assert_eq!(idle.class(), None, "there was time to spool the answer");
 }
 
 #[test]
-fn who_stands_still_until_waiting_is_over_cannot_store() {
+fn a_holder_that_is_away_until_the_last_moment_cannot_store() {
     let answered = || redeemed().answered(1_190, 1_300);
     let still = |action: Action, to_ms| {
         answered().fault(1_250, to_ms, action, Some(HOLDER)).reused(14_000, "r1").class()
@@ -217,27 +217,27 @@ fn who_stands_still_until_waiting_is_over_cannot_store() {
     assert_eq!(still(cut(), 13_500), Some(Class::L4));
     assert_eq!(still(cut(), 9_000), None, "five seconds were left");
     let other = answered().fault(1_250, 13_500, cut(), Some(STEADY)).reused(14_000, "r1");
-    assert_eq!(other.class(), None, "somebody else's trouble");
+    assert_eq!(other.class(), None, "another sidecar was cut off");
     let down = answered().fault(1_250, 13_500, Action::EtcdKill { down_ms: 0 }, None);
     assert_eq!(down.reused(14_000, "r1").class(), Some(Class::L4));
 }
 
 #[test]
-fn what_was_stored_and_set_back_is_saved_by_whoever_remembers() {
+fn a_rolled_back_answer_is_unsaveable_only_if_no_sidecar_remembers() {
     let set_back = || {
         let stored = redeemed().answered(1_190, 1_300).stored(1_400, "r2");
         stored.fault(5_000, 6_000, Action::Restore, None).reused(14_000, "r1")
     };
     assert_eq!(set_back().class(), None);
-    let mut nobody = set_back();
-    nobody.lives = vec![Life { sidecar: STEADY, from_ms: 7_000, to_ms: 1_000_000 }];
-    assert_eq!(nobody.class(), Some(Class::L6));
+    let mut forgotten = set_back();
+    forgotten.lives = vec![Life { sidecar: STEADY, from_ms: 7_000, to_ms: 1_000_000 }];
+    assert_eq!(forgotten.class(), Some(Class::L6));
     let stored = redeemed().answered(1_190, 1_300).stored(1_400, "r2").reused(14_000, "r1");
-    assert_eq!(stored.class(), None, "nothing was set back");
+    assert_eq!(stored.class(), None, "the state was not rolled back");
 }
 
 #[test]
-fn gaps_are_found() {
+fn finds_the_longest_gap() {
     let taken = [(10, 20), (15, 30), (50, 60)];
     assert_eq!(longest_gap(&taken, 0, 100), 40);
     assert_eq!(longest_gap(&taken, 12, 55), 20);

@@ -1,5 +1,5 @@
-//! The cluster's own etcd and API server, which are frozen, killed, set back and started again. They end with the
-//! cluster, so whatever happens here leaves nothing over.
+//! The cluster's own etcd and API server, which are frozen, killed, rolled back and restarted. They end with the
+//! cluster.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -10,36 +10,36 @@ use agent_creds_tests::api::Api;
 use agent_creds_tests::cluster;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// Where the test cluster's etcd keeps its data.
+/// The data directory of the test cluster's etcd.
 const DATA: &str = "/run/etcd";
-/// Longest wait for a component that was started.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest start of a component.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The two, and the last copy of what they hold.
-pub(crate) struct Plane {
+/// Both components, and the last copy of etcd's data.
+pub(crate) struct ControlPlane {
     api: Api,
     etcd: Component,
     server: Component,
     copy: PathBuf,
 }
 
-/// A component: its process, and how to start it again.
+/// A component's process, and the command that starts it.
 struct Component {
     name: &'static str,
     command: Vec<String>,
     pid: Pid,
-    /// Where it was started here, not by the cluster.
+    /// The process, if this test has started it.
     child: Option<Child>,
 }
 
-impl Plane {
-    /// Finds both.
+impl ControlPlane {
+    /// Finds the processes of both.
     pub(crate) fn find(api: Api, folder: &Path) -> Self {
         let (etcd, server) = (Component::find("etcd"), Component::find("kube-apiserver"));
         Self { api, etcd, server, copy: folder.join("etcd") }
     }
 
-    /// etcd stands still for a while.
+    /// Stops etcd for a while.
     pub(crate) async fn freeze(&mut self, length: Duration) {
         self.etcd.signal(Signal::STOP);
         tokio::time::sleep(length).await;
@@ -47,7 +47,7 @@ impl Plane {
         self.answers().await;
     }
 
-    /// etcd is gone for a while.
+    /// Kills etcd and restarts it after a while.
     pub(crate) async fn kill(&mut self, length: Duration) {
         self.etcd.kill().await;
         tokio::time::sleep(length).await;
@@ -55,7 +55,7 @@ impl Plane {
         self.answers().await;
     }
 
-    /// Copies what etcd holds, which is as if it had crashed just now.
+    /// Copies etcd's data. The copy looks like the data after a crash.
     pub(crate) fn copy(&self) {
         self.etcd.signal(Signal::STOP);
         let _ = std::fs::remove_dir_all(&self.copy);
@@ -63,9 +63,9 @@ impl Plane {
         self.etcd.signal(Signal::CONT);
     }
 
-    /// Puts the last copy in place of what etcd holds; false where there is none. The API server is started again, as
-    /// etcd's documentation asks for: it would believe what it remembers.
-    pub(crate) async fn set_back(&mut self) -> bool {
+    /// Restores the last copy of etcd's data; false if there is none. The API server is restarted too, as etcd's
+    /// documentation requires, because its cache is invalid.
+    pub(crate) async fn restore(&mut self) -> bool {
         if !self.copy.exists() {
             return false;
         }
@@ -86,7 +86,7 @@ impl Plane {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("the API server answers again");
+        tokio::time::timeout(TIMEOUT, wait).await.expect("the API server answers again");
     }
 }
 
@@ -102,7 +102,7 @@ impl Component {
         let found = found.find(|(_, command)| command.get(1).is_some_and(|word| word == name));
         let (pid, command) =
             found.unwrap_or_else(|| panic!("no {name} here; run this under tests/cluster/with"));
-        Self { name, command, pid: Pid::from_raw(pid).expect("a process has a number"), child: None }
+        Self { name, command, pid: Pid::from_raw(pid).expect("a process id is positive"), child: None }
     }
 
     fn signal(&self, signal: Signal) {

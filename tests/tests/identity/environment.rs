@@ -1,4 +1,5 @@
-//! An agent, its credential account in another namespace, and the identity server in this process.
+//! The environment of a test: an agent, its credential account in another namespace, and the identity server in this
+//! process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,20 +22,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
-/// Namespace of the release.
+/// The namespace of the release.
 pub(crate) const RELEASE: &str = cluster::SYSTEM;
 
 const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always}, \
                       identity: {mode: exchange, server: 'https://identity', caConfigMap: system/ca}}";
 const SEAL_KEY: [u8; 32] = [7; 32];
 
-/// The identity server's own rights are cluster-wide, so one test at a time.
+/// The identity server's rights are cluster-wide, so the tests run one after the other.
 static CLUSTER: Mutex<()> = Mutex::const_new(());
 
-pub(crate) struct World {
-    /// Where the agent is.
+pub(crate) struct Environment {
+    /// The agent's namespace.
     pub(crate) namespace: String,
-    /// Where its grants are.
+    /// The namespace of its grants.
     pub(crate) vault: String,
     rendered: String,
     admin: Api,
@@ -47,7 +48,7 @@ pub(crate) struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Limits that a test does not meet unless it asks for it.
+/// Limits that a test reaches only on purpose.
 pub(crate) fn timing() -> Timing {
     let mut timing = Timing::default();
     timing.bounds.pod.burst = 1000;
@@ -56,7 +57,7 @@ pub(crate) fn timing() -> Timing {
     timing
 }
 
-impl World {
+impl Environment {
     pub(crate) async fn start(name: &str, timing: Timing) -> Self {
         let alone = CLUSTER.lock().await;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -72,7 +73,7 @@ impl World {
             kubectl(&["create", "secret", "generic", secret, "--namespace", &vault]).expect("a grant Secret");
         }
         let rendered = render(&namespace, &vault);
-        pipe(&rendered, &["apply"]).expect("what the chart makes");
+        pipe(&rendered, &["apply"]).expect("the chart's objects");
 
         let authority = Authority::new();
         let (prepared, folder) = prepare(&authority, timing).await;
@@ -96,22 +97,22 @@ impl World {
         }
     }
 
-    /// What the chart made, made again where it was deleted.
+    /// Recreates deleted objects of the chart.
     pub(crate) fn restore(&self) {
-        pipe(&self.rendered, &["apply"]).expect("what the chart makes");
+        pipe(&self.rendered, &["apply"]).expect("the chart's objects");
     }
 
-    /// Where the identity server listens.
+    /// Returns the address of the identity server.
     pub(crate) fn address(&self) -> SocketAddr {
         self.client.address()
     }
 
-    /// What its clients have to trust.
+    /// Returns the CA certificate of the identity server.
     pub(crate) fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// The annotations of a pod that asks for the credential account of the other namespace.
+    /// Returns the annotations of a pod that asks for the credential account of the other namespace.
     pub(crate) fn sealed(&self) -> Value {
         json!({
             "agent-creds/inject": "true",
@@ -120,7 +121,7 @@ impl World {
         })
     }
 
-    /// Makes a pod of the agent, injected and sealed if it asks. Nothing runs it: its node does not exist.
+    /// Creates a pod of the agent, injected and sealed if it asks for it. Its node does not exist, so it never runs.
     pub(crate) async fn pod(&self, name: &str, annotations: Value) -> Value {
         let mut pod = json!({
             "apiVersion": "v1",
@@ -144,37 +145,37 @@ impl World {
         self.admin.create(&format!("/api/v1/namespaces/{}/pods", self.namespace), &pod).await
     }
 
-    /// A token of the agent's account with this spec.
-    pub(crate) async fn mint(&self, spec: &Value) -> String {
+    /// Creates a token of the agent's account with this spec.
+    pub(crate) async fn create_token(&self, spec: &Value) -> String {
         let path = format!("/api/v1/namespaces/{}/serviceaccounts/agent/token", self.namespace);
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
         let made = self.admin.create(&path, &request).await;
         made["status"]["token"].as_str().expect("a token").to_owned()
     }
 
-    /// What the kubelet projects into the sidecar of this pod.
+    /// Creates the token that the kubelet projects into the sidecar of this pod.
     pub(crate) async fn token(&self, pod: &Value) -> String {
         let metadata = &pod["metadata"];
         let pod =
             json!({"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]});
-        self.mint(&json!({"audiences": ["agent-creds"], "boundObjectRef": pod})).await
+        self.create_token(&json!({"audiences": ["agent-creds"], "boundObjectRef": pod})).await
     }
 
-    /// Shows a token to the identity server.
-    pub(crate) async fn show(&self, token: &str) -> Answer {
+    /// Sends a token to the identity server.
+    pub(crate) async fn exchange(&self, token: &str) -> Answer {
         let body = json!({"token": token}).to_string();
         let headers = [("content-type", "application/json")];
         self.client.post("127.0.0.1", "/identity", &headers, body).await.expect("an answer")
     }
 
-    /// The token is exchanged.
-    pub(crate) async fn gets_one(&self, token: &str) -> Answer {
-        let answer = self.show(token).await;
+    /// Checks that the token is exchanged.
+    pub(crate) async fn is_issued(&self, token: &str) -> Answer {
+        let answer = self.exchange(token).await;
         assert_eq!(answer.status, 200, "{answer:?}: {}", self.page().await);
         answer
     }
 
-    /// The token is refused for this reason, of which nothing can be seen outside.
+    /// Checks that the token is refused for this reason, which only the metrics show.
     pub(crate) async fn is_refused(&self, token: &str, reason: &str) {
         self.is_refused_for_one_of(token, &[reason]).await;
     }
@@ -188,13 +189,13 @@ impl World {
             sum
         };
         let before = counted().await;
-        let answer = self.show(token).await;
+        let answer = self.exchange(token).await;
         assert_eq!(answer.status, 403, "{reasons:?}: {answer:?}");
         assert_eq!(answer.json(), json!({"error": "access_denied"}), "{reasons:?}");
         assert_eq!(counted().await, before + 1, "{reasons:?}: {}", self.page().await);
     }
 
-    /// A request to the API server with a token.
+    /// Sends a request to the API server with a token.
     pub(crate) async fn api(&self, token: &str, verb: &str, path: &str) -> Answer {
         let request = Request::builder().method(verb).uri(path).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {token}"));
@@ -203,7 +204,7 @@ impl World {
         self.api.send(host, host, request.body(body).expect("a request")).await.expect("an answer")
     }
 
-    /// How often the reason was counted.
+    /// Returns how often this reason was counted.
     pub(crate) async fn counted(&self, reason: &str) -> u64 {
         let page = self.page().await;
         let label = format!("reason=\"{reason}\"");
@@ -222,8 +223,8 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// Best effort: a panic here would hide the one that ended the test.
+impl Drop for Environment {
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = kubectl(&[
             "delete",
@@ -239,7 +240,7 @@ impl Drop for World {
     }
 }
 
-/// What the chart makes for the agent and for the identity server, but for the Deployment.
+/// Renders the chart's objects for the agent and for the identity server, without the Deployment.
 fn render(namespace: &str, vault: &str) -> String {
     let grant = json!({
         "agent": {"namespace": namespace, "name": "agent"},
@@ -293,7 +294,7 @@ async fn prepare(authority: &Authority, timing: Timing) -> (identity::Prepared, 
         "--probe-listen=127.0.0.1:0".to_owned(),
     ];
     let Role::Identity(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
-        unreachable!("it was identity")
+        unreachable!("the arguments select the role identity")
     };
     (config.prepare(timing).await.expect("prepared"), folder)
 }

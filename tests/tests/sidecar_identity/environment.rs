@@ -1,4 +1,4 @@
-//! An agent, its credential account and its one grant, in a namespace that has no rights for them yet.
+//! The environment of a test: an agent, its credential account and its one grant, in a namespace without rights.
 
 use std::ffi::OsStr;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::server::IdentityServer;
 
-pub(crate) struct World {
+pub(crate) struct Environment {
     pub(crate) namespace: &'static str,
     pub(crate) standin: Standin,
     pub(crate) server: IdentityServer,
@@ -23,41 +23,41 @@ pub(crate) struct World {
     identity: TempDir,
 }
 
-impl World {
-    /// Everything but the rights and the credential account.
+impl Environment {
+    /// Creates everything except the rights and the credential account.
     pub(crate) async fn bare(namespace: &'static str) -> Self {
         let standin = one::provider(None).await;
         let authority = Authority::new();
         let server = IdentityServer::start(namespace, &authority).await;
         let identity = tempfile::tempdir().expect("a temporary folder");
-        let world = Self { namespace, standin, server, secrets: Secrets::new(), identity };
+        let environment = Self { namespace, standin, server, secrets: Secrets::new(), identity };
         kubectl(&["create", "namespace", namespace]).expect("a namespace");
         kubectl(&["create", "serviceaccount", "agent", "-n", namespace]).expect("an account");
-        world.publishes(&authority);
-        // As the chart has it: for every account, by name.
-        world.run(&format!(
+        environment.publish(&authority);
+        // As in the chart, every account may read it by name.
+        environment.run(&format!(
             "kubectl create role ca -n {namespace} --verb=get --resource=configmaps --resource-name={CA_CONFIG_MAP} && \
              kubectl create rolebinding ca -n {namespace} --role=ca --group=system:serviceaccounts"
         ));
-        world.run(&format!(
+        environment.run(&format!(
             "kubectl create secret generic one-state -n {namespace} && \
              kubectl label secret one-state -n {namespace} agent-creds/state-of=one"
         ));
-        let login = one::grant_secret(&world.standin, namespace, &world.secrets);
+        let login = one::grant_secret(&environment.standin, namespace, &environment.secrets);
         pipe(&login.to_string(), &["apply"]).expect("writing the grant Secret");
         for (file, more) in [("api-token", ""), ("identity-token", "--audience=agent-creds")] {
             let arguments = ["create", "token", "agent", "-n", namespace, more];
             let arguments: Vec<_> = arguments.into_iter().filter(|argument| !argument.is_empty()).collect();
             let token = kubectl(&arguments).expect("a token");
-            world.guard(token.trim());
-            std::fs::write(world.identity.path().join(file), token).expect("our own folder");
+            environment.guard(token.trim());
+            std::fs::write(environment.identity.path().join(file), token).expect("our own folder");
         }
-        world
+        environment
     }
 
-    /// With the account and all rights.
+    /// Creates the account and all rights, too.
     pub(crate) async fn ready(namespace: &'static str) -> Self {
-        let world = Self::bare(namespace).await;
+        let environment = Self::bare(namespace).await;
         for (name, rule, account) in [
             ("assume", "--verb=assume --resource=serviceaccounts --resource-name=agent-creds", "agent"),
             (
@@ -69,23 +69,23 @@ impl World {
             ("state", "--verb=get,watch,update --resource=secrets --resource-name=one-state", "agent-creds"),
             ("events", "--verb=create --resource=events.events.k8s.io", "agent-creds"),
         ] {
-            world.run(&format!(
+            environment.run(&format!(
                 "kubectl create role {name} -n {namespace} {rule} && \
                  kubectl create rolebinding {name} -n {namespace} --role={name} --serviceaccount={namespace}:{account}"
             ));
         }
         kubectl(&["create", "serviceaccount", "agent-creds", "-n", namespace]).expect("an account");
-        world
+        environment
     }
 
-    /// What a person pastes into a shell.
+    /// Runs a command line, as a person does.
     pub(crate) fn run(&self, line: &str) {
         let output = command(OsStr::new("sh"), &["-c", line], "");
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Puts an authority into the ConfigMap.
-    pub(crate) fn publishes(&self, authority: &Authority) {
+    /// Writes an authority into the ConfigMap.
+    pub(crate) fn publish(&self, authority: &Authority) {
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -95,7 +95,7 @@ impl World {
         pipe(&map.to_string(), &["apply"]).expect("the ConfigMap");
     }
 
-    /// What is never to be found in anything that a sidecar lets out; nor is the part of it that proves anything.
+    /// Registers a token for the leak check, and its signature separately.
     pub(crate) fn guard(&self, secret: &str) {
         self.secrets.guard(secret);
         if let Some((_, signature)) = secret.rsplit_once('.') {
@@ -120,9 +120,9 @@ impl World {
             .argument(&format!("--identity-dir={}", self.identity.path().display()))
     }
 
-    /// Makes the access token look old enough to be renewed; a replica may write meanwhile.
+    /// Makes the access token look old enough for a refresh. A replica may write at the same time.
     pub(crate) async fn age(&self) {
-        eventually("a write that meets no other", async || {
+        eventually("a write without a conflict", async || {
             let mut secret = get(&["secret", "one-state", "-n", self.namespace]);
             let encoded = secret["data"]["state"].as_str().expect("a document");
             let state = STANDARD.decode(encoded).expect("base64");
@@ -139,7 +139,7 @@ impl World {
         presentations(&self.standin.log()).count()
     }
 
-    /// Whether the API server was asked for a Secret with this token.
+    /// Whether a request for a Secret used this token.
     pub(crate) fn was_used(&self, token: &str) -> bool {
         let claims = token.split('.').nth(1).expect("a token has three parts");
         let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64");
@@ -150,8 +150,8 @@ impl World {
     }
 }
 
-impl Drop for World {
-    /// Best effort: a panic here would hide the one that ended the test.
+impl Drop for Environment {
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         let _ = kubectl(&["delete", "namespace", self.namespace, "--wait=false"]);
     }

@@ -1,5 +1,5 @@
-//! The way of all sidecars to the provider: plain TCP, on which everything takes a while. What was sent arrives, also
-//! when its sender is gone by then.
+//! A TCP proxy between the sidecars and the provider, which delays all data. Data that was sent arrives also if its
+//! sender has closed the connection.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,17 +14,17 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Ledger, now_ms};
 
-/// How long a message is on its way, in milliseconds: from and to.
+/// Bounds of a delay, in milliseconds.
 const TRAVELS_MS: (u64, u64) = (5, 120);
 
-/// The wire; dropping it closes its port and its connections.
-pub(crate) struct Wire {
+/// The proxy; dropping it closes its port and its connections.
+pub(crate) struct Proxy {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Wire {
-    /// To this server, with delays of this seed.
+impl Proxy {
+    /// Opens a proxy to this server, with delays from this seed.
     pub(crate) async fn to(server: SocketAddr, seed: u64, ledger: Arc<Ledger>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -45,13 +45,13 @@ impl Wire {
         Self { address, task }
     }
 
-    /// Where it begins.
+    /// Returns its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Wire {
+impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -68,10 +68,10 @@ async fn carry(near: TcpStream, server: SocketAddr, random: Arc<Mutex<Random>>, 
         relay(near_read, far_write, &random, to_provider_ms),
         relay(far_read, near_write, &random, to_sidecar_ms),
     );
-    ledger.exchanged(exchange);
+    ledger.record_exchange(exchange);
 }
 
-/// Carries what comes, each piece after a while, until one end has closed.
+/// Forwards data with a delay until one side has closed the connection.
 async fn relay(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -80,7 +80,7 @@ async fn relay(
 ) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        let delay = random.lock().expect("nobody panics under the lock").between(TRAVELS_MS.0, TRAVELS_MS.1);
+        let delay = random.lock().expect("no panic under the lock").between(TRAVELS_MS.0, TRAVELS_MS.1);
         tokio::time::sleep(Duration::from_millis(delay)).await;
         if to.write_all(&piece[..length]).await.is_err() {
             break;

@@ -1,5 +1,4 @@
-//! What a row is played on: a provider of its own behind a gate, a directory of Secrets, and the hands that make time
-//! pass.
+//! The environment of a row: a provider behind a gate, and a directory of Secrets in which deadlines can be moved.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,34 +12,34 @@ use serde_json::{Value, json};
 use super::LOOPBACK;
 use super::gate::Gate;
 
-/// The grant, its Secret and its client.
+/// Name of the grant, its Secret and its client.
 pub(crate) const GRANT: &str = "one";
-/// All times of the protocol are multiplied by this.
+/// Factor of all times of the protocol.
 const SCALE: f64 = 0.04;
-/// A claim's term then.
+/// The claim term with this factor.
 pub(crate) const TERM: Duration = Duration::from_millis(2400);
 const CLIENT_SECRET: &str = "the-client's-s3cr%t+/=";
 
 /// Provider, gate and Secrets of one row.
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     pub(crate) standin: Standin,
     pub(crate) gate: Gate,
     pub(crate) secrets: Secrets,
 }
 
-/// How a row ended.
+/// The outcome of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// All serve a token of a living lineage, and nothing is left open.
+    /// All sidecars serve a token of a living lineage, and the state has nothing open.
     Ready,
-    /// The provider has revoked the lineage; a person has to log in.
+    /// The provider has revoked the lineage, and a person has to log in again.
     Dead,
 }
 
-/// From when which token may be presented again: its fingerprint, and milliseconds since 1970.
+/// Fingerprints of tokens that may be presented again, with the time of the licence in Unix milliseconds.
 pub(crate) type Licences = Vec<(String, u64)>;
 
-impl Stage {
+impl Environment {
     pub(crate) async fn new(authority: &Authority) -> Self {
         let client = Client::generic(GRANT, Some(CLIENT_SECRET), ClientAuth::Post, &["read"]);
         let config =
@@ -63,7 +62,7 @@ impl Stage {
         Self { standin, gate, secrets }
     }
 
-    /// A sidecar of this grant.
+    /// The setup of a sidecar with this grant.
     pub(crate) fn sidecar(&self) -> Setup {
         let scale = format!("--time-scale={SCALE}");
         Setup::new(&self.secrets).trust(self.standin.ca_pem()).grant(GRANT).argument(&scale)
@@ -81,10 +80,10 @@ impl Stage {
         revoked(&self.standin.log()).next().is_some()
     }
 
-    /// Waits until whoever runs on has done what it may about an exchange that somebody else left: it has refreshed
-    /// itself, or has noted what is open, and holds no claim.
+    /// Waits until the other replica has done what it may about an abandoned exchange: it has refreshed, or has
+    /// recorded a doubt, a backoff or a verdict, and holds no claim.
     pub(crate) async fn is_acted_upon(&self) {
-        eventually("the successor has acted", async || {
+        eventually("the successor acts", async || {
             let state = self.state();
             let noted = ["doubt", "retry", "verdict"].iter().any(|part| state[*part].is_object());
             if state["claim"].is_null() && (noted || !is_old(&state)) {
@@ -96,10 +95,10 @@ impl Stage {
         .await;
     }
 
-    /// Waits until nothing is left open, and lets every deadline pass on the way, the last responsible moment too;
-    /// but not while one of these sidecars has something to tell.
+    /// Waits until the state has nothing open. Every deadline is moved into the past on the way, the last responsible
+    /// moment too, but not while one of these sidecars has an uncommitted answer.
     pub(crate) async fn settles(&self, sidecars: &[&Sidecar], licences: &mut Licences) -> End {
-        eventually("all is settled", async || {
+        eventually("the state settles", async || {
             let state = self.state();
             let open: BTreeSet<_> = ["claim", "doubt", "retry", "verdict"]
                 .into_iter()
@@ -123,9 +122,9 @@ impl Stage {
             {
                 return Ok(End::Ready);
             }
-            if !open.contains("claim") && !sidecars.iter().any(|sidecar| owed(sidecar).is_some()) {
+            if !open.contains("claim") && !sidecars.iter().any(|sidecar| uncommitted(sidecar).is_some()) {
                 if dead && open.is_empty() && !is_old(&state) {
-                    // It looks well until it is asked for the next time.
+                    // The state looks healthy until the next refresh.
                     self.secrets.age(GRANT);
                 } else if waits(&state) {
                     self.let_deadlines_pass(licences);
@@ -142,7 +141,7 @@ impl Stage {
             for (part, fp) in [("doubt", "parent_fp"), ("verdict", "fp")] {
                 licences.extend(state[part][fp].as_str().map(|fp| (fp.to_owned(), now_ms())));
             }
-            // The end of the token is so near that the last responsible moment is past, and it still serves.
+            // The token ends so soon that the last responsible moment is past, and is still served.
             if state["doubt"].is_object() {
                 let near = SystemTime::now() + Duration::from_secs(90);
                 state["access"]["expires_at"] =
@@ -152,20 +151,21 @@ impl Stage {
     }
 }
 
-/// The presentation in a sidecar's spool that is not recorded in the store yet.
-pub(crate) fn owed(sidecar: &Sidecar) -> Option<Value> {
+/// Returns the uncommitted presentation in a sidecar's spool.
+pub(crate) fn uncommitted(sidecar: &Sidecar) -> Option<Value> {
     let text =
-        std::fs::read(sidecar.volumes().path().join("spool").join(format!("owed-{GRANT}.json"))).ok()?;
+        std::fs::read(sidecar.volumes().path().join("spool").join(format!("uncommitted-{GRANT}.json")))
+            .ok()?;
     let record: Value = serde_json::from_slice(&text).ok()?;
-    record.get("owed").cloned()
+    record.get("uncommitted").cloned()
 }
 
-/// Whether the access token is one that the test has aged.
+/// Whether the test has made the access token look old.
 fn is_old(state: &Value) -> bool {
     state["access"]["issued_at"] == LONG_AGO
 }
 
-/// Whether there is a deadline that has not been made to pass.
+/// Whether a deadline has not been moved into the past.
 fn waits(state: &Value) -> bool {
     let deadlines = [
         ("retry", "not_before"),
@@ -176,7 +176,7 @@ fn waits(state: &Value) -> bool {
     deadlines.iter().any(|(part, at)| state[*part][*at].as_str().is_some_and(|at| at != LONG_AGO))
 }
 
-/// Milliseconds since 1970.
+/// Returns the time in Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     u64::try_from(since.as_millis()).expect("a time that fits")

@@ -1,4 +1,5 @@
-//! The chart in the cluster with its defaults, admission at the address of its Service, and managers as processes.
+//! The environment of a test: the chart with default values, admission at the address of its Service, and managers as
+//! processes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,13 +21,13 @@ use tokio::task::JoinHandle;
 
 use super::process::{Process, ask};
 
-const MOMENT: Duration = Duration::from_secs(60);
-/// The API server, as processes beside it reach it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// URL of the API server for processes beside it.
 pub(crate) const API_SERVER: &str = "https://localhost:6443";
-/// Ten minutes are three seconds.
+/// Ten minutes become three seconds.
 const SCALE: &str = "--time-scale=0.005";
 
-/// A Secret's data.
+/// Returns a Secret's data.
 pub(crate) fn data(secret: &str) -> BTreeMap<String, Vec<u8>> {
     let secret = get(&["secret", secret, "--namespace", SYSTEM]);
     let data = secret["data"].as_object().into_iter().flatten();
@@ -44,7 +45,7 @@ pub(crate) fn annotate(secret: &str, request: &str) {
     kubectl(&["annotate", "secret", secret, &asks, "--overwrite", "--namespace", SYSTEM]).expect("annotated");
 }
 
-/// An agent.
+/// Returns a pod that asks for injection.
 pub(crate) fn pod(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -56,16 +57,16 @@ pub(crate) fn pod(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// Has a pod admitted, with the sidecar, but not made.
+/// Sends a pod as a dry run, and checks that it is injected.
 pub(crate) fn admit(pod: &Value) -> Result<(), String> {
     let made = pipe(&pod.to_string(), &["create", "--dry-run=server", "-o", "json"])?;
     if made.contains("agent-creds/seal") { Ok(()) } else { Err(format!("not injected: {made}")) }
 }
 
-pub(crate) struct Scene {
+pub(crate) struct Environment {
     _alone: MutexGuard<'static, ()>,
     folder: Arc<TempDir>,
-    /// Where the API server finds admission.
+    /// The address at which the API server calls admission.
     pub(crate) address: SocketAddr,
     probes: SocketAddr,
     stop: watch::Sender<u8>,
@@ -81,7 +82,7 @@ fn release(verb: &str, more: &[&str]) {
         .unwrap_or_else(|error| panic!("helm {verb}: {error}"));
 }
 
-impl Scene {
+impl Environment {
     /// Installs the chart, and starts admission before there is a certificate.
     pub(crate) async fn install() -> Self {
         static CLUSTER: Mutex<()> = Mutex::const_new(());
@@ -98,7 +99,7 @@ impl Scene {
         for secret in ["agent-creds-certificates", "agent-creds-seal"] {
             assert!(data(secret).is_empty(), "{secret} is made empty");
         }
-        // There is no kube-proxy here: admission listens at the address of its Service itself.
+        // There is no kube-proxy here, so admission listens at the address of its Service.
         let service = get(&["service", "agent-creds-admit", "--namespace", SYSTEM]);
         let address = service["spec"]["clusterIP"].as_str().expect("an address").to_owned();
         let here = ["address", "replace", &format!("{address}/32"), "dev", "lo"].map(str::to_owned);
@@ -122,7 +123,7 @@ impl Scene {
             "--probe-listen=127.0.0.1:0".to_owned(),
         ];
         let Role::Admit(config) = Cli::try_parse_from(arguments).expect("arguments").role else {
-            unreachable!("it was admit")
+            unreachable!("the arguments select the role admit")
         };
         let prepared = config.prepare().await.expect("it starts without a certificate");
         let (address, probes) = prepared.addresses().expect("addresses");
@@ -147,17 +148,17 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(MOMENT, waiting).await.expect("the certificate and the keys arrive");
+        tokio::time::timeout(TIMEOUT, waiting).await.expect("the certificate and the keys arrive");
     }
 
-    /// A manager with nothing but a token of its ServiceAccount.
+    /// Starts a manager whose only credential is a token of its ServiceAccount.
     pub(crate) fn manager(&self, name: &str) -> Process {
         let certificates = "--certificates=self-managed".to_owned();
         let namespace = format!("--namespace={SYSTEM}");
         self.process("manage", name, [namespace, certificates, format!("--pod={name}"), SCALE.to_owned()])
     }
 
-    /// An identity server with the files that a kubelet would bring, and nothing but a token of its ServiceAccount.
+    /// Starts an identity server with the files that a kubelet would mount and a token of its ServiceAccount.
     pub(crate) fn identity_server(&self, name: &str, listen: &str) -> Process {
         let file =
             |option: &str, name: &str| format!("--{option}={}", self.folder.path().join(name).display());
@@ -194,7 +195,7 @@ impl Scene {
         release("upgrade", more);
     }
 
-    /// Takes everything away again.
+    /// Removes everything again.
     pub(crate) async fn finish(mut self) {
         self.stop.send_replace(2);
         for task in self.tasks.drain(..) {
@@ -203,8 +204,8 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
-    /// Best effort: a panic here would hide the one that ended the test.
+impl Drop for Environment {
+    /// Best effort: a panic here would hide the test's own panic.
     fn drop(&mut self) {
         self.stop.send_replace(2);
         let _ = helm(&["uninstall", "agent-creds", "--namespace", SYSTEM, "--ignore-not-found"], "");
@@ -224,7 +225,7 @@ impl Drop for Scene {
     }
 }
 
-/// Brings the Secrets to where admission has mounted them, as a kubelet does.
+/// Copies the Secrets to the paths where admission has them mounted, as a kubelet does.
 async fn kubelet(folder: Arc<TempDir>, mut stopping: watch::Receiver<u8>) {
     let api = Api::of_cluster();
     let mut turn = tokio::time::interval(Duration::from_millis(300));

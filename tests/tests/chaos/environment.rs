@@ -1,4 +1,4 @@
-//! The cluster's objects, the provider, the sidecars and the people, and what is done to them.
+//! The environment of a run: cluster objects, provider, sidecars and people. Carries the planned actions out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_creds_tests::api::Api;
 use agent_creds_tests::chaos::record::{Fault, Write, Written};
-use agent_creds_tests::chaos::schedule::{Action, Answer, Login, Whom};
+use agent_creds_tests::chaos::schedule::{Action, Answer, Login, Target};
 use agent_creds_tests::event::fingerprint;
 use agent_creds_tests::standin::{Cut, Fault as Spoil, How, Provider, Standin};
 use base64::Engine as _;
@@ -15,39 +15,39 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::control_plane::ControlPlane;
 use super::fleet::Fleet;
-use super::gateway::{Way, document};
+use super::gateway::{Link, document};
 use super::ledger::{Ledger, now_ms};
-use super::plane::Plane;
 use super::setting::{CLIENT, GRANT_SECRET, STATE_SECRET};
 
-/// A fault that waits for a claim waits no longer.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
-/// After so long somebody notices that the wrong login is there.
+/// Longest wait of a fault for a claim.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time until a person corrects a wrong login.
 const CORRECTED: Duration = Duration::from_secs(7);
-/// On-call does not wait longer for a replay.
+/// A longer wait for a replay makes a person log in again.
 const LONG_MS: u64 = 8_000;
-/// After so long a person has logged in again.
+/// Time that a person needs to log in again.
 const LOGS_IN: Duration = Duration::from_secs(3);
 
-/// Everything.
-pub(crate) struct World {
+/// The environment of a run.
+pub(crate) struct Environment {
     pub(crate) api: Api,
     pub(crate) standin: Standin,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) fleet: Fleet,
-    pub(crate) plane: Mutex<Plane>,
-    /// Every good login so far, the newest last. Held by whoever writes the grant Secret.
+    pub(crate) plane: Mutex<ControlPlane>,
+    /// Every valid login so far, the newest last. Locked while the grant Secret is written.
     pub(crate) logins: Mutex<Vec<String>>,
 }
 
-impl World {
-    /// Carries out what is planned, and records it.
+impl Environment {
+    /// Carries out a planned action and records it.
     pub(crate) async fn perform(&self, action: Action) {
         match action {
-            Action::Kill { whom, spool_lost, down_ms } => self.kill(whom, spool_lost, down_ms).await,
-            Action::Freeze { whom, for_ms } => self.freeze(whom, for_ms).await,
-            Action::Cut { whom, stalls, for_ms } => self.cut(whom, stalls, for_ms).await,
+            Action::Kill { target, spool_lost, down_ms } => self.kill(target, spool_lost, down_ms).await,
+            Action::Freeze { target, for_ms } => self.freeze(target, for_ms).await,
+            Action::Cut { target, stalls, for_ms } => self.cut(target, stalls, for_ms).await,
             Action::Clock { sidecar, offset_s } => {
                 self.fleet.all()[sidecar].set_clock(offset_s);
                 self.record(now_ms(), action, Some(sidecar));
@@ -84,7 +84,7 @@ impl World {
                     Answer::Html => How::Html,
                 };
                 let spoil = Spoil::new(how);
-                // A provider that says "too many requests" has done nothing.
+                // A provider that answers 429 has done nothing.
                 let committed = committed && action != too_many(calls);
                 self.standin.stop_failing();
                 self.standin.fail_next(calls, &if committed { spoil.after_commit() } else { spoil });
@@ -94,26 +94,26 @@ impl World {
     }
 
     fn record(&self, from_ms: u64, action: Action, sidecar: Option<usize>) {
-        self.ledger.went_wrong(Fault { from_ms, to_ms: now_ms(), action, sidecar, spool: None });
+        self.ledger.record_fault(Fault { from_ms, to_ms: now_ms(), action, sidecar, spool: None });
     }
 
-    /// The one that is meant; none if nobody claims.
-    async fn find(&self, whom: Whom) -> Option<usize> {
-        match whom {
-            Whom::Sidecar(sidecar) => Some(sidecar),
-            Whom::Holder { after_ms } => {
+    /// Returns the target; `None` if no sidecar claims in time.
+    async fn find(&self, target: Target) -> Option<usize> {
+        match target {
+            Target::Sidecar(sidecar) => Some(sidecar),
+            Target::Holder { after_ms } => {
                 let mut claims = self.ledger.claims();
-                let claim = tokio::time::timeout(CLAIM_PATIENCE, claims.recv()).await;
+                let claim = tokio::time::timeout(CLAIM_TIMEOUT, claims.recv()).await;
                 tokio::time::sleep(Duration::from_millis(after_ms)).await;
                 claim.ok()?.ok()
             }
         }
     }
 
-    async fn kill(&self, whom: Whom, spool_lost: bool, down_ms: u64) {
-        let Some(sidecar) = self.find(whom).await else { return };
+    async fn kill(&self, target: Target, spool_lost: bool, down_ms: u64) {
+        let Some(sidecar) = self.find(target).await else { return };
         let slot = &self.fleet.all()[sidecar];
-        // Something else is being done to it.
+        // Another fault is in progress there.
         let Ok(mut process) = slot.process.try_lock() else { return };
         let from_ms = now_ms();
         drop(process.take());
@@ -123,40 +123,40 @@ impl World {
         }
         tokio::time::sleep(Duration::from_millis(down_ms)).await;
         *process = Some(slot.start());
-        let (to_ms, action) = (now_ms(), Action::Kill { whom, spool_lost, down_ms });
-        self.ledger.went_wrong(Fault { from_ms, to_ms, action, sidecar: Some(sidecar), spool });
+        let (to_ms, action) = (now_ms(), Action::Kill { target, spool_lost, down_ms });
+        self.ledger.record_fault(Fault { from_ms, to_ms, action, sidecar: Some(sidecar), spool });
     }
 
-    async fn freeze(&self, whom: Whom, for_ms: u64) {
-        let Some(sidecar) = self.find(whom).await else { return };
+    async fn freeze(&self, target: Target, for_ms: u64) {
+        let Some(sidecar) = self.find(target).await else { return };
         let Ok(process) = self.fleet.all()[sidecar].process.try_lock() else { return };
         let Some(process) = process.as_ref() else { return };
         let from_ms = now_ms();
         process.signal(Signal::STOP);
         tokio::time::sleep(Duration::from_millis(for_ms)).await;
         process.signal(Signal::CONT);
-        self.record(from_ms, Action::Freeze { whom, for_ms }, Some(sidecar));
+        self.record(from_ms, Action::Freeze { target, for_ms }, Some(sidecar));
     }
 
-    async fn cut(&self, whom: Whom, stalls: bool, for_ms: u64) {
-        let Some(sidecar) = self.find(whom).await else { return };
+    async fn cut(&self, target: Target, stalls: bool, for_ms: u64) {
+        let Some(sidecar) = self.find(target).await else { return };
         let Ok(gateway) = self.fleet.all()[sidecar].gateway.try_lock() else { return };
         let from_ms = now_ms();
-        gateway.set(if stalls { Way::Stalled } else { Way::Cut });
+        gateway.set(if stalls { Link::Stalled } else { Link::Cut });
         tokio::time::sleep(Duration::from_millis(for_ms)).await;
-        gateway.set(Way::Open);
-        self.record(from_ms, Action::Cut { whom, stalls, for_ms }, Some(sidecar));
+        gateway.set(Link::Open);
+        self.record(from_ms, Action::Cut { target, stalls, for_ms }, Some(sidecar));
     }
 
     async fn set_back(&self) {
         let mut plane = self.plane.lock().await;
         let from_ms = now_ms();
-        if !plane.set_back().await {
+        if !plane.restore().await {
             return;
         }
         self.record(from_ms, Action::Restore, None);
         drop(plane);
-        // The grant Secret was set back, too; whoever keeps it writes it again.
+        // The grant Secret was rolled back too, so its owner writes it again.
         tokio::time::sleep(CORRECTED).await;
         let logins = self.logins.lock().await;
         self.write_login(logins.last().expect("there is always one")).await;
@@ -168,12 +168,12 @@ impl World {
             secret.as_object_mut().expect("an object").remove("data");
         });
         if wiped.await {
-            self.ledger.wrote(Write { at_ms: from_ms, status: 200, ..Write::default() });
+            self.ledger.record_write(Write { at_ms: from_ms, status: 200, ..Write::default() });
             self.record(from_ms, Action::Wipe, None);
         }
     }
 
-    /// A person wants a refresh now, and writes it into the state.
+    /// Writes a refresh request into the state, as a person does.
     async fn ask(&self) {
         let Some(mut secret) = self.api.get(STATE_SECRET).await else { return };
         let Some(encoded) = secret["data"]["state"].as_str() else { return };
@@ -183,10 +183,10 @@ impl World {
         let at = jiff::Timestamp::from_millisecond(i64::try_from(at_ms).expect("a time")).expect("a time");
         state["request"] = json!({"id": format!("chaos-{at_ms}"), "at": at.to_string()});
         secret["data"]["state"] = json!(STANDARD.encode(state.to_string()));
-        // A conflict is as good: then a refresh is under way.
+        // A conflict means that a refresh is in progress, which is as good.
         let status = self.api.put(STATE_SECRET, &secret).await.map_or(0, |status| status.as_u16());
         let document = document(secret.to_string().as_bytes());
-        self.ledger.wrote(Write { at_ms, status, document, ..Write::default() });
+        self.ledger.record_write(Write { at_ms, status, document, ..Write::default() });
     }
 
     async fn write_login(&self, token: &str) -> bool {
@@ -197,7 +197,7 @@ impl World {
     async fn log_in(&self, login: Login) {
         let mut logins = self.logins.lock().await;
         let newest = logins.last().expect("there is always one").clone();
-        // People wait until the last one has worked before they try the next.
+        // A person waits until the last login has worked before the next one.
         if !self.has_worked(&newest) {
             return;
         }
@@ -216,7 +216,7 @@ impl World {
                 self.logged_in(login, &old);
             }
             Login::Bad => {
-                let bad = format!("nobodys-{}", now_ms());
+                let bad = format!("unknown-{}", now_ms());
                 self.write_login(&bad).await;
                 self.logged_in(login, &bad);
             }
@@ -226,10 +226,10 @@ impl World {
     }
 
     fn logged_in(&self, login: Login, token: &str) {
-        self.ledger.logged_in(Written { at_ms: now_ms(), login, token: fingerprint(token) });
+        self.ledger.record_login(Written { at_ms: now_ms(), login, token: fingerprint(token) });
     }
 
-    /// Whether the state says so.
+    /// Whether the last stored state shows this login as proven.
     fn has_worked(&self, login: &str) -> bool {
         let record = self.ledger.record();
         let last = record.writes.iter().rev().find_map(Write::stored);
@@ -237,7 +237,7 @@ impl World {
         seed.is_some_and(|seed| seed.proven && seed.token_fp == fingerprint(login))
     }
 
-    /// Logs in again whenever the newest login has ended, or waits for long, for ever.
+    /// Logs in again, in an endless loop, whenever the newest login has ended or a long wait begins.
     pub(crate) async fn log_in_again(&self) {
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// Whether replays have failed, and the next is far: nothing is learnt from that wait.
+    /// Whether a replay has failed and the next one is far away. Such a wait would test nothing.
     fn waits_long(&self) -> bool {
         let record = self.ledger.record();
         let last = record.writes.iter().rev().find_map(Write::stored);
@@ -265,7 +265,7 @@ impl World {
         })
     }
 
-    /// Until when the state itself says that nothing will be presented.
+    /// Returns the time until which the state prescribes a wait.
     pub(crate) fn waits_until_ms(&self) -> u64 {
         let record = self.ledger.record();
         let last = record.writes.iter().rev().find_map(Write::stored);
@@ -275,7 +275,7 @@ impl World {
         doubt.into_iter().chain(retry).map(ms).max().unwrap_or(0)
     }
 
-    /// Ends all sidecars. Those that had ended of themselves.
+    /// Stops all sidecars, and returns those that had exited by themselves.
     pub(crate) async fn stop(&self) -> Vec<usize> {
         let mut died = Vec::new();
         for (number, slot) in self.fleet.all().iter().enumerate() {
@@ -286,7 +286,7 @@ impl World {
         died
     }
 
-    /// Keeps what was seen.
+    /// Stores the record.
     pub(crate) fn keep(&self, folder: &Path) {
         let mut record = self.ledger.record();
         record.provider = self.standin.log();
