@@ -3,7 +3,6 @@
 //! that of any number of replicas only one presents.
 
 use agent_creds_core::provider::Replay;
-use agent_creds_core::words::Word;
 use jiff::Timestamp;
 
 use super::answer::Cause;
@@ -119,7 +118,9 @@ fn await_claim(claim: &Claim, view: &View<'_>) -> Step {
     let mut document = Document { claim: None, ..view.document.clone() };
     let replay = view.login.grant.rules.replay;
     if replay != Replay::None && view.safeguards.silence_is_doubt() {
-        let missing = Missing { claim, cause: Cause::Silent.as_str(), sent_at: claim.claimed_at, replay };
+        let sent_at = claim.claimed_at;
+        let missing =
+            Missing { claim, cause: Cause::Silent, http: None, sent_at, replay, not_before: sent_at };
         doubt(&mut document, &missing, view.now, &view.timing);
     }
     Step::Write(Box::new(document))

@@ -6,6 +6,7 @@ use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::Replay;
 use jiff::{SignedDuration, Timestamp};
 
+use super::answer::Cause;
 use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, Token};
 use super::doubt::{Missing, doubt};
 use super::fingerprint;
@@ -106,6 +107,7 @@ pub(crate) fn claim(parent: &str, seconds: i64) -> Claim {
 
 /// An answer went missing.
 pub(crate) fn missing(document: &mut Document, claim: &Claim, seconds: i64) {
-    let missing = Missing { claim, cause: "timeout", sent_at: at(seconds), replay: Replay::Unknown };
+    let (cause, sent_at) = (Cause::Timeout, at(seconds));
+    let missing = Missing { claim, cause, http: None, sent_at, replay: Replay::Unknown, not_before: sent_at };
     doubt(document, &missing, at(seconds), &Timing::PRODUCTION);
 }

@@ -52,6 +52,7 @@ impl Login {
             unavailable: rules.unavailable,
             idle_days: rules.idle_days,
             hard_days: rules.hard_days,
+            token_types: rules.token_types.clone(),
         }
     }
 }
@@ -92,11 +93,20 @@ pub struct Asked {
     pub idle_days: Option<u32>,
     /// Days after the login after which the grant ends.
     pub hard_days: Option<u32>,
+    /// Values of `token_type` that can be used as `Bearer`; empty: that one.
+    #[serde(default)]
+    pub token_types: Vec<String>,
 }
 
 impl Asked {
     /// Whether each success may replace the refresh token.
     pub fn rotates(&self) -> bool {
         self.replay != Replay::None
+    }
+
+    /// Whether an access token of this type can be used as `Bearer`. The type is compared without case (RFC 6749 §5.1).
+    pub fn takes_type(&self, token_type: &str) -> bool {
+        let is = |name: &str| name.eq_ignore_ascii_case(token_type);
+        if self.token_types.is_empty() { is("Bearer") } else { self.token_types.iter().any(|name| is(name)) }
     }
 }

@@ -16,6 +16,8 @@ mod recovery;
 mod refused;
 mod request;
 mod sharing;
+mod strange_answers;
+mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

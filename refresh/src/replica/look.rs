@@ -108,7 +108,7 @@ impl Replica {
             return self.write(repair);
         }
         if self.uncommitted.is_some() {
-            return self.settle_owed(moment);
+            return self.settle_uncommitted(moment);
         }
         // A claim of this pod that the spool does not know: nothing was sent under it.
         let prefix = format!("{}/", self.settings.pod);

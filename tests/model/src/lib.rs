@@ -163,6 +163,7 @@ fn failures(actor: &Actor) -> &'static [Failure] {
         Effect::Write(_) if actor.cut_until.is_none() => &[Failure::AnswerOfWrite, Failure::Write],
         Effect::Send(..) => &[
             Failure::Answer,
+            Failure::Unreadable,
             Failure::Request,
             Failure::Late(20),
             Failure::Late(90),
@@ -303,6 +304,7 @@ impl Model for Protocol {
             Property::sometimes("L4", |_, world| lost_by(world, Class::CutOff)),
             Property::sometimes("L5", |_, world| lost_by(world, Class::FrozenSend)),
             Property::sometimes("L6", |_, world| lost_by(world, Class::Forgotten)),
+            Property::sometimes("L7", |_, world| lost_by(world, Class::Unreadable)),
         ]);
         all
     }
