@@ -145,6 +145,11 @@ impl Cause {
         }
     }
 
+    /// Whether the answer came and was a refusal, so that no server can have accepted the refresh token.
+    pub fn is_refusal(self) -> bool {
+        self == Self::UnexpectedStatus
+    }
+
     /// Returns the reason where nothing rotates, so that there is no doubt.
     fn refused(self) -> Refused {
         match self {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use super::answer::{Answer, Cause, Tokens};
+use super::clients;
 use super::document::{
     Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed,
     Spare, Token, Verdict,
@@ -117,6 +118,9 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
         }
     };
     keep_others(&mut next, presentation);
+    if answer.brought_a_token() {
+        clients::accept(&mut next.clients, asked);
+    }
     // Where the head has been refused, a token that was received late may be the one that lives.
     if let Some(fp) = next.verdict.as_ref().map(|verdict| verdict.fp.clone())
         && next.head_fp() == Some(&fp)
@@ -158,10 +162,14 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
     let in_doubt = document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == claim.parent_fp);
     let was_head = match &tokens.refresh {
         Some(child) => adopt_child(document, presentation, child),
-        None => {
-            let head = document.refresh.as_mut().filter(|head| head.fp == claim.parent_fp);
-            head.map(|head| head.presented = Presented::Accepted).is_some()
-        }
+        None => match document.refresh.as_mut().filter(|head| head.fp == claim.parent_fp) {
+            Some(head) => {
+                head.presented = Presented::Accepted;
+                bind(document, asked);
+                true
+            }
+            None => false,
+        },
     };
     if !was_head {
         return Outcome::Success;
@@ -237,6 +245,7 @@ fn adopt_child(document: &mut Document, presentation: &Presentation<'_>, child: 
             let (token, presented) = (child.clone(), Presented::Never);
             *head = Refresh { token, fp, obtained_at: at, presented, ..Refresh::default() };
             document.r#gen += 1;
+            bind(document, presentation.asked);
             spend(document, parent);
             document.doubt = None;
             return true;
@@ -252,6 +261,13 @@ fn adopt_child(document: &mut Document, presentation: &Presentation<'_>, child: 
         keep_received(document, presentation, child, fp);
     }
     false
+}
+
+/// Binds the login to what accepted it.
+fn bind(document: &mut Document, asked: &Asked) {
+    if let Some(seed) = &mut document.seed {
+        seed.binding.clone_from(&asked.binding);
+    }
 }
 
 /// Keeps a refresh token that was received, and of which the document does not say what it replaces.
@@ -363,7 +379,7 @@ fn go_on_with(document: &mut Document, spare: Spare, refused: &str, presentation
     match seed {
         // The login never worked: the one before it comes back, as the next in the count.
         Some(before) => {
-            remember(document, refused, "rejected");
+            remember(document, refused, "rejected", Some(presentation.asked.binding.clone()));
             document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }

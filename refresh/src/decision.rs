@@ -6,6 +6,7 @@ use agent_creds_core::provider::Replay;
 use jiff::Timestamp;
 
 use super::answer::Cause;
+use super::clients;
 use super::document::{Claim, Document, Home, Purpose, Token};
 use super::doubt::{Missing, doubt};
 use super::reason::Outlook;
@@ -19,7 +20,7 @@ use super::view::View;
 pub enum Step {
     /// Wait until this time or until a Secret changes. `None`: until a Secret changes.
     Wait(Option<Timestamp>),
-    /// Write this document, in which a silent claim has become a doubt.
+    /// Write this document, in which a silent claim has become a doubt, or what was known is recorded.
     Write(Box<Document>),
     /// Claim, then present the token.
     Claim(Box<Attempt>),
@@ -73,11 +74,17 @@ pub fn next(view: &View<'_>) -> Step {
     if adopted.seed.as_ref().is_some_and(|seed| seed.binding != login.binding) {
         return Step::Refuse(Outlook::BindingChanged);
     }
+    if clients::is_bound_elsewhere(&document.clients, login) {
+        return Step::Refuse(Outlook::SecretBound);
+    }
     if let Some(claim) = document.claim.as_ref().filter(|_| safeguards.claim_is_awaited()) {
         return await_claim(claim, view);
     }
     if view.draining {
         return Step::Wait(None);
+    }
+    if let Some(recorded) = clients::recorded(document, login) {
+        return Step::Write(Box::new(recorded));
     }
     let Some(head) = &adopted.refresh else {
         return Step::Wait(None);

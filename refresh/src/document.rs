@@ -25,6 +25,8 @@ pub const MAX_SPENT: usize = 256;
 pub const MAX_SPARE: usize = 4;
 /// Logins that are remembered.
 pub const MAX_SEEDS_SEEN: usize = 16;
+/// Client secrets that are remembered.
+pub const MAX_CLIENTS: usize = 64;
 
 /// Declares a part of the document: an object in which fields of other versions survive.
 macro_rules! part {
@@ -67,6 +69,9 @@ part! {
         /// Logins never to adopt again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seeds_seen: Vec<SeenSeed>,
+        /// Client secrets, and the token endpoints that accepted them. A new login leaves them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        clients: Vec<Client>,
         /// Grows by one per rotation.
         #[serde(default)]
         r#gen: u64,
@@ -145,6 +150,19 @@ part! {
         fp: String,
         /// `replaced` or `rejected`.
         verdict: String,
+        /// What rejected it, as [`Seed::binding`] says it. Absent: it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<String>,
+    }
+}
+
+part! {
+    /// A client secret that a token endpoint accepted.
+    Client {
+        /// SHA-256 of the client secret.
+        secret_fp: String,
+        /// SHA-256 of provider and token endpoint.
+        endpoint_fp: String,
     }
 }
 
@@ -269,6 +287,9 @@ part! {
         replay_not_before: Timestamp,
         /// Presentations since the first.
         replays: u32,
+        /// Whether every answer so far was a refusal, so that no server can have accepted the token.
+        #[serde(default)]
+        refused: bool,
         /// How the last answer came, where one came.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         http: Option<Http>,

@@ -32,6 +32,7 @@ pub fn doubt(document: &mut Document, missing: &Missing<'_>, now: Timestamp, tim
     let Missing { claim, cause, http, sent_at, replay, not_before } = *missing;
     let before = document.doubt.take().filter(|doubt| doubt.parent_fp == claim.parent_fp);
     let replays = before.as_ref().map_or(0, |doubt| doubt.replays + 1);
+    let refused = cause.is_refusal() && before.as_ref().is_none_or(|doubt| doubt.refused);
     let first_sent_at = before.map_or(sent_at, |doubt| doubt.first_sent_at);
     let first =
         licensed_at(replay, replays, claim.claimed_at, first_sent_at, document.access.as_ref(), timing);
@@ -42,6 +43,7 @@ pub fn doubt(document: &mut Document, missing: &Missing<'_>, now: Timestamp, tim
         cause: cause.as_str().to_owned(),
         replay_not_before: not_before.max(if replays == 0 { first } else { first.max(now + backoff) }),
         replays,
+        refused,
         http: http.cloned(),
         ..Doubt::default()
     });

@@ -7,6 +7,7 @@ use agent_creds_core::provider::Replay;
 use jiff::{SignedDuration, Timestamp};
 
 use super::answer::Cause;
+use super::clients;
 use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, Token};
 use super::doubt::{Missing, doubt};
 use super::fingerprint;
@@ -60,7 +61,10 @@ pub(crate) fn view<'a>(login: &'a Login, document: &'a Document) -> View<'a> {
 /// A document in the middle of its life: login `seed`, head `head`, an access token of an hour issued at `NOW`.
 pub(crate) fn living(login: &Login, head: &str) -> Document {
     let head = Token::from(head.to_owned());
+    let mut accepted = Vec::new();
+    clients::accept(&mut accepted, &login.asked());
     Document {
+        clients: accepted,
         seed: Some(Seed {
             seq: 1,
             token_fp: login.token_fp.clone(),

@@ -276,6 +276,11 @@ pub enum Outlook {
         message = "provider, token endpoint or client_id changed and the refresh token did not; log in again at the new one"
     )]
     BindingChanged,
+    /// Another token endpoint accepted the client secret.
+    #[strum(
+        message = "another token endpoint accepted this client_secret, so it is not sent to this one; write a client_secret of this server, or confirm the move as docs/grants.md says"
+    )]
+    SecretBound,
 }
 
 impl ReasonSet for Outlook {
@@ -289,9 +294,11 @@ impl ReasonSet for Outlook {
             | Self::RotationLost => Severity::Transient,
             Self::ScopeDowngraded => Severity::ScopeDenied,
             Self::InvalidGrant | Self::SpentElsewhere => Severity::ReauthRequired,
-            Self::UnsupportedTokenType | Self::StateNewer | Self::ForeignState | Self::BindingChanged => {
-                Severity::Misconfigured
-            }
+            Self::UnsupportedTokenType
+            | Self::StateNewer
+            | Self::ForeignState
+            | Self::BindingChanged
+            | Self::SecretBound => Severity::Misconfigured,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::doubt::explained;
 use super::login::Login;
 use super::reason::{Outlook, Reason, Refused, Severity};
 use super::schedule::margin_s;
-use super::seed::is_stale;
+use super::seed::{is_elsewhere, is_stale};
 
 /// State of a grant.
 #[derive(
@@ -141,7 +141,9 @@ fn within(document: &Document, login: Option<&Login>) -> Option<(Reason, String)
         return Some((reason, message(&sentence, doubt.http.as_ref())));
     }
     let login = login?;
-    let rejected = |seen: &SeenSeed| seen.fp == login.token_fp && seen.verdict == "rejected";
+    let rejected = |seen: &SeenSeed| {
+        seen.fp == login.token_fp && seen.verdict == "rejected" && !is_elsewhere(seen, login)
+    };
     if document.seeds_seen.iter().any(rejected) {
         return Some(own(Outlook::NewSeedRejected));
     }

@@ -7,6 +7,7 @@ mod local_state;
 mod logins;
 mod once;
 mod read_secrets;
+mod shared_clients;
 mod spooled;
 
 pub use event_recorder::EventRecorder;

@@ -169,6 +169,8 @@ pub(crate) mod tests {
             idle_days: None,
             hard_days: Some(90),
             token_types: Vec::new(),
+            secret_fp: None,
+            endpoint_fp: String::new(),
         };
         let claim = Claim { id: "c1".to_owned(), parent_fp: "p".to_owned(), ..Claim::default() };
         Uncommitted::new(claim, asked, Timestamp::UNIX_EPOCH)

@@ -212,6 +212,36 @@ fn an_answer_that_cannot_be_read_is_followed_by_the_wait_of_a_doubt() {
 }
 
 #[test]
+fn what_accepted_a_login_binds_it_and_its_client_secret() {
+    let login = login("r1");
+    let (document, claim) = presented(&login);
+    let moved = login_with("r1", "token_url: https://other.example.com/token");
+    // The settings changed while the answer was on its way.
+    let mut elsewhere = Document { clients: Vec::new(), ..document };
+    elsewhere.seed.as_mut().unwrap().binding.clone_from(&moved.binding);
+    for answer in [granted(Some("r5"), None), granted(None, None), http(200, r#"{"refresh_token":"r5"}"#)] {
+        let next = after(&elsewhere, &claim, &login, &answer).0.unwrap();
+        assert_eq!(next.seed.as_ref().unwrap().binding, login.binding);
+        assert_eq!(next.clients, living(&login, "r4").clients);
+    }
+    let refused = after(&elsewhere, &claim, &login, &http(400, r#"{"error":"invalid_grant"}"#)).0.unwrap();
+    assert!(refused.clients.is_empty());
+}
+
+#[test]
+fn the_head_before_an_unproven_login_is_not_pushed_out_by_spares() {
+    let (old, new) = (login("r1"), login("n1"));
+    let mut document = adopt(&living(&old, "r4"), &new, at(60), Safeguards::ON);
+    for n in 0..6 {
+        let fp = n.to_string();
+        keep_spare(&mut document, Spare { fp, ..Spare::default() });
+    }
+    let lineage: Vec<_> = document.spare.iter().filter(|spare| spare.seed.is_some()).collect();
+    assert_eq!((lineage.len(), document.spare.len()), (1, 4));
+    assert_eq!(lineage[0].token.expose(), "r4");
+}
+
+#[test]
 fn both_refresh_tokens_of_an_ambiguous_answer_are_kept() {
     let login = login("r1");
     let (document, claim) = presented(&login);

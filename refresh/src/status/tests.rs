@@ -135,9 +135,9 @@ fn what_a_person_has_to_correct_wins() {
 #[test]
 fn a_stale_login_is_told_without_an_alarm() {
     let mut document = living(&login("n1"), "n4");
-    remember(&mut document, &login("r1").token_fp, "replaced");
+    remember(&mut document, &login("r1").token_fp, "replaced", None);
     assert_eq!(state(&document, None, 0), (State::Ready, "stale_seed"));
-    remember(&mut document, &login("r1").token_fp, "rejected");
+    remember(&mut document, &login("r1").token_fp, "rejected", None);
     assert_eq!(state(&document, None, 0), (State::Degraded, "new_seed_rejected"));
 }
 

@@ -10,8 +10,9 @@ use super::Refresher;
 use crate::http_client::send::send;
 use crate::oauth_request;
 use crate::store::Store;
+use agent_creds_refresh::clients::{is_bound_elsewhere, merge};
 use agent_creds_refresh::condition::Condition;
-use agent_creds_refresh::document::{Access, Document};
+use agent_creds_refresh::document::{Access, Client, Document};
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::replica::{Found, Replica};
 use agent_creds_refresh::status::is_served;
@@ -30,10 +31,11 @@ pub(super) struct LocalState {
 }
 
 impl LocalState {
-    /// A local state that serves `access` at first.
-    fn starting_with(access: Option<Access>) -> Self {
+    /// A local state that serves the access token of `document` at first, and knows its client secrets.
+    fn starting_from(document: &Document) -> Self {
+        let Document { access, clients, .. } = document.clone();
         let borrowed = access.as_ref().map(|access| access.fp.clone());
-        Self { document: Document { access, ..Document::default() }, version: 0, borrowed }
+        Self { document: Document { access, clients, ..Document::default() }, version: 0, borrowed }
     }
 
     fn found(&self) -> Found {
@@ -44,6 +46,24 @@ impl LocalState {
     pub(super) fn write(&mut self, document: &Document) {
         self.document = document.clone();
         self.version += 1;
+    }
+
+    /// The client secrets that it knows, and where they were accepted.
+    pub(super) fn clients(&self) -> &[Client] {
+        &self.document.clients
+    }
+
+    /// Takes over client secrets that the state Secret knows.
+    pub(super) fn learn(&mut self, clients: &[Client]) {
+        let before = self.document.clients.len();
+        merge(&mut self.document.clients, clients);
+        self.version += u64::from(self.document.clients.len() != before);
+    }
+
+    /// Whether the credentials of a login may be sent for the token of this state: the token was obtained with them.
+    fn is_of(&self, login: &Login) -> bool {
+        let seed = self.document.seed.as_ref();
+        seed.is_some_and(|seed| seed.binding == login.binding) && !is_bound_elsewhere(self.clients(), login)
     }
 
     /// Returns the access token that this process obtained for itself.
@@ -61,13 +81,15 @@ pub(super) struct Location {
     pub(super) local: Option<LocalState>,
     /// Why the store cannot be read, and since when.
     pub(super) outage: Option<(Condition, Instant)>,
+    /// The client secrets that the state Secret knows too, where that was checked.
+    pub(super) shared_clients: Option<Vec<Client>>,
     /// From 0 to 1: spreads the requests of replicas that each run on local state.
     jitter: f64,
 }
 
 impl Default for Location {
     fn default() -> Self {
-        Self { is_local: false, local: None, outage: None, jitter: random::fraction() }
+        Self { is_local: false, local: None, outage: None, shared_clients: None, jitter: random::fraction() }
     }
 }
 
@@ -125,12 +147,14 @@ impl<S: Store> Refresher<S> {
         let (Some(login), Some(local)) = (self.replica.login(), &self.location.local) else { return };
         let (Some(url), Some(access)) = (&login.grant.revocation_url, local.access()) else { return };
         let budget = Duration::try_from(self.tools.timing.budget).unwrap_or_default();
-        let connection = self.tools.connector.connect(url, login.grant.allow_private, budget).await;
-        let revoked = match (connection, oauth_request::revocation(&login.grant, url, &access.token)) {
-            (Ok(connection), Ok(request)) => send(connection, request, budget).await.is_success(),
-            _ => false,
+        let revoked = async {
+            let connection = self.tools.connector.connect(url, login.grant.allow_private, budget).await;
+            match (connection, oauth_request::revocation(&login.grant, url, &access.token)) {
+                (Ok(connection), Ok(request)) => send(connection, request, budget).await.is_success(),
+                _ => false,
+            }
         };
-        if revoked {
+        if local.is_of(login) && revoked.await {
             tracing::info!(grant = %self.cache.secret, "access token revoked");
         } else {
             let end = access.expires_at;
@@ -139,10 +163,11 @@ impl<S: Store> Refresher<S> {
     }
 
     fn move_to(&mut self, is_local: bool) {
-        let access = self.known().access.clone();
+        let known = self.known();
+        let kept = |local: &LocalState| local.access() == known.access.as_ref();
         let spool = if is_local { None } else { self.slot.load().unwrap_or_default() };
-        if is_local && self.location.local.as_ref().is_none_or(|local| local.access() != access.as_ref()) {
-            self.location.local = Some(LocalState::starting_with(access));
+        if is_local && !self.location.local.as_ref().is_some_and(kept) {
+            self.location.local = Some(LocalState::starting_from(known));
         }
         self.location.is_local = is_local;
         // The shared state stays in its Secret.

@@ -127,7 +127,10 @@ fn living(login: &Login, provider: &mut Provider, age: i64) -> Document {
     let access = Token::from(format!("a1@{}", -age * 1000));
     let at = |seconds: i64| Timestamp::from_millisecond(EPOCH + seconds * 1000).expect("a time");
     let head = if provider.is_alive("0.1") { token } else { "0.0".to_owned() };
+    let mut clients = Vec::new();
+    agent_creds_refresh::clients::accept(&mut clients, &login.asked());
     Document {
+        clients,
         seed: Some(Seed {
             seq: 1,
             token_fp: login.token_fp.clone(),
