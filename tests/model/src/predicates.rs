@@ -3,15 +3,17 @@
 
 use agent_creds_core::provider::Replay;
 use agent_creds_core::words::Word as _;
+use agent_creds_refresh::answer::Answer;
 use agent_creds_refresh::answer::Cause;
-use agent_creds_refresh::answer::{Answer, Reply};
 use agent_creds_refresh::document::{Claim, Document, Purpose};
 use agent_creds_refresh::fingerprint::of_token;
 use agent_creds_refresh::replica::{Effect, Record, Uncommitted};
+use agent_creds_refresh::reply::Reply;
 use agent_creds_refresh::status::is_served;
 use jiff::Timestamp;
 
 use super::provider::LIFE;
+use super::step::http_reply;
 use super::world::{Actor, EPOCH, History, Said, World};
 
 /// Term of a claim, window of a send, room before the end of an access token, least pause: the protocol's figures,
@@ -25,7 +27,7 @@ const WRITES: u16 = 60;
 /// Freezes of at least so many seconds can make two sends overlap: term less window and budget.
 const LONG: i64 = 42;
 
-/// What cannot be saved, and nothing else (classes L1 to L6).
+/// What cannot be saved, and nothing else (classes L1 to L7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// L1: an answer lost on the wire.
@@ -40,6 +42,8 @@ pub(crate) enum Class {
     FrozenSend,
     /// L6: rolled back or wiped with nobody alive who remembers.
     Forgotten,
+    /// L7: an answer that came and cannot be read, and nobody took it out of the spool.
+    Unreadable,
 }
 
 impl Class {
@@ -207,10 +211,9 @@ fn note(world: &mut World, token: &str, claimed_at: Option<i64>, stored: &Docume
 }
 
 /// What the provider said.
-pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
+pub(crate) fn replied(world: &mut World, actor: &Actor, said: &Said) {
     let Effect::Send(login, token) = &actor.effect else { return };
-    let body = body.clone().into_bytes();
-    let copy = Reply::Http { status: *status, retry_after_s: None, body, complete: true };
+    let copy = Reply::Http(http_reply(said));
     let claimed_at = actor.owed().map_or(world.now, |owed| millis(owed.claim.claimed_at));
     let forget = |world: &mut World| world.history.presented.retain(|(other, ..)| other != token.expose());
     // Where it had been presented before, that stays in doubt.

@@ -157,11 +157,11 @@ impl Slot {
 
     /// What the spool of a sidecar that does not run holds.
     pub(crate) fn spool(&self) -> Uncommitted {
-        let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/owed-{GRANT}.json"))) else {
+        let Ok(bytes) = std::fs::read(self.folder.join(format!("spool/uncommitted-{GRANT}.json"))) else {
             return Uncommitted::Nothing;
         };
         let record: Value = serde_json::from_slice(&bytes).expect("the spool is JSON");
-        match record.get("owed").map(|owed| owed["answer"].is_null()) {
+        match record.get("uncommitted").map(|uncommitted| uncommitted["answer"].is_null()) {
             Some(true) => Uncommitted::Sent,
             Some(false) => Uncommitted::Answered,
             None => Uncommitted::Nothing,

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::case::{Case, Fault, Step, Successor};
 use super::gate::Hold;
 use super::judge::{Row, Story, judge};
-use super::stage::{GRANT, Licences, Stage, TERM, now_ms, owed};
+use super::stage::{GRANT, Licences, Stage, TERM, now_ms, uncommitted};
 use super::stop::{Call, Missed, Snare, stop};
 
 /// One row, from the login to the verdict.
@@ -75,7 +75,7 @@ pub(crate) async fn play(case: Case, authority: &Authority) -> Result<Row, Misse
 /// Makes a refresh due, and stops the process in it.
 async fn bring_to(case: &Case, stage: &Stage, victim: &Sidecar) -> Result<(), Missed> {
     let spool = victim.volumes().path().join("spool");
-    let fresh = spool.join(format!("owed-{GRANT}.new"));
+    let fresh = spool.join(format!("uncommitted-{GRANT}.new"));
     let lock = stage.secrets.path().join(format!(".{GRANT}-state.lock"));
     // strace knows a renaming by the name before.
     let (open, rename) = ("openat", "?rename,?renameat,?renameat2");
@@ -138,8 +138,9 @@ async fn release(stage: &Stage, case: &Case) {
 /// Whether the step is what the store, the spool and the provider say it is.
 fn is_at(case: &Case, stage: &Stage, victim: &Sidecar) -> bool {
     let claimed = stage.state()["claim"].is_object();
-    let owed = owed(victim);
-    let answered = owed.as_ref().map(|owed| owed["answer"].is_object() || owed["answer"].is_string());
+    let uncommitted = uncommitted(victim);
+    let answered =
+        uncommitted.as_ref().map(|record| record["answer"].is_object() || record["answer"].is_string());
     let presented = stage.presented().len() - 1;
     (presented, claimed, answered)
         == match case.step {

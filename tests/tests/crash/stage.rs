@@ -123,7 +123,7 @@ impl Stage {
             {
                 return Ok(End::Ready);
             }
-            if !open.contains("claim") && !sidecars.iter().any(|sidecar| owed(sidecar).is_some()) {
+            if !open.contains("claim") && !sidecars.iter().any(|sidecar| uncommitted(sidecar).is_some()) {
                 if dead && open.is_empty() && !is_old(&state) {
                     // It looks well until it is asked for the next time.
                     self.secrets.age(GRANT);
@@ -153,11 +153,12 @@ impl Stage {
 }
 
 /// The presentation in a sidecar's spool that is not recorded in the store yet.
-pub(crate) fn owed(sidecar: &Sidecar) -> Option<Value> {
+pub(crate) fn uncommitted(sidecar: &Sidecar) -> Option<Value> {
     let text =
-        std::fs::read(sidecar.volumes().path().join("spool").join(format!("owed-{GRANT}.json"))).ok()?;
+        std::fs::read(sidecar.volumes().path().join("spool").join(format!("uncommitted-{GRANT}.json")))
+            .ok()?;
     let record: Value = serde_json::from_slice(&text).ok()?;
-    record.get("owed").cloned()
+    record.get("uncommitted").cloned()
 }
 
 /// Whether the access token is one that the test has aged.
