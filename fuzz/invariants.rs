@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_creds_core::grant::{Grant, MAX_TOKEN};
-use agent_creds_refresh::answer::{Answer, Reply};
+use agent_creds_refresh::answer::{Answer, Heard};
 use agent_creds_refresh::commit::{Presentation, record};
 use agent_creds_refresh::document::{Claim, Document, DocumentError, MAX_DOCUMENT, Token};
 use agent_creds_refresh::fingerprint::of_token;
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::replica::{Effect, Found, Input, Moment, Replica, Seen, Settings};
+use agent_creds_refresh::reply::{HttpReply, MAX_BODY, MediaType, Reply};
 use agent_creds_refresh::safeguards::Safeguards;
 use agent_creds_refresh::status::Status;
 use agent_creds_refresh::timing::Timing;
@@ -40,15 +41,32 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// Any reply: it is read without a panic, what comes out is bounded and printable, survives the spool, and a refresh
-/// token that came is in the document afterwards.
-pub(crate) fn reply(status: u16, body: &[u8], complete: bool) {
+/// token that came is in the document afterwards. `header`: bits that choose media type and content coding.
+pub(crate) fn reply(status: u16, header: u8, body: &[u8], complete: bool) {
     let login = login();
-    let reply = Reply::Http { status, retry_after_s: None, body: body.to_vec(), complete };
-    let answer = Answer::of(reply, &login.asked());
+    let media_type =
+        [None, Some(MediaType::Json), Some(MediaType::Form), Some(MediaType::Html)][usize::from(header & 3)];
+    let content_encoding =
+        ["", "gzip", "deflate", "br", "deflate, gzip"][usize::from(header >> 2) % 5].to_owned();
+    let length = body.len().min(MAX_BODY);
+    let body = body[..length].to_vec();
+    let reply = HttpReply {
+        status,
+        media_type,
+        content_encoding,
+        body: body.clone(),
+        complete,
+        ..HttpReply::default()
+    };
+    let Heard { answer, http, unread } = Heard::of(Reply::Http(reply), &login.asked());
+    assert_eq!(http.expect("an answer over HTTP").status, status);
+    if let Some(unread) = unread {
+        assert!(answer.child().is_none() && unread.body == body, "kept as it came");
+    }
     let child = answer.child().cloned();
-    let mut tokens: Vec<_> = child.iter().collect();
+    let mut tokens: Vec<_> = child.iter().chain(answer.others()).collect();
     if let Answer::Granted(granted) = &answer {
-        assert!((200..300).contains(&status) && complete, "granted by {status}");
+        assert!((200..300).contains(&status), "granted by {status}");
         assert!(granted.expires_in.is_none_or(|life| life > 0));
         for scope in granted.scopes.iter().flatten() {
             assert!(scope.len() <= 512 && scope.chars().all(|letter| letter.is_ascii_graphic()));
@@ -77,6 +95,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
             claim: &claim,
             asked: &login.asked(),
             answer,
+            http: None,
             sent_at: at(1),
             now: at(2),
             random: 0.5,
@@ -88,7 +107,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
             continue;
         };
         assert!(next.to_json().len() <= MAX_DOCUMENT);
-        if let Some(child) = child {
+        for child in child.into_iter().chain(answer.others().iter().filter(|other| **other != parent)) {
             let fp = of_token(child);
             let there = next.head_fp() == Some(fp.as_str()) || next.spare.iter().any(|spare| spare.fp == fp);
             assert!(there, "a received refresh token was lost");
@@ -231,5 +250,5 @@ fn answer(step: u8) -> Reply {
         2 => (429, String::new()),
         _ => (200, format!(r#"{{"access_token":"a{step}","refresh_token":"r{step}","expires_in":600}}"#)),
     };
-    Reply::Http { status, retry_after_s: None, body: body.into_bytes(), complete: true }
+    Reply::Http(HttpReply { status, body: body.into_bytes(), complete: true, ..HttpReply::default() })
 }

@@ -63,6 +63,9 @@ pub struct FlowRules {
     /// Keys of `grant.yaml` that this flow requires.
     #[serde(default)]
     pub requires: Vec<String>,
+    /// Values of `token_type` in answers that can be used as `Bearer`. Empty: that one alone.
+    #[serde(default)]
+    pub token_types: Vec<String>,
 }
 
 /// Client authentication at the token endpoint (RFC 6749 §2.3.1).

@@ -1,41 +1,34 @@
 //! What an answer of the token endpoint means for the refresh token that was presented. The classes are those after which
-//! something different follows: commit, back off, wait in doubt, or ask a person. Of a body, only tokens, scopes and a
-//! lifetime leave this module.
+//! something different follows: commit, back off, wait in doubt, or ask a person. Of a body that can be read, only tokens, scopes
+//! and a lifetime leave this module; one that cannot be read is handed to the spool as it is.
 
-use agent_creds_core::grant::MAX_TOKEN;
+mod coding;
+mod fields;
+mod json;
+mod text;
+
 use agent_creds_core::provider::Unavailable;
+use agent_creds_core::words::Word as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-use super::document::Token;
+use self::coding::Plain;
+use self::fields::{Fields, salvage};
+use super::document::{Http, Token};
+use super::fingerprint::of_token;
 use super::login::Asked;
-use crate::reason::{NotSent, Refused};
+use crate::reason::{NotSent, Outlook, Reason, Refused};
+use crate::reply::{HttpReply, Reply};
+use crate::unread::Unread;
 
-/// What came back over the wire. Not `Debug`: a body holds tokens.
-pub enum Reply {
-    /// Nothing was sent.
-    NotSent(NotSent),
-    /// The request was sent, and no complete head of an answer came: timeout, reset.
-    Lost(Cause),
-    /// An answer.
-    Http {
-        /// Its status.
-        status: u16,
-        /// `Retry-After` or the provider's own header, in seconds from now.
-        retry_after_s: Option<i64>,
-        /// Its body, as far as it was received.
-        body: Vec<u8>,
-        /// Whether the whole body was received, within its size limit.
-        complete: bool,
-    },
-}
-
-impl Reply {
-    /// Whether the status is 2xx.
-    pub fn is_success(&self) -> bool {
-        matches!(self, Self::Http { status: 200..=299, .. })
-    }
+/// What a reply means, and how it came.
+pub struct Heard {
+    /// What it means.
+    pub answer: Answer,
+    /// How it came, where it came over HTTP.
+    pub http: Option<Http>,
+    /// The reply as it is, where it may hold a refresh token that this version cannot read.
+    pub unread: Option<Unread>,
 }
 
 /// What a reply means.
@@ -46,7 +39,7 @@ pub enum Answer {
     Granted(Tokens),
     /// Nothing was sent.
     NotSent(NotSent),
-    /// The provider refused the request and left the refresh token untouched.
+    /// The provider refused the request and left the refresh token untouched; or nothing rotates, so that any failure does.
     Refused {
         /// Why.
         reason: Refused,
@@ -59,6 +52,12 @@ pub enum Answer {
         cause: Cause,
         /// A complete refresh token in a broken body. It is kept, since its parent is spent by now.
         salvaged: Option<Token>,
+        /// Further refresh tokens in the same body, of which nothing says which one is meant.
+        #[serde(default)]
+        others: Vec<Token>,
+        /// Seconds after which the provider allows the next request.
+        #[serde(default)]
+        retry_after_s: Option<i64>,
     },
     /// The provider says that the refresh token is dead.
     InvalidGrant,
@@ -69,15 +68,21 @@ pub enum Answer {
 pub struct Tokens {
     /// `access_token`.
     pub access: Token,
-    /// `refresh_token`; absent: the old one stays.
+    /// `refresh_token`; absent: the old one stays. Of several it is the last one, which most readers of JSON take.
     pub refresh: Option<Token>,
+    /// The other values of a `refresh_token` that occurs several times.
+    #[serde(default)]
+    pub others: Vec<Token>,
     /// `expires_in` in seconds; absent: the definition's default.
     pub expires_in: Option<i64>,
     /// `scope`, split at spaces; absent: as asked.
     pub scopes: Option<Vec<String>>,
+    /// Whether `token_type` is one that cannot be used as `Bearer`: the access token is not served.
+    #[serde(default)]
+    pub is_of_another_type: bool,
 }
 
-/// What happened instead of an answer.
+/// What happened instead of an answer. The sentences begin the message of a doubt.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray, EnumMessage,
 )]
@@ -85,71 +90,124 @@ pub struct Tokens {
 #[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// No answer within the time limit.
+    #[strum(message = "the token endpoint did not answer in time")]
     Timeout,
     /// The connection broke after the request was sent.
+    #[strum(message = "the connection to the token endpoint broke before its answer")]
     Reset,
     /// 5xx.
+    #[strum(message = "the token endpoint failed and may have replaced the refresh token all the same")]
     ServerError,
     /// Neither a success nor an OAuth error.
+    #[strum(message = "the token endpoint sent something that is not an OAuth answer")]
     UnexpectedStatus,
+    /// 303: the request may have been carried out.
+    #[strum(message = "the token endpoint redirects to another page")]
+    Redirected,
     /// A success whose body ends early, or is larger than any token answer.
+    #[strum(message = "the answer of the token endpoint was cut off or too large")]
     Truncated,
-    /// A success whose body is no JSON object.
+    /// A success without a body.
+    #[strum(message = "the token endpoint answered without a body, which is not an OAuth answer")]
+    Empty,
+    /// A success whose body has a content coding that this version does not know.
+    #[strum(message = "the answer of the token endpoint has a content coding that cannot be decoded")]
+    Encoded,
+    /// A success whose body is neither JSON nor a form.
+    #[strum(message = "the answer of the token endpoint is neither JSON nor a form")]
     NotJson,
     /// A success whose refresh token is no token.
+    #[strum(message = "the refresh token in the answer of the token endpoint is no token")]
     BadRefreshToken,
-    /// A success without an access token.
+    /// A success without an access token, or with several.
+    #[strum(message = "the answer of the token endpoint has no access token, or several different ones")]
     NoAccessToken,
     /// The holder of the claim was silent for its whole term.
+    #[strum(message = "a replica became silent after it had perhaps presented the refresh token")]
     Silent,
     /// The holder of the claim ended between sending and the answer.
+    #[strum(message = "a process ended between its request and the answer")]
     Crashed,
     /// The answer was missing already when a login was adopted that has been refused since.
+    #[strum(message = "an answer was missing already before the login that was refused")]
     BeforeNewLogin,
 }
 
-/// Most scopes of an answer that are kept: they go into the document, whose size is limited.
-const MAX_SCOPES: usize = 128;
-/// Longest lifetime that is believed: ten years, in seconds.
-const MAX_LIFE: i64 = 10 * 365 * 86_400;
+impl Cause {
+    /// Returns the reason for the state of a grant whose refresh token is in doubt for this cause.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Encoded | Self::NotJson | Self::BadRefreshToken | Self::NoAccessToken => {
+                Outlook::UnreadableAnswer.into()
+            }
+            Self::Redirected => Refused::Redirected.into(),
+            _ => Outlook::InDoubt.into(),
+        }
+    }
 
-#[derive(Deserialize)]
-struct Body {
-    access_token: Option<String>,
-    refresh_token: Option<String>,
-    expires_in: Option<Value>,
-    scope: Option<Value>,
-    error: Option<Value>,
-    /// Slack says `false` in a 200.
-    ok: Option<bool>,
+    /// Whether the answer came and was a refusal, so that no server can have accepted the refresh token.
+    pub fn is_refusal(self) -> bool {
+        self == Self::UnexpectedStatus
+    }
+
+    /// Returns the reason where nothing rotates, so that there is no doubt.
+    fn refused(self) -> Refused {
+        match self {
+            Self::Timeout | Self::Reset | Self::Silent | Self::Crashed | Self::BeforeNewLogin => {
+                Refused::NoAnswer
+            }
+            Self::ServerError => Refused::ServerError,
+            Self::Redirected => Refused::Redirected,
+            Self::UnexpectedStatus
+            | Self::Truncated
+            | Self::Empty
+            | Self::Encoded
+            | Self::NotJson
+            | Self::BadRefreshToken
+            | Self::NoAccessToken => Refused::UnexpectedAnswer,
+        }
+    }
+}
+
+impl Heard {
+    /// Reads a reply to what was `asked`.
+    pub fn of(reply: Reply, asked: &Asked) -> Self {
+        let reply = match reply {
+            Reply::NotSent(reason) => {
+                return Self { answer: Answer::NotSent(reason), http: None, unread: None };
+            }
+            Reply::Lost(cause) => {
+                return Self { answer: Answer::missing(cause, asked), http: None, unread: None };
+            }
+            Reply::Http(reply) => reply,
+        };
+        let answer = Answer::of_http(&reply, asked);
+        let is_strange = matches!(
+            answer,
+            Answer::InDoubt { .. } | Answer::Refused { reason: Refused::UnexpectedAnswer, .. }
+        );
+        let location = reply.location.clone().filter(|_| (300..=399).contains(&reply.status));
+        let http = Http {
+            status: reply.status,
+            media_type: reply.media_type.filter(|_| is_strange).map(|kind| kind.as_str().to_owned()),
+            location,
+            ..Http::default()
+        };
+        let unreadable = matches!(answer, Answer::InDoubt { salvaged: None, .. });
+        let unread = (unreadable && reply.is_success() && !reply.body.is_empty()).then(|| Unread::of(reply));
+        Self { answer, http: Some(http), unread }
+    }
 }
 
 impl Answer {
     /// Reads a reply to what was `asked`.
     pub fn of(reply: Reply, asked: &Asked) -> Self {
-        let (status, retry_after_s, body, complete) = match reply {
-            Reply::NotSent(reason) => return Self::NotSent(reason),
-            Reply::Lost(cause) => return Self::InDoubt { cause, salvaged: None },
-            Reply::Http { status, retry_after_s, body, complete } => (status, retry_after_s, body, complete),
-        };
-        let parsed = if complete { serde_json::from_slice::<Body>(&body).ok() } else { None };
-        let failed = match status {
-            400..=499 => true,
-            // Slack's way: a failure is a 200 whose body says so.
-            200..=299 => parsed.as_ref().is_some_and(|body| body.ok == Some(false)),
-            _ => false,
-        };
-        let error = parsed.as_ref().and_then(|body| body.error.as_ref()).and_then(Value::as_str);
-        let refused = |reason| Self::Refused { reason, retry_after_s };
-        match (status, error.filter(|_| failed)) {
-            (429, _) | (_, Some("ratelimited")) => refused(Refused::RateLimited),
-            (503, _) if asked.unavailable == Unavailable::NotCommitted => refused(Refused::ServerError),
-            (_, Some("invalid_grant")) | (200..=299, Some("invalid_refresh_token")) => Self::InvalidGrant,
-            (_, Some(error)) => refused(Refused::of_oauth_error(error)),
-            (200..=299, None) => Self::success(parsed, &body, complete),
-            (500..=599, _) => Self::InDoubt { cause: Cause::ServerError, salvaged: None },
-            _ => Self::InDoubt { cause: Cause::UnexpectedStatus, salvaged: None },
-        }
+        Heard::of(reply, asked).answer
+    }
+
+    /// Returns what it means that an answer is missing.
+    pub fn missing(cause: Cause, asked: &Asked) -> Self {
+        Self::in_doubt(cause, Vec::new(), None, asked)
     }
 
     /// The refresh token that came with it.
@@ -161,212 +219,130 @@ impl Answer {
         }
     }
 
+    /// Further refresh tokens that came with it.
+    pub fn others(&self) -> &[Token] {
+        match self {
+            Self::Granted(Tokens { others, .. }) | Self::InDoubt { others, .. } => others,
+            _ => &[],
+        }
+    }
+
     /// Whether the answer holds a token that must not be lost.
     pub fn brought_a_token(&self) -> bool {
         matches!(self, Self::Granted(_)) || self.child().is_some()
     }
 
-    fn success(parsed: Option<Body>, raw: &[u8], complete: bool) -> Self {
-        let doubt = |cause, salvaged| Self::InDoubt { cause, salvaged };
-        if !complete {
-            return doubt(Cause::Truncated, salvage(raw));
+    /// Takes the token that was presented for a child only where there is no other: some servers send it along.
+    #[must_use]
+    pub fn apart_from(mut self, parent_fp: &str) -> Self {
+        let is_parent = |token: &Token| of_token(token) == parent_fp;
+        if let Self::Granted(Tokens { refresh, others, .. }) | Self::InDoubt { salvaged: refresh, others, .. } =
+            &mut self
+            && !others.is_empty()
+        {
+            others.retain(|other| !is_parent(other));
+            if refresh.as_ref().is_some_and(is_parent) {
+                *refresh = others.pop().or(refresh.take());
+            }
         }
-        // The body is complete but not that of RFC 6749 §5.1: the parent is spent all the same.
-        let Some(body) = parsed else {
-            return doubt(Cause::NotJson, salvage(raw));
+        self
+    }
+
+    fn of_http(reply: &HttpReply, asked: &Asked) -> Self {
+        let Plain { bytes, whole, encoded } = coding::decoded(&reply.content_encoding, &reply.body);
+        let (text, whole) = (text::text(&bytes), whole && reply.complete);
+        let fields = Fields::read(&text, reply.media_type, whole);
+        let (status, retry_after_s) = (reply.status, reply.retry_after_s);
+        let brought = |fields: &Fields| {
+            ["access_token", "refresh_token"].iter().any(|key| !fields.tokens(key).tokens.is_empty())
         };
-        let refresh = match body.refresh_token.filter(|text| !text.is_empty()).map(token) {
-            Some(None) => return doubt(Cause::BadRefreshToken, None),
-            refresh => refresh.flatten(),
+        let failed = |fields: &&Fields| match status {
+            400..=499 => true,
+            // Vendors also write an error into a 200.
+            200..=299 => fields.is_failed() || !brought(fields),
+            _ => false,
         };
-        let Some(access) = body.access_token.and_then(token) else {
-            return doubt(Cause::NoAccessToken, refresh);
-        };
-        Self::Granted(Tokens {
-            access,
-            refresh,
-            expires_in: body.expires_in.as_ref().and_then(seconds),
-            scopes: body.scope.as_ref().and_then(scopes),
-        })
+        let error = fields.as_ref().filter(failed).and_then(Fields::error);
+        let refused = |reason| Self::Refused { reason, retry_after_s };
+        let doubt = |cause| Self::in_doubt(cause, Vec::new(), retry_after_s, asked);
+        match (status, error.as_deref()) {
+            (429, _) | (_, Some("ratelimited")) => refused(Refused::RateLimited),
+            (503, _) if asked.unavailable == Unavailable::NotCommitted => refused(Refused::ServerError),
+            (_, Some(error)) if is_dead(error) => Self::InvalidGrant,
+            (_, Some(error)) => refused(Refused::of_oauth_error(error)),
+            (200..=299, None) => {
+                let unread = if bytes.is_empty() && whole {
+                    Cause::Empty
+                } else if !whole {
+                    Cause::Truncated
+                } else if encoded {
+                    Cause::Encoded
+                } else {
+                    Cause::NotJson
+                };
+                let result =
+                    fields.as_ref().map_or(Err((unread, Vec::new())), |fields| tokens(fields, asked));
+                result.map_or_else(
+                    |(cause, mut refresh)| {
+                        // The body is not that of RFC 6749 §5.1: the parent is spent all the same.
+                        if refresh.is_empty() && cause != Cause::BadRefreshToken {
+                            refresh.extend(salvage(&text));
+                        }
+                        Self::in_doubt(cause, refresh, retry_after_s, asked)
+                    },
+                    Self::Granted,
+                )
+            }
+            (301 | 302 | 307 | 308, None) => refused(Refused::Redirected),
+            (303, None) => doubt(Cause::Redirected),
+            (500..=599, None) => doubt(Cause::ServerError),
+            (_, None) => doubt(Cause::UnexpectedStatus),
+        }
+    }
+
+    /// A doubt; where nothing rotates, a failure.
+    fn in_doubt(cause: Cause, mut refresh: Vec<Token>, retry_after_s: Option<i64>, asked: &Asked) -> Self {
+        if asked.rotates() {
+            Self::InDoubt { cause, salvaged: refresh.pop(), others: refresh, retry_after_s }
+        } else {
+            Self::Refused { reason: cause.refused(), retry_after_s }
+        }
     }
 }
 
-/// A token as RFC 6749 appendices A.12 and A.17 have it: printable ASCII, and of a bounded size.
-fn token(text: String) -> Option<Token> {
-    let good = !text.is_empty() && text.len() <= MAX_TOKEN && text.chars().all(|c| matches!(c, ' '..='~'));
-    good.then(|| Token::from(text))
-}
-
-/// Some servers send the number as a string.
-fn seconds(value: &Value) -> Option<i64> {
-    let number = value
-        .as_i64()
-        .or_else(|| value.as_f64().map(|seconds| seconds as i64))
-        .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))?;
-    (number > 0).then_some(number.min(MAX_LIFE))
-}
-
-/// Separated by spaces (RFC 6749 §3.3); some servers use commas or a JSON array.
-fn scopes(value: &Value) -> Option<Vec<String>> {
-    let split = |text: &str| -> Vec<String> {
-        text.split([' ', ',']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect()
+/// Returns the tokens of a success; or what is wrong with it, and the refresh tokens that it has.
+fn tokens(fields: &Fields, asked: &Asked) -> Result<Tokens, (Cause, Vec<Token>)> {
+    let (mut access, mut refresh) = (fields.tokens("access_token"), fields.tokens("refresh_token"));
+    if refresh.tokens.is_empty() && refresh.bad {
+        return Err((Cause::BadRefreshToken, Vec::new()));
+    }
+    let (Some(token), true) = (access.tokens.pop(), access.tokens.is_empty()) else {
+        return Err((Cause::NoAccessToken, refresh.tokens));
     };
-    let found = match value {
-        Value::String(text) => split(text),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).flat_map(split).collect(),
-        _ => return None,
-    };
-    let bounded = |scope: &String| scope.len() <= 512 && scope.chars().all(|c| c.is_ascii_graphic());
-    Some(found.into_iter().filter(bounded).take(MAX_SCOPES).collect())
-}
-
-/// Finds `"refresh_token":"…"` in a body that cannot be parsed. Only a value with its closing quote and without escapes
-/// counts, so that nothing is guessed.
-fn salvage(raw: &[u8]) -> Option<Token> {
-    let text = std::str::from_utf8(raw).unwrap_or_else(|e| {
-        std::str::from_utf8(raw.get(..e.valid_up_to()).unwrap_or_default()).unwrap_or_default()
-    });
-    // `"refresh_token"` may also be a value, as in `"issued_token_type": "refresh_token"`.
-    text.split("\"refresh_token\"").skip(1).find_map(|after| {
-        let (value, _) =
-            after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?.split_once('"')?;
-        if value.contains('\\') { None } else { token(value.to_owned()) }
+    Ok(Tokens {
+        access: token,
+        refresh: refresh.tokens.pop(),
+        others: refresh.tokens,
+        expires_in: fields.expires_in(),
+        scopes: fields.scopes(),
+        is_of_another_type: fields.is_of_another_type(|name| asked.takes_type(name)),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures::login;
-
-    fn of(reply: Reply) -> Answer {
-        Answer::of(reply, &login("r1").asked())
-    }
-
-    fn http(status: u16, body: &str) -> Answer {
-        of(Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true })
-    }
-
-    fn cut(body: &str) -> Answer {
-        let body = body.as_bytes().to_vec();
-        of(Reply::Http { status: 200, retry_after_s: None, body, complete: false })
-    }
-
-    #[test]
-    fn a_success_is_read_leniently() {
-        let Answer::Granted(tokens) = http(
-            200,
-            r#"{"access_token":"a","refresh_token":"r","expires_in":"3600","scope":"x y,z","extra":[1]}"#,
-        ) else {
-            panic!("granted")
-        };
-        assert_eq!(tokens.access.expose(), "a");
-        assert_eq!(tokens.refresh.unwrap().expose(), "r");
-        assert_eq!(tokens.expires_in, Some(3600));
-        assert_eq!(tokens.scopes.unwrap(), ["x", "y", "z"]);
-
-        let Answer::Granted(tokens) = http(201, r#"{"access_token":"a","refresh_token":"","expires_in":-1}"#)
-        else {
-            panic!("granted")
-        };
-        assert!(tokens.refresh.is_none(), "an empty refresh token is none: the old one stays");
-        assert_eq!((tokens.expires_in, tokens.scopes), (None, None));
-    }
-
-    #[test]
-    fn only_invalid_grant_condemns_a_refresh_token() {
-        assert!(matches!(http(400, r#"{"error":"invalid_grant"}"#), Answer::InvalidGrant));
-        assert!(matches!(http(401, r#"{"error":"invalid_grant"}"#), Answer::InvalidGrant));
-        for (status, error, expected) in [
-            (401, "invalid_client", Refused::InvalidClient),
-            (400, "invalid_request", Refused::InvalidRequest),
-            (400, "invalid_scope", Refused::InvalidScope),
-            (400, "something", Refused::OauthError),
-        ] {
-            let Answer::Refused { reason, .. } = http(status, &format!(r#"{{"error":"{error}"}}"#)) else {
-                panic!("{error}")
-            };
-            assert_eq!(reason, expected);
-        }
-    }
-
-    #[test]
-    fn what_is_neither_a_grant_nor_an_oauth_error_is_doubt() {
-        for (status, body, expected) in [
-            (200, "<html>welcome</html>", Cause::NotJson),
-            (200, "", Cause::NotJson),
-            (200, "{}", Cause::NoAccessToken),
-            (200, r#"{"access_token":"a\nb"}"#, Cause::NoAccessToken),
-            (200, r#"{"error":"invalid_grant"}"#, Cause::NoAccessToken),
-            (302, "", Cause::UnexpectedStatus),
-            (404, "<html>", Cause::UnexpectedStatus),
-            (400, "invalid_grant", Cause::UnexpectedStatus),
-            (500, r#"{"error":"invalid_grant"}"#, Cause::ServerError),
-            (503, "", Cause::ServerError),
-        ] {
-            let Answer::InDoubt { cause, salvaged: None } = http(status, body) else {
-                panic!("{status} {body}")
-            };
-            assert_eq!(cause, expected, "{status} {body}");
-        }
-        assert!(matches!(of(Reply::Lost(Cause::Timeout)), Answer::InDoubt { cause: Cause::Timeout, .. }));
-    }
-
-    #[test]
-    fn a_whole_refresh_token_in_a_broken_body_is_saved() {
-        let saved = |body| match cut(body) {
-            Answer::InDoubt { salvaged, .. } => salvaged.map(|token| token.expose().to_owned()),
-            _ => panic!("doubt"),
-        };
-        assert_eq!(saved(r#"{"refresh_token" : "r+1", "access_tok"#).as_deref(), Some("r+1"));
-        assert_eq!(saved(r#"{"refresh_token":"r+1"#), None, "perhaps cut off");
-        assert_eq!(saved(r#"{"refresh_token":"r\u002b","#), None, "escaped: not guessed");
-        assert_eq!(saved(r#"{"access_token":"a"#), None);
-        let Answer::InDoubt { salvaged: Some(_), .. } = http(200, r#"{"refresh_token":"r"}"#) else {
-            panic!("a refresh token without an access token is kept too")
-        };
-    }
-
-    #[test]
-    fn a_refresh_token_that_cannot_be_kept_is_doubt_and_never_taken_for_none() {
-        let answer = http(200, r#"{"access_token":"a","refresh_token":"x\u00e9y"}"#);
-        assert!(matches!(answer, Answer::InDoubt { cause: Cause::BadRefreshToken, .. }));
-        let huge = format!(r#"{{"access_token":"a","refresh_token":"{}"}}"#, "x".repeat(MAX_TOKEN + 1));
-        assert!(matches!(http(200, &huge), Answer::InDoubt { .. }));
-        let Answer::Granted(tokens) = http(200, r#"{"access_token":"a","refresh_token":"x y"}"#) else {
-            panic!()
-        };
-        assert_eq!(tokens.refresh.unwrap().expose(), "x y", "RFC 6749 appendix A.17 has the space");
-    }
-
-    #[test]
-    fn a_whole_answer_that_cannot_be_parsed_gives_up_its_refresh_token() {
-        for body in [
-            r#"{"access_token":"a","access_token":"a","refresh_token":"r1"}"#,
-            r#"{"access_token":"a","refresh_token":"r1"} <!-- proxy -->"#,
-            r#"{"access_token":7,"token_kind":"refresh_token","refresh_token":"r1"}"#,
-        ] {
-            let Answer::InDoubt { salvaged: Some(token), .. } = http(200, body) else { panic!("{body}") };
-            assert_eq!(token.expose(), "r1");
-        }
-    }
-
-    #[test]
-    fn scopes_of_an_answer_are_bounded() {
-        let many = "s ".repeat(50_000);
-        let Answer::Granted(tokens) = http(200, &format!(r#"{{"access_token":"a","scope":"{many}"}}"#))
-        else {
-            panic!()
-        };
-        assert_eq!(tokens.scopes.unwrap().len(), MAX_SCOPES);
-    }
-
-    #[test]
-    fn a_429_and_what_was_never_sent_are_tried_again() {
-        let reply = Reply::Http { status: 429, retry_after_s: Some(7), body: Vec::new(), complete: true };
-        let Answer::Refused { reason: Refused::RateLimited, retry_after_s: Some(7) } = of(reply) else {
-            panic!("rate limited")
-        };
-        let Answer::NotSent(NotSent::Dns) = of(Reply::NotSent(NotSent::Dns)) else { panic!("not sent") };
-    }
+/// Whether an error says that the refresh token is dead: `invalid_grant` of RFC 6749 §5.2, or what GitHub, Slack and others say
+/// instead.
+fn is_dead(error: &str) -> bool {
+    [
+        "invalid_grant",
+        "invalid_refresh_token",
+        "bad_refresh_token",
+        "expired_refresh_token",
+        "refresh_token_expired",
+        "token_expired",
+        "token_revoked",
+    ]
+    .contains(&error)
 }
+
+#[cfg(test)]
+mod tests;

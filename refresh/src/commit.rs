@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use super::answer::{Answer, Cause, Tokens};
+use super::clients;
 use super::document::{
-    Access, Claim, Document, Doubt, Forced, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed,
+    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed,
     Spare, Token, Verdict,
 };
 use super::doubt::{Missing, doubt, last_responsible_moment};
@@ -36,6 +37,8 @@ pub enum Outcome {
     InvalidGrant,
     /// The token carries less than was asked; it is not served.
     ScopeDenied,
+    /// The token is no bearer token; it is not served.
+    UnsupportedTokenType,
 }
 
 /// A presentation, or an attempt that ended before it.
@@ -47,6 +50,8 @@ pub struct Presentation<'a> {
     pub asked: &'a Asked,
     /// The answer.
     pub answer: &'a Answer,
+    /// How it came, where it came over HTTP.
+    pub http: Option<&'a Http>,
     /// The time directly before sending.
     pub sent_at: Timestamp,
     /// Now.
@@ -63,7 +68,7 @@ pub struct Presentation<'a> {
 /// received would be lost by leaving the document as it is.
 pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<Document>, Outcome) {
     let mut next = document.clone();
-    let Presentation { claim, asked, answer, sent_at, .. } = *presentation;
+    let Presentation { claim, asked, answer, http, sent_at, .. } = *presentation;
     let mine = document.claim.as_ref().is_some_and(|held| held.id == claim.id);
     if mine {
         next.claim = None;
@@ -87,15 +92,17 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
             }
             Outcome::NotCommitted
         }
-        Answer::InDoubt { cause, salvaged } => {
+        Answer::InDoubt { cause, salvaged, retry_after_s, .. } => {
             match salvaged {
                 Some(child) => {
                     adopt_child(&mut next, presentation, child);
-                    back_off(&mut next, presentation);
+                    wait_as_in_doubt(&mut next, presentation, *cause);
                 }
                 // Also where the claim was wiped: no other replica knows that the head was perhaps presented.
                 None if asked.rotates() && (mine || is_unnoticed(&next, claim)) => {
-                    let missing = Missing { claim, cause: cause.as_str(), sent_at, replay: asked.replay };
+                    let not_before = presentation.now + pause_of(*retry_after_s);
+                    let missing =
+                        Missing { claim, cause: *cause, http, sent_at, replay: asked.replay, not_before };
                     doubt(&mut next, &missing, presentation.now, &presentation.timing);
                 }
                 None if mine => back_off(&mut next, presentation),
@@ -110,6 +117,10 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
             Outcome::InvalidGrant
         }
     };
+    keep_others(&mut next, presentation);
+    if answer.brought_a_token() {
+        clients::accept(&mut next.clients, asked);
+    }
     // Where the head has been refused, a token that was received late may be the one that lives.
     if let Some(fp) = next.verdict.as_ref().map(|verdict| verdict.fp.clone())
         && next.head_fp() == Some(&fp)
@@ -151,10 +162,14 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
     let in_doubt = document.doubt.as_ref().is_some_and(|doubt| doubt.parent_fp == claim.parent_fp);
     let was_head = match &tokens.refresh {
         Some(child) => adopt_child(document, presentation, child),
-        None => {
-            let head = document.refresh.as_mut().filter(|head| head.fp == claim.parent_fp);
-            head.map(|head| head.presented = Presented::Accepted).is_some()
-        }
+        None => match document.refresh.as_mut().filter(|head| head.fp == claim.parent_fp) {
+            Some(head) => {
+                head.presented = Presented::Accepted;
+                bind(document, asked);
+                true
+            }
+            None => false,
+        },
     };
     if !was_head {
         return Outcome::Success;
@@ -167,13 +182,17 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
     // A request that this claim did not carry out stays open.
     document.request = document.request.take().filter(|request| claim.request.as_ref() != Some(&request.id));
     document.reauth_at = reauth_at(document, asked, sent_at);
+    // To avoid a loop, a token that cannot be served is followed by the next attempt an hour later, or when the configuration or
+    // the login changes. The refresh token is stored; the old access token is served to its end.
+    let in_an_hour = presentation.now + SignedDuration::from_hours(1);
+    if tokens.is_of_another_type {
+        document.retry = Some(retry(1, in_an_hour, Outlook::UnsupportedTokenType.into(), presentation));
+        return Outcome::UnsupportedTokenType;
+    }
     let granted = tokens.scopes.as_deref();
     let lacks = |scope: &String| granted.is_some_and(|granted| !granted.contains(scope));
     if asked.scopes.iter().any(lacks) {
-        // The refresh token is stored; the old access token is served to its end. To avoid a loop, the next attempt is an
-        // hour later, or when the configuration or the login changes.
-        let not_before = presentation.now + SignedDuration::from_hours(1);
-        document.retry = Some(retry(1, not_before, Outlook::ScopeDowngraded.into(), asked));
+        document.retry = Some(retry(1, in_an_hour, Outlook::ScopeDowngraded.into(), presentation));
         return Outcome::ScopeDenied;
     }
     let lifetime_s = tokens.expires_in.unwrap_or_else(|| i64::from(asked.lifetime_s));
@@ -188,14 +207,14 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
         ..Access::default()
     });
     if in_doubt && tokens.refresh.is_none() && asked.rotates() {
-        document.retry = Some(retry(0, sent_at, Outlook::RotationLost.into(), asked));
+        document.retry = Some(retry(0, sent_at, Outlook::RotationLost.into(), presentation));
     }
     Outcome::Success
 }
 
-fn retry(attempts: u32, not_before: Timestamp, reason: Reason, asked: &Asked) -> Retry {
-    let (reason, config_fp) = (reason.word.to_owned(), asked.config_fp.clone());
-    Retry { attempts, not_before, reason, config_fp, ..Retry::default() }
+fn retry(attempts: u32, not_before: Timestamp, reason: Reason, presentation: &Presentation<'_>) -> Retry {
+    let (reason, config_fp) = (reason.word.to_owned(), presentation.asked.config_fp.clone());
+    Retry { attempts, not_before, reason, config_fp, http: presentation.http.cloned(), ..Retry::default() }
 }
 
 /// The end of the grant: the earlier of the provider's hard limit (since the login) and its idle limit (since the last
@@ -226,6 +245,7 @@ fn adopt_child(document: &mut Document, presentation: &Presentation<'_>, child: 
             let (token, presented) = (child.clone(), Presented::Never);
             *head = Refresh { token, fp, obtained_at: at, presented, ..Refresh::default() };
             document.r#gen += 1;
+            bind(document, presentation.asked);
             spend(document, parent);
             document.doubt = None;
             return true;
@@ -238,11 +258,33 @@ fn adopt_child(document: &mut Document, presentation: &Presentation<'_>, child: 
         spare.r#gen += 1;
         spend(document, parent);
     } else {
-        let (seed_seq, r#gen) = document.progress();
-        let (token, binding) = (child.clone(), presentation.asked.binding.clone());
-        keep_spare(document, Spare { token, fp, seed_seq, r#gen, binding, ..Spare::default() });
+        keep_received(document, presentation, child, fp);
     }
     false
+}
+
+/// Binds the login to what accepted it.
+fn bind(document: &mut Document, asked: &Asked) {
+    if let Some(seed) = &mut document.seed {
+        seed.binding.clone_from(&asked.binding);
+    }
+}
+
+/// Keeps a refresh token that was received, and of which the document does not say what it replaces.
+fn keep_received(document: &mut Document, presentation: &Presentation<'_>, token: &Token, fp: String) {
+    let (seed_seq, r#gen) = document.progress();
+    let (token, binding) = (token.clone(), presentation.asked.binding.clone());
+    keep_spare(document, Spare { token, fp, seed_seq, r#gen, binding, ..Spare::default() });
+}
+
+/// Keeps the other refresh tokens of an answer with several: one of them is tried if the provider refuses the head.
+fn keep_others(document: &mut Document, presentation: &Presentation<'_>) {
+    for other in presentation.answer.others() {
+        let fp = fingerprint::of_token(other);
+        if fp != presentation.claim.parent_fp && !knows(document, &fp) {
+            keep_received(document, presentation, other, fp);
+        }
+    }
 }
 
 /// Adds a fingerprint to the tokens that are never presented again.
@@ -258,14 +300,37 @@ fn back_off(document: &mut Document, presentation: &Presentation<'_>) {
     let (reason, retry_after_s): (Reason, _) = match presentation.answer {
         Answer::NotSent(reason) => ((*reason).into(), None),
         Answer::Refused { reason, retry_after_s } => ((*reason).into(), *retry_after_s),
-        _ => (Outlook::InDoubt.into(), None),
+        Answer::InDoubt { cause, retry_after_s, .. } => (cause.reason(), *retry_after_s),
+        Answer::Granted(_) | Answer::InvalidGrant => (Outlook::InDoubt.into(), None),
     };
-    let attempts = document.retry.as_ref().map_or(0, |retry| retry.attempts).saturating_add(1);
+    let attempts = failures(document);
     let (shortest, longest) = presentation.timing.backoff;
     let ceiling = longest.min(shortest * (1 << attempts.min(10)));
-    let asked_for = SignedDuration::from_secs(retry_after_s.unwrap_or(0)).min(MAX_RETRY_AFTER);
-    let pause = (shortest + (ceiling - shortest).mul_f64(presentation.random)).max(asked_for);
-    document.retry = Some(retry(attempts, presentation.now + pause, reason, presentation.asked));
+    let pause = shortest + (ceiling - shortest).mul_f64(presentation.random);
+    let not_before = presentation.now + pause.max(pause_of(retry_after_s));
+    document.retry = Some(retry(attempts, not_before, reason, presentation));
+}
+
+/// Writes the wait after an answer that could not be read but for its refresh token. It is as long as that of a doubt: each
+/// further presentation may rotate the token once more, and again bring nothing to serve.
+fn wait_as_in_doubt(document: &mut Document, presentation: &Presentation<'_>, cause: Cause) {
+    let Presentation { claim, answer, now, timing, .. } = *presentation;
+    let attempts = failures(document);
+    let moment = last_responsible_moment(claim.claimed_at, document.access.as_ref(), &timing);
+    let asked_for = if let Answer::InDoubt { retry_after_s, .. } = answer { *retry_after_s } else { None };
+    let pause = (timing.term * (1 << attempts.min(6))).max(pause_of(asked_for));
+    let not_before = moment.max(now + pause);
+    document.retry = Some(retry(attempts, not_before, cause.reason(), presentation));
+}
+
+/// Failures in a row, with one more.
+fn failures(document: &Document) -> u32 {
+    document.retry.as_ref().map_or(0, |retry| retry.attempts).saturating_add(1)
+}
+
+/// The pause that a provider asks for, as far as it is honoured.
+fn pause_of(retry_after_s: Option<i64>) -> SignedDuration {
+    SignedDuration::from_secs(retry_after_s.unwrap_or(0)).min(MAX_RETRY_AFTER)
 }
 
 /// Records `invalid_grant`. It counts only against the token that was presented; a spare token that may be tried is tried
@@ -301,6 +366,7 @@ fn refused(document: &mut Document, presentation: &Presentation<'_>) {
         at: before.map_or(now, |verdict| verdict.at),
         next_probe: now + wait,
         config_fp: asked.config_fp.clone(),
+        http: presentation.http.cloned(),
         ..Verdict::default()
     });
     document.doubt = None;
@@ -313,7 +379,7 @@ fn go_on_with(document: &mut Document, spare: Spare, refused: &str, presentation
     match seed {
         // The login never worked: the one before it comes back, as the next in the count.
         Some(before) => {
-            remember(document, refused, "rejected");
+            remember(document, refused, "rejected", Some(presentation.asked.binding.clone()));
             document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }

@@ -3,10 +3,10 @@
 //! that of any number of replicas only one presents.
 
 use agent_creds_core::provider::Replay;
-use agent_creds_core::words::Word;
 use jiff::Timestamp;
 
 use super::answer::Cause;
+use super::clients;
 use super::document::{Claim, Document, Home, Purpose, Token};
 use super::doubt::{Missing, doubt};
 use super::reason::Outlook;
@@ -20,7 +20,7 @@ use super::view::View;
 pub enum Step {
     /// Wait until this time or until a Secret changes. `None`: until a Secret changes.
     Wait(Option<Timestamp>),
-    /// Write this document, in which a silent claim has become a doubt.
+    /// Write this document, in which a silent claim has become a doubt, or what was known is recorded.
     Write(Box<Document>),
     /// Claim, then present the token.
     Claim(Box<Attempt>),
@@ -74,11 +74,17 @@ pub fn next(view: &View<'_>) -> Step {
     if adopted.seed.as_ref().is_some_and(|seed| seed.binding != login.binding) {
         return Step::Refuse(Outlook::BindingChanged);
     }
+    if clients::is_bound_elsewhere(&document.clients, login) {
+        return Step::Refuse(Outlook::SecretBound);
+    }
     if let Some(claim) = document.claim.as_ref().filter(|_| safeguards.claim_is_awaited()) {
         return await_claim(claim, view);
     }
     if view.draining {
         return Step::Wait(None);
+    }
+    if let Some(recorded) = clients::recorded(document, login) {
+        return Step::Write(Box::new(recorded));
     }
     let Some(head) = &adopted.refresh else {
         return Step::Wait(None);
@@ -119,7 +125,9 @@ fn await_claim(claim: &Claim, view: &View<'_>) -> Step {
     let mut document = Document { claim: None, ..view.document.clone() };
     let replay = view.login.grant.rules.replay;
     if replay != Replay::None && view.safeguards.silence_is_doubt() {
-        let missing = Missing { claim, cause: Cause::Silent.as_str(), sent_at: claim.claimed_at, replay };
+        let sent_at = claim.claimed_at;
+        let missing =
+            Missing { claim, cause: Cause::Silent, http: None, sent_at, replay, not_before: sent_at };
         doubt(&mut document, &missing, view.now, &view.timing);
     }
     Step::Write(Box::new(document))

@@ -2,6 +2,8 @@
 //! replicas share and the lock between them; every write is a compare-and-swap. Field names are public. Fields
 //! that this version does not know survive a rewrite, at every level.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -23,6 +25,8 @@ pub const MAX_SPENT: usize = 256;
 pub const MAX_SPARE: usize = 4;
 /// Logins that are remembered.
 pub const MAX_SEEDS_SEEN: usize = 16;
+/// Client secrets that are remembered.
+pub const MAX_CLIENTS: usize = 64;
 
 /// Declares a part of the document: an object in which fields of other versions survive.
 macro_rules! part {
@@ -53,7 +57,7 @@ part! {
         /// A sidecar of an older schema than this serves and never claims.
         #[serde(default)]
         min_writer: u32,
-        /// Grows by one per write: who remembers a higher one knows more.
+        /// Grows by one per write: a replica that remembers a higher one knows more.
         #[serde(default)]
         rev: u64,
         /// Where the lineage was seeded.
@@ -65,6 +69,9 @@ part! {
         /// Logins never to adopt again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seeds_seen: Vec<SeenSeed>,
+        /// Client secrets, and the token endpoints that accepted them. A new login leaves them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        clients: Vec<Client>,
         /// Grows by one per rotation.
         #[serde(default)]
         r#gen: u64,
@@ -80,7 +87,7 @@ part! {
         /// What is served.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         access: Option<Access>,
-        /// Somebody is about to present, or has presented, the head.
+        /// A replica is about to present, or has presented, the head.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claim: Option<Claim>,
         /// An answer went missing.
@@ -143,6 +150,19 @@ part! {
         fp: String,
         /// `replaced` or `rejected`.
         verdict: String,
+        /// What rejected it, as [`Seed::binding`] says it. Absent: it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binding: Option<String>,
+    }
+}
+
+part! {
+    /// A client secret that a token endpoint accepted.
+    Client {
+        /// SHA-256 of the client secret.
+        secret_fp: String,
+        /// SHA-256 of provider and token endpoint.
+        endpoint_fp: String,
     }
 }
 
@@ -267,6 +287,40 @@ part! {
         replay_not_before: Timestamp,
         /// Presentations since the first.
         replays: u32,
+        /// Whether every answer so far was a refusal, so that no server can have accepted the token.
+        #[serde(default)]
+        refused: bool,
+        /// How the last answer came, where one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
+    }
+}
+
+part! {
+    /// How an answer came over HTTP: what messages may show of it.
+    Http {
+        /// Its status.
+        status: u16,
+        /// The kind of its body, where that was unexpected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media_type: Option<String>,
+        /// Host and path that it redirects to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        location: Option<String>,
+    }
+}
+
+/// For the end of a sentence: `HTTP 403 with text/html`.
+impl fmt::Display for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        if let Some(media_type) = &self.media_type {
+            write!(f, " with {media_type}")?;
+        }
+        if let Some(location) = &self.location {
+            write!(f, " to {location}")?;
+        }
+        Ok(())
     }
 }
 
@@ -275,12 +329,15 @@ part! {
     Retry {
         /// Failures in a row.
         attempts: u32,
-        /// Nobody claims before.
+        /// No replica claims before.
         not_before: Timestamp,
-        /// A [`crate::outcome::Reason`].
+        /// The word of a [`crate::reason::Reason`].
         reason: String,
         /// The configuration that failed; another one is tried at once.
         config_fp: String,
+        /// How the answer came, where one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
     }
 }
 
@@ -297,6 +354,9 @@ part! {
         next_probe: Timestamp,
         /// The configuration that was refused; another one is tried at once.
         config_fp: String,
+        /// How the refusal came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
     }
 }
 
@@ -327,7 +387,7 @@ part! {
     Last {
         /// When it was sent.
         redeemed_at: Timestamp,
-        /// A [`crate::outcome::Outcome`].
+        /// The word of a [`crate::commit::Outcome`].
         outcome: String,
         /// Holder of the claim.
         by: String,

@@ -2,9 +2,12 @@
 //! presented again. Until then waiting costs nothing, and a wrong presentation would cost the grant.
 
 use agent_creds_core::provider::Replay;
+use agent_creds_core::words::Word;
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{Access, Claim, Document, Doubt, Presented};
+use super::answer::Cause;
+use super::document::{Access, Claim, Document, Doubt, Http, Presented};
+use super::reason::{Outlook, Reason};
 use super::timing::Timing;
 
 /// A presentation whose answer is missing.
@@ -13,18 +16,23 @@ pub struct Missing<'a> {
     /// The claim under which it was made.
     pub claim: &'a Claim,
     /// What happened instead of an answer.
-    pub cause: &'a str,
+    pub cause: Cause,
+    /// How an answer came that was none.
+    pub http: Option<&'a Http>,
     /// When it was sent, or was perhaps sent.
     pub sent_at: Timestamp,
     /// The provider's rule.
     pub replay: Replay,
+    /// The provider does not want another request before.
+    pub not_before: Timestamp,
 }
 
 /// Records that the parent of a claim was perhaps presented. A second doubt about the same token keeps the start of the first.
 pub fn doubt(document: &mut Document, missing: &Missing<'_>, now: Timestamp, timing: &Timing) {
-    let Missing { claim, cause, sent_at, replay } = *missing;
+    let Missing { claim, cause, http, sent_at, replay, not_before } = *missing;
     let before = document.doubt.take().filter(|doubt| doubt.parent_fp == claim.parent_fp);
     let replays = before.as_ref().map_or(0, |doubt| doubt.replays + 1);
+    let refused = cause.is_refusal() && before.as_ref().is_none_or(|doubt| doubt.refused);
     let first_sent_at = before.map_or(sent_at, |doubt| doubt.first_sent_at);
     let first =
         licensed_at(replay, replays, claim.claimed_at, first_sent_at, document.access.as_ref(), timing);
@@ -32,9 +40,11 @@ pub fn doubt(document: &mut Document, missing: &Missing<'_>, now: Timestamp, tim
     document.doubt = Some(Doubt {
         parent_fp: claim.parent_fp.clone(),
         first_sent_at,
-        cause: cause.to_owned(),
-        replay_not_before: if replays == 0 { first } else { first.max(now + backoff) },
+        cause: cause.as_str().to_owned(),
+        replay_not_before: not_before.max(if replays == 0 { first } else { first.max(now + backoff) }),
         replays,
+        refused,
+        http: http.cloned(),
         ..Doubt::default()
     });
     if let Some(head) = &mut document.refresh
@@ -42,6 +52,22 @@ pub fn doubt(document: &mut Document, missing: &Missing<'_>, now: Timestamp, tim
     {
         head.presented = Presented::InDoubt;
     }
+}
+
+/// Returns the reason that a doubt is for the state of a grant, and its sentence.
+pub fn explained(doubt: &Doubt) -> (Reason, String) {
+    let Some(cause) = Cause::from_word(&doubt.cause) else {
+        // Of a newer version.
+        return (Outlook::InDoubt.into(), Outlook::InDoubt.sentence().to_owned());
+    };
+    let reason = cause.reason();
+    let what = if reason == Outlook::UnreadableAnswer.into() {
+        "; it is kept in the spool of the pod that received it (docs/refresh-protocol.md)"
+    } else {
+        ""
+    };
+    let rule = "the refresh token is not presented again before the provider's rule allows it";
+    (reason, format!("{}{what}; {rule}", cause.sentence()))
 }
 
 /// Returns when the provider's replay rule allows another presentation.

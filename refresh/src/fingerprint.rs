@@ -28,6 +28,16 @@ pub fn of_binding(grant: &Grant) -> String {
     hash(&[&grant.provider.name, grant.token_url.as_str(), &grant.client_id])
 }
 
+/// Fingerprint of the client secret; `None` for a public client.
+pub fn of_secret(grant: &Grant) -> Option<String> {
+    grant.client_secret.as_ref().map(|secret| hash(&[secret.expose_secret()]))
+}
+
+/// Fingerprint of provider and token endpoint, to which a client secret is bound once it was accepted there.
+pub fn of_endpoint(grant: &Grant) -> String {
+    hash(&[&grant.provider.name, grant.token_url.as_str()])
+}
+
 /// Fingerprint of everything else that a token depends on. A change clears backoff and verdict and causes a refresh.
 pub fn of_config(grant: &Grant) -> String {
     let secret = grant.client_secret.as_ref().map_or("", ExposeSecret::expose_secret);

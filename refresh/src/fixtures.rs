@@ -6,6 +6,8 @@ use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::Replay;
 use jiff::{SignedDuration, Timestamp};
 
+use super::answer::Cause;
+use super::clients;
 use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, Token};
 use super::doubt::{Missing, doubt};
 use super::fingerprint;
@@ -59,7 +61,10 @@ pub(crate) fn view<'a>(login: &'a Login, document: &'a Document) -> View<'a> {
 /// A document in the middle of its life: login `seed`, head `head`, an access token of an hour issued at `NOW`.
 pub(crate) fn living(login: &Login, head: &str) -> Document {
     let head = Token::from(head.to_owned());
+    let mut accepted = Vec::new();
+    clients::accept(&mut accepted, &login.asked());
     Document {
+        clients: accepted,
         seed: Some(Seed {
             seq: 1,
             token_fp: login.token_fp.clone(),
@@ -106,6 +111,7 @@ pub(crate) fn claim(parent: &str, seconds: i64) -> Claim {
 
 /// An answer went missing.
 pub(crate) fn missing(document: &mut Document, claim: &Claim, seconds: i64) {
-    let missing = Missing { claim, cause: "timeout", sent_at: at(seconds), replay: Replay::Unknown };
+    let (cause, sent_at) = (Cause::Timeout, at(seconds));
+    let missing = Missing { claim, cause, http: None, sent_at, replay: Replay::Unknown, not_before: sent_at };
     doubt(document, &missing, at(seconds), &Timing::PRODUCTION);
 }

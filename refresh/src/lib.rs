@@ -8,6 +8,7 @@
 //! **Invariant:** nothing here does I/O or reads a clock, and the crate depends on nothing that could.
 
 pub mod answer;
+pub mod clients;
 pub mod commit;
 pub mod condition;
 pub mod decision;
@@ -21,6 +22,7 @@ pub mod login;
 pub mod memory;
 pub mod reason;
 pub mod replica;
+pub mod reply;
 pub mod safeguards;
 pub mod schedule;
 pub mod seed;
@@ -28,4 +30,5 @@ pub mod spread;
 pub mod status;
 pub mod timing;
 pub mod token;
+pub mod unread;
 pub mod view;

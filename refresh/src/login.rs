@@ -21,6 +21,10 @@ pub struct Login {
     pub binding: String,
     /// [`fingerprint::of_config`]
     pub config_fp: String,
+    /// [`fingerprint::of_secret`]
+    pub secret_fp: Option<String>,
+    /// [`fingerprint::of_endpoint`]
+    pub endpoint_fp: String,
     /// When a person logged in: the annotation `agent-creds/issued-at`.
     pub issued_at: Option<Timestamp>,
     /// When the grant Secret was created.
@@ -34,6 +38,8 @@ impl Login {
             token_fp: fingerprint::of_login(&grant),
             binding: fingerprint::of_binding(&grant),
             config_fp: fingerprint::of_config(&grant),
+            secret_fp: fingerprint::of_secret(&grant),
+            endpoint_fp: fingerprint::of_endpoint(&grant),
             grant: Arc::new(grant),
             issued_at: None,
             created_at: None,
@@ -52,6 +58,9 @@ impl Login {
             unavailable: rules.unavailable,
             idle_days: rules.idle_days,
             hard_days: rules.hard_days,
+            token_types: rules.token_types.clone(),
+            secret_fp: self.secret_fp.clone(),
+            endpoint_fp: self.endpoint_fp.clone(),
         }
     }
 }
@@ -92,11 +101,26 @@ pub struct Asked {
     pub idle_days: Option<u32>,
     /// Days after the login after which the grant ends.
     pub hard_days: Option<u32>,
+    /// Values of `token_type` that can be used as `Bearer`; empty: that one.
+    #[serde(default)]
+    pub token_types: Vec<String>,
+    /// [`Login::secret_fp`]
+    #[serde(default)]
+    pub secret_fp: Option<String>,
+    /// [`Login::endpoint_fp`]
+    #[serde(default)]
+    pub endpoint_fp: String,
 }
 
 impl Asked {
     /// Whether each success may replace the refresh token.
     pub fn rotates(&self) -> bool {
         self.replay != Replay::None
+    }
+
+    /// Whether an access token of this type can be used as `Bearer`. The type is compared without case (RFC 6749 §5.1).
+    pub fn takes_type(&self, token_type: &str) -> bool {
+        let is = |name: &str| name.eq_ignore_ascii_case(token_type);
+        if self.token_types.is_empty() { is("Bearer") } else { self.token_types.iter().any(|name| is(name)) }
     }
 }

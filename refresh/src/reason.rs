@@ -35,7 +35,7 @@ pub trait ReasonSet: Word {
 pub struct Reason {
     /// The word.
     pub word: &'static str,
-    /// One sentence for on-call: what happened and what to look at. It never holds text of a peer.
+    /// One sentence for on-call: what happened and what to look at. A message adds how the answer came (`document::Http`).
     pub sentence: &'static str,
     /// What it makes of the state of a grant.
     pub severity: Severity,
@@ -119,19 +119,35 @@ impl ReasonSet for NotSent {
     }
 }
 
-/// Why a token endpoint granted nothing, in answers that leave the refresh token untouched (RFC 6749 §5.2).
+/// Why a token endpoint granted nothing, in answers that leave the refresh token untouched (RFC 6749 §5.2), or where nothing
+/// rotates, so that no answer leaves a doubt.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray, EnumMessage,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Refused {
-    /// 503 of a provider that documents it as "nothing was done".
-    #[strum(message = "the token endpoint answers 503; the sidecar tries again")]
+    /// 5xx where nothing rotates, or 503 of a provider that documents it as "nothing was done".
+    #[strum(message = "the token endpoint fails; the sidecar tries again")]
     ServerError,
     /// 429.
-    #[strum(message = "the token endpoint answers 429; the sidecar tries again when the provider allows it")]
+    #[strum(
+        message = "the provider limits the rate of token requests; the sidecar tries again when the provider allows it"
+    )]
     RateLimited,
+    /// No answer, where nothing rotates.
+    #[strum(message = "the token endpoint did not answer; the sidecar tries again")]
+    NoAnswer,
+    /// Neither a success nor an OAuth error, where nothing rotates.
+    #[strum(
+        message = "the token endpoint sends something that is not an OAuth answer; check token_url and the proxies before the provider"
+    )]
+    UnexpectedAnswer,
+    /// 3xx. Redirects are not followed: the request carries credentials.
+    #[strum(
+        message = "the token endpoint redirects, and a redirect is not followed; write the final address into token_url in grant.yaml, often with or without a slash at its end"
+    )]
+    Redirected,
     /// `invalid_request`.
     #[strum(message = "the token endpoint answers invalid_request; check scopes and account in grant.yaml")]
     InvalidRequest,
@@ -163,7 +179,10 @@ impl Refused {
     pub fn of_oauth_error(error: &str) -> Self {
         match error {
             "invalid_request" => Self::InvalidRequest,
-            "invalid_client" => Self::InvalidClient,
+            // Of GitHub and of Slack.
+            "invalid_client" | "incorrect_client_credentials" | "invalid_client_id" | "bad_client_secret" => {
+                Self::InvalidClient
+            }
             "unauthorized_client" => Self::UnauthorizedClient,
             "unsupported_grant_type" => Self::UnsupportedGrantType,
             "invalid_scope" => Self::InvalidScope,
@@ -175,9 +194,14 @@ impl Refused {
 impl ReasonSet for Refused {
     fn severity(self) -> Severity {
         match self {
-            Self::ServerError | Self::RateLimited | Self::OauthError => Severity::Transient,
+            Self::ServerError
+            | Self::RateLimited
+            | Self::NoAnswer
+            | Self::UnexpectedAnswer
+            | Self::OauthError => Severity::Transient,
             Self::InvalidScope => Severity::ScopeDenied,
-            Self::InvalidRequest
+            Self::Redirected
+            | Self::InvalidRequest
             | Self::InvalidClient
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType => Severity::Misconfigured,
@@ -209,6 +233,11 @@ pub enum Outlook {
         message = "an answer of the provider went missing; the refresh token is not presented again before the provider's rule allows it"
     )]
     InDoubt,
+    /// An answer came and could not be read: the refresh token may be spent.
+    #[strum(
+        message = "the answer of the token endpoint cannot be read; it is kept in the spool of the pod that received it (docs/refresh-protocol.md); the refresh token is not presented again before the provider's rule allows it"
+    )]
+    UnreadableAnswer,
     /// A success without a new refresh token, after an answer had gone missing.
     #[strum(
         message = "after a missing answer the provider sent no new refresh token; log in again before the access token ends"
@@ -219,6 +248,11 @@ pub enum Outlook {
         message = "the provider granted less than grant.yaml asks for; correct scopes, or log in again with them"
     )]
     ScopeDowngraded,
+    /// The provider issues access tokens that are no bearer tokens.
+    #[strum(
+        message = "the provider issues access tokens of another type than Bearer, such as DPoP, and they are not served; set the client to bearer tokens at the provider"
+    )]
+    UnsupportedTokenType,
     /// The provider says that the refresh token is dead.
     #[strum(
         message = "the provider refuses the refresh token; log in again and write the new refresh_token into the grant Secret"
@@ -242,18 +276,29 @@ pub enum Outlook {
         message = "provider, token endpoint or client_id changed and the refresh token did not; log in again at the new one"
     )]
     BindingChanged,
+    /// Another token endpoint accepted the client secret.
+    #[strum(
+        message = "another token endpoint accepted this client_secret, so it is not sent to this one; write a client_secret of this server, or confirm the move as docs/grants.md says"
+    )]
+    SecretBound,
 }
 
 impl ReasonSet for Outlook {
     fn severity(self) -> Severity {
         match self {
             Self::Ok | Self::StaleSeed => Severity::Notice,
-            Self::Starting | Self::NewSeedRejected | Self::InDoubt | Self::RotationLost => {
-                Severity::Transient
-            }
+            Self::Starting
+            | Self::NewSeedRejected
+            | Self::InDoubt
+            | Self::UnreadableAnswer
+            | Self::RotationLost => Severity::Transient,
             Self::ScopeDowngraded => Severity::ScopeDenied,
             Self::InvalidGrant | Self::SpentElsewhere => Severity::ReauthRequired,
-            Self::StateNewer | Self::ForeignState | Self::BindingChanged => Severity::Misconfigured,
+            Self::UnsupportedTokenType
+            | Self::StateNewer
+            | Self::ForeignState
+            | Self::BindingChanged
+            | Self::SecretBound => Severity::Misconfigured,
         }
     }
 }

@@ -142,6 +142,11 @@ impl Replica {
         }
     }
 
+    /// Takes over a presentation whose answer could be read only now.
+    pub fn resume(&mut self, uncommitted: Uncommitted) {
+        self.uncommitted = Some(uncommitted);
+    }
+
     /// Takes what happened and returns what to do next.
     pub fn step(&mut self, event: Input, moment: &Moment) -> Effect {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
@@ -163,7 +168,11 @@ impl Replica {
             (Phase::RestoringClaim(document), Input::Written(result)) => {
                 self.claim_restored(*document, &result, moment)
             }
-            (Phase::Spooling, Input::Spooled(_)) => self.decide(moment),
+            (Phase::Spooling, Input::Spooled(_)) => {
+                // It is in the spool now.
+                self.uncommitted.as_mut().map(|uncommitted| uncommitted.unread.take());
+                self.decide(moment)
+            }
             (Phase::Closing, Input::Spooled(_)) => {
                 self.closed_claim = self.uncommitted.take().map(|uncommitted| uncommitted.claim.id);
                 self.decide(moment)

@@ -11,9 +11,14 @@ use super::safeguards::Safeguards;
 /// the current one, or one that was replaced or refused before.
 pub fn adopt(document: &Document, login: &Login, now: Timestamp, safeguards: Safeguards) -> Document {
     let mut document = document.clone();
+    let is_bound = !is_unaccepted(&document);
     if let Some(seed) = document.seed.as_mut().filter(|seed| seed.token_fp == login.token_fp) {
         // The annotation may be added later.
         seed.issued_at = login.issued_at.or(seed.issued_at);
+        if seed.binding != login.binding && !is_bound {
+            seed.binding.clone_from(&login.binding);
+            start_anew(&mut document);
+        }
         return document;
     }
     if safeguards.spent_stays_spent() && is_stale(&document, login) {
@@ -21,7 +26,7 @@ pub fn adopt(document: &Document, login: &Login, now: Timestamp, safeguards: Saf
     }
     let seq = document.progress().0 + 1;
     if let (Some(seed), Some(head)) = (document.seed.take(), document.refresh.take()) {
-        remember(&mut document, &seed.token_fp, "replaced");
+        remember(&mut document, &seed.token_fp, "replaced", None);
         // The head of the login before can come back until the new login has worked.
         if seed.proven && safeguards.login_keeps_spare() {
             let spare = Spare {
@@ -37,6 +42,7 @@ pub fn adopt(document: &Document, login: &Login, now: Timestamp, safeguards: Saf
             keep_spare(&mut document, spare);
         }
     }
+    document.seeds_seen.retain(|seen| seen.fp != login.token_fp);
     // For the first login in a Secret, the Secret's creation tells when a person logged in.
     let created_at = login.created_at.filter(|_| seq == 1);
     document.seed = Some(Seed {
@@ -64,25 +70,53 @@ pub fn is_stale(document: &Document, login: &Login) -> bool {
     // Without a refresh token there is no lineage: a client secret may come back.
     let current = document.seed.as_ref().is_some_and(|seed| seed.token_fp == login.token_fp)
         || login.grant.refresh_token.is_none();
-    let seen = document.seeds_seen.iter().any(|seen| seen.fp == login.token_fp);
+    let seen = document.seeds_seen.iter().any(|seen| seen.fp == login.token_fp && !is_elsewhere(seen, login));
     !current && (seen || document.spent.contains(&login.token_fp))
 }
 
-/// Adds a login to those that are never adopted again.
-pub fn remember(document: &mut Document, fp: &str, verdict: &str) {
+/// Whether a login was rejected by another server, or as another client's, than it is for now: the settings were corrected.
+pub fn is_elsewhere(seen: &SeenSeed, login: &Login) -> bool {
+    seen.binding.as_ref().is_some_and(|binding| *binding != login.binding)
+}
+
+/// Whether no server can have accepted the document's login. Such a login is bound to none: the settings that it was tried with
+/// were wrong. A missing answer may have been an acceptance, and so may a success that could not be read.
+fn is_unaccepted(document: &Document) -> bool {
+    let (Some(seed), Some(head)) = (&document.seed, &document.refresh) else { return false };
+    let doubt = document.doubt.as_ref().filter(|doubt| doubt.parent_fp == head.fp);
+    let untouched = match head.presented {
+        Presented::Never => doubt.is_none(),
+        Presented::InDoubt => doubt.is_some_and(|doubt| doubt.refused),
+        Presented::Accepted => false,
+    };
+    !seed.proven && head.fp == seed.token_fp && untouched
+}
+
+/// Forgets what other settings led to.
+fn start_anew(document: &mut Document) {
+    (document.doubt, document.retry, document.verdict) = (None, None, None);
+    if let Some(head) = &mut document.refresh {
+        head.presented = Presented::Never;
+    }
+}
+
+/// Adds a login to those that are not adopted again: by `binding` if that rejected it, else by nothing.
+pub fn remember(document: &mut Document, fp: &str, verdict: &str, binding: Option<String>) {
     document.seeds_seen.retain(|seen| seen.fp != fp);
     let (fp, verdict) = (fp.to_owned(), verdict.to_owned());
-    document.seeds_seen.push(SeenSeed { fp, verdict, ..SeenSeed::default() });
+    document.seeds_seen.push(SeenSeed { fp, verdict, binding, ..SeenSeed::default() });
     let excess = document.seeds_seen.len().saturating_sub(MAX_SEEDS_SEEN);
     document.seeds_seen.drain(..excess);
 }
 
-/// Adds a spare token; the oldest is dropped where there are too many.
+/// Adds a spare token; the oldest is dropped where there are too many, but not the head before a login that is not proven yet.
 pub fn keep_spare(document: &mut Document, spare: Spare) {
     document.spare.retain(|other| other.fp != spare.fp);
     document.spare.push(spare);
-    let excess = document.spare.len().saturating_sub(MAX_SPARE);
-    document.spare.drain(..excess);
+    while document.spare.len() > MAX_SPARE {
+        let oldest = document.spare.iter().position(|spare| spare.seed.is_none()).unwrap_or_default();
+        document.spare.remove(oldest);
+    }
 }
 
 /// Removes and returns the spare to go on with after the head was refused: the head before a login that never worked, else a

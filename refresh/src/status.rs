@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use super::condition::Condition;
-use super::document::{Document, SeenSeed};
+use super::document::{Document, Http, SeenSeed};
+use super::doubt::explained;
 use super::login::Login;
-use super::reason::{Outlook, Reason, Severity};
+use super::reason::{Outlook, Reason, Refused, Severity};
 use super::schedule::margin_s;
-use super::seed::is_stale;
+use super::seed::{is_elsewhere, is_stale};
 
 /// State of a grant.
 #[derive(
@@ -99,13 +100,15 @@ impl Status {
         let valid = access.is_some_and(|access| is_served(access.expires_at, access.lifetime_s, now));
         let inner = within(document, login);
         let (reason, message) = match condition {
-            Some(outer) if outer.reason.needs_a_person() || !inner.is_some_and(Reason::needs_a_person) => {
+            Some(outer)
+                if outer.reason.needs_a_person()
+                    || !inner.as_ref().is_some_and(|(reason, _)| reason.needs_a_person()) =>
+            {
                 (outer.reason, outer.message.clone())
             }
             _ => {
                 let default = if valid { Outlook::Ok } else { Outlook::Starting };
-                let reason = inner.unwrap_or_else(|| default.into());
-                (reason, reason.sentence.to_owned())
+                inner.unwrap_or_else(|| own(default))
             }
         };
         let state = match reason.severity {
@@ -133,29 +136,42 @@ pub fn is_served(expires_at: Timestamp, lifetime_s: i64, now: Timestamp) -> bool
     now < expires_at - SignedDuration::from_secs(margin_s(lifetime_s))
 }
 
-/// Returns what the document itself says is wrong.
-fn within(document: &Document, login: Option<&Login>) -> Option<Reason> {
+/// Returns what the document itself says is wrong, and the message about it.
+fn within(document: &Document, login: Option<&Login>) -> Option<(Reason, String)> {
     let head = document.refresh.as_ref().map(|head| head.fp.as_str());
     // What was recorded for other settings does not hold any more.
     let is_current = |config_fp: &str| login.is_none_or(|login| login.config_fp == config_fp);
     let verdict = document.verdict.as_ref().filter(|verdict| is_current(&verdict.config_fp));
     if let Some(verdict) = verdict.filter(|verdict| Some(verdict.fp.as_str()) == head) {
-        return Some(Reason::stored(&verdict.error).unwrap_or_else(|| Outlook::InvalidGrant.into()));
+        let reason = Reason::stored(&verdict.error).unwrap_or_else(|| Outlook::InvalidGrant.into());
+        return Some((reason, message(reason.sentence, verdict.http.as_ref())));
     }
     if let Some(retry) = document.retry.as_ref().filter(|retry| is_current(&retry.config_fp)) {
-        return Some(
-            Reason::stored(&retry.reason).unwrap_or_else(|| super::reason::Refused::OauthError.into()),
-        );
+        let reason = Reason::stored(&retry.reason).unwrap_or_else(|| Refused::OauthError.into());
+        return Some((reason, message(reason.sentence, retry.http.as_ref())));
     }
-    if document.doubt.as_ref().is_some_and(|doubt| Some(doubt.parent_fp.as_str()) == head) {
-        return Some(Outlook::InDoubt.into());
+    if let Some(doubt) = document.doubt.as_ref().filter(|doubt| Some(doubt.parent_fp.as_str()) == head) {
+        let (reason, sentence) = explained(doubt);
+        return Some((reason, message(&sentence, doubt.http.as_ref())));
     }
     let login = login?;
-    let rejected = |seen: &SeenSeed| seen.fp == login.token_fp && seen.verdict == "rejected";
+    let rejected = |seen: &SeenSeed| {
+        seen.fp == login.token_fp && seen.verdict == "rejected" && !is_elsewhere(seen, login)
+    };
     if document.seeds_seen.iter().any(rejected) {
-        return Some(Outlook::NewSeedRejected.into());
+        return Some(own(Outlook::NewSeedRejected));
     }
-    is_stale(document, login).then(|| Outlook::StaleSeed.into())
+    is_stale(document, login).then(|| own(Outlook::StaleSeed))
+}
+
+/// A reason with its own sentence as the message.
+fn own(reason: Outlook) -> (Reason, String) {
+    (reason.into(), reason.sentence().to_owned())
+}
+
+/// The message for a sentence about an answer: with the HTTP status, and what else may be shown of the answer.
+fn message(sentence: &str, http: Option<&Http>) -> String {
+    http.map_or_else(|| sentence.to_owned(), |http| format!("{sentence} ({http})"))
 }
 
 #[cfg(test)]

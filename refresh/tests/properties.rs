@@ -78,8 +78,10 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         Just("refresh_token"),
         Just("expires_in"),
         Just("scope"),
+        Just("token_type"),
         Just("error"),
-        Just("ok")
+        Just("ok"),
+        Just("data")
     ];
     let token = "[ -~]{0,20}".prop_map(|text| json!(text));
     let value = prop_oneof![4 => token, 3 => odd(), 1 => Just(json!("invalid_grant")), 1 => Just(json!("x".repeat(40_000)))];
@@ -89,15 +91,26 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         let length = text.len() * percent.max(30) / 100;
         text[..length].to_vec()
     });
-    prop_oneof![4 => like, 1 => proptest::collection::vec(any::<u8>(), 0..64)]
+    let twice = "[ -~]{0,9}".prop_map(|text| {
+        json!({ "access_token": "a", "refresh_token": text })
+            .to_string()
+            .replace('}', ",\"refresh_token\":\"r2\"}")
+    });
+    let form = "[a-z_]{1,9}=[ -~]{0,9}".prop_map(|rest| format!("access_token=a&refresh_token=r&{rest}"));
+    prop_oneof![
+        4 => like,
+        1 => proptest::collection::vec(any::<u8>(), 0..64),
+        1 => twice.prop_map(String::into_bytes),
+        1 => form.prop_map(String::into_bytes),
+    ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_reply_is_read(status in prop_oneof![Just(200), Just(400), Just(429), Just(503), any::<u16>()], body in body(), complete: bool) {
-        invariants::reply(status, &body, complete);
+    fn every_reply_is_read(status in prop_oneof![Just(200), Just(400), Just(429), Just(503), any::<u16>()], header: u8, body in body(), complete: bool) {
+        invariants::reply(status, header, &body, complete);
     }
 
     #[test]

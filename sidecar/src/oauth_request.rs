@@ -6,7 +6,7 @@ use agent_creds_core::provider::{ClientAuth, Flow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::Full;
 use secrecy::ExposeSecret;
@@ -58,6 +58,8 @@ fn authenticated(
         .header(HOST, authority(url))
         .header(USER_AGENT, concat!("agent-creds/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "application/json")
+        // Without it any coding is allowed (RFC 9110 §12.5.3).
+        .header(ACCEPT_ENCODING, "identity")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     if grant.client_auth == ClientAuth::Basic {
         // RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
@@ -113,6 +115,8 @@ mod tests {
         assert_eq!(parts.uri, "/oauth/token");
         assert_eq!(parts.headers[HOST], "identity.pagerduty.com");
         assert!(!parts.headers.contains_key(AUTHORIZATION));
+        assert_eq!(parts.headers[ACCEPT], "application/json");
+        assert_eq!(parts.headers[ACCEPT_ENCODING], "identity");
     }
 
     #[tokio::test]

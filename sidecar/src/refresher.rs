@@ -3,12 +3,15 @@
 
 mod ended;
 mod event_recorder;
+mod exchange;
 mod follow;
 mod local_state;
 mod location;
 mod logins;
 mod once;
 mod read_secrets;
+mod shared_clients;
+mod spooled;
 
 pub use ended::Ended;
 pub use event_recorder::EventRecorder;
@@ -24,26 +27,26 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::exchange::replied;
 use self::follow::follow;
 use self::location::Location;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
-use crate::http_client::send::send;
 use crate::identity::token_source::{Standing, TokenSource};
 use crate::lifecycle::Phase;
 use crate::metrics::Metrics;
-use crate::oauth_request;
 use crate::spool::{Slot, Spool};
 use crate::store::{Object, STATE_KEY, Store, StoreError};
 use crate::token_cache::TokenCache;
 use agent_creds_core::words::Word as _;
-use agent_creds_refresh::answer::{Answer, Cause, Reply};
+use agent_creds_refresh::answer::Answer;
 use agent_creds_refresh::commit::Outcome;
-use agent_creds_refresh::document::{Document, Token};
+use agent_creds_refresh::document::Document;
 use agent_creds_refresh::event::event;
 use agent_creds_refresh::login::Login;
-use agent_creds_refresh::reason::{NotSent, Outlook, Reason};
+use agent_creds_refresh::reason::{Outlook, Reason};
 use agent_creds_refresh::replica::{Effect, Input, Moment, Replica, Report, Settings, WriteError};
+use agent_creds_refresh::reply::Reply;
 use agent_creds_refresh::safeguards::Safeguards;
 use agent_creds_refresh::spread::drawn;
 use agent_creds_refresh::timing::Timing;
@@ -101,6 +104,8 @@ pub struct Refresher<S: Store> {
     started: Instant,
     /// The settings for which warnings were logged.
     warned: String,
+    /// When the last answer was asked for that is in the spool and could not be read.
+    unread_since: Option<Timestamp>,
 }
 
 impl<S: Store> Refresher<S> {
@@ -122,8 +127,12 @@ impl<S: Store> Refresher<S> {
             safeguards: Safeguards::ON,
         };
         let holder = settings.holder();
-        let replica = Replica::new(settings, slot.load()?);
+        let record = slot.load()?;
+        let readable = spooled::readable(&slot, record.as_ref());
+        let mut replica = Replica::new(settings, record);
+        readable.into_iter().for_each(|uncommitted| replica.resume(uncommitted));
         Ok(Self {
+            unread_since: slot.unread().last_sent_at(),
             tools,
             cache,
             state_name,
@@ -208,9 +217,7 @@ impl<S: Store> Refresher<S> {
                         Input::Written(Err(WriteError::Conflict))
                     }
                     Effect::Write(document) => Input::Written(self.write(&document).await),
-                    // A local state ends with the process, so nothing is spooled for it.
-                    Effect::Spool(_) if self.location.is_local => Input::Spooled(true),
-                    Effect::Spool(record) => Input::Spooled(self.slot.put(&record).is_ok()),
+                    Effect::Spool(record) => Input::Spooled(self.spool(&record)),
                     Effect::Send(login, token) => self.send(&login, &token),
                 };
             }
@@ -254,26 +261,6 @@ impl<S: Store> Refresher<S> {
             random: u128::from_be_bytes(random::bytes()),
             draining: self.tools.phase.borrow().is_leaving() || self.is_late(),
         }
-    }
-
-    async fn connect(&mut self, login: &Login) -> Result<(), NotSent> {
-        self.started = Instant::now();
-        let grant = &login.grant;
-        let budget = Duration::try_from(self.tools.timing.budget).unwrap_or_default();
-        let connection = self.tools.connector.connect(&grant.token_url, grant.allow_private, budget).await;
-        self.connection = Some(connection?);
-        Ok(())
-    }
-
-    fn send(&mut self, login: &Login, token: &Token) -> Input {
-        let (Some(connection), Ok(request)) =
-            (self.connection.take(), oauth_request::build(&login.grant, token))
-        else {
-            return Input::Replied(Reply::NotSent(NotSent::GrantInvalid));
-        };
-        let budget = Duration::try_from(self.tools.timing.budget).unwrap_or_default();
-        self.sending = Some(tokio::spawn(send(connection, request, budget)));
-        Input::Sent
     }
 
     async fn write(&mut self, document: &Document) -> Result<(), WriteError> {
@@ -341,6 +328,7 @@ impl<S: Store> Refresher<S> {
         let condition = replica.condition().or(outage).cloned().or_else(objection);
         self.cache.put(self.known(), replica.login(), condition, replica.has_read(), now);
         self.tools.metrics.unpersisted(secret, replica.has_uncommitted_token());
+        self.forget_superseded();
         if let Some(report) = self.replica.take_report() {
             self.connection = None;
             self.count(&report);
@@ -349,11 +337,14 @@ impl<S: Store> Refresher<S> {
 
     fn count(&self, Report { outcome, answer }: &Report) {
         let reason: Option<Reason> = match answer {
-            Answer::Granted(_) if *outcome == Outcome::ScopeDenied => Some(Outlook::ScopeDowngraded.into()),
-            Answer::Granted(_) => None,
+            Answer::Granted(_) => match outcome {
+                Outcome::ScopeDenied => Some(Outlook::ScopeDowngraded.into()),
+                Outcome::UnsupportedTokenType => Some(Outlook::UnsupportedTokenType.into()),
+                _ => None,
+            },
             Answer::NotSent(reason) => Some((*reason).into()),
             Answer::Refused { reason, .. } => Some((*reason).into()),
-            Answer::InDoubt { .. } => Some(Outlook::InDoubt.into()),
+            Answer::InDoubt { cause, .. } => Some(cause.reason()),
             Answer::InvalidGrant => Some(Outlook::InvalidGrant.into()),
         };
         let cause = if let Answer::InDoubt { cause, .. } = answer { cause.as_str() } else { "" };
@@ -379,12 +370,4 @@ async fn renewed(identity: &mut Option<watch::Receiver<Standing>>) {
     if identity.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Waits for the reply; for ever where no request was sent.
-async fn replied(sending: &mut Option<JoinHandle<Reply>>) -> Reply {
-    let Some(task) = sending else { return std::future::pending().await };
-    let reply = task.await;
-    *sending = None;
-    reply.unwrap_or(Reply::Lost(Cause::Reset))
 }

@@ -1,5 +1,10 @@
 //! The spool: data that has to outlive the process but not the pod, in a memory volume that only the sidecar mounts. For each grant
-//! it holds the presentation that is not recorded in the store yet; besides, the random name of this pod.
+//! it holds the presentation that is not recorded in the store yet, and answers that could not be read; besides, the random name
+//! of this pod.
+
+mod unread;
+
+pub use unread::UnreadFile;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -28,6 +33,7 @@ pub struct Spool {
 #[derive(Clone, Debug)]
 pub struct Slot {
     file: PathBuf,
+    unread: UnreadFile,
 }
 
 impl Spool {
@@ -42,8 +48,9 @@ impl Spool {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| std::io::Error::new(ErrorKind::ResourceBusy, "another sidecar uses it"))?;
         let directory = directory.to_owned();
-        let known =
-            read(&file)?.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|pod| pod.len() == 32);
+        let known = read(&file, MAX_FILE)?
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .filter(|pod| pod.len() == 32);
         let mut spool = Self { directory, pod: known.clone().unwrap_or_default(), _lock: lock };
         let readable = grants.iter().all(|grant| spool.slot(grant).load().is_ok());
         if known.is_none() || !readable {
@@ -66,7 +73,8 @@ impl Spool {
 
     /// The slot of one grant.
     pub fn slot(&self, grant: &LocalName) -> Slot {
-        Slot { file: self.directory.join(format!("uncommitted-{grant}.json")) }
+        let unread = UnreadFile { file: self.directory.join(format!("{}{grant}.json", unread::PREFIX)) };
+        Slot { file: self.directory.join(format!("uncommitted-{grant}.json")), unread }
     }
 }
 
@@ -76,7 +84,7 @@ impl Slot {
     /// # Errors
     /// Where the file cannot be read.
     pub fn load(&self) -> std::io::Result<Option<Record>> {
-        let Some(bytes) = read(&self.file)? else { return Ok(None) };
+        let Some(bytes) = read(&self.file, MAX_FILE)? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|_| ErrorKind::InvalidData.into())
     }
 
@@ -85,19 +93,34 @@ impl Slot {
     /// # Errors
     /// Where the volume cannot be written.
     pub fn put(&self, record: &Record) -> std::io::Result<()> {
-        let fresh = self.file.with_extension("new");
-        let mut file = private().create(true).truncate(true).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &self.file)
+        replace(&self.file, &serde_json::to_vec(record)?)
     }
 
-    /// Empties the slot.
+    /// The answers that could not be read.
+    pub fn unread(&self) -> &UnreadFile {
+        &self.unread
+    }
+
+    /// Removes the record. Answers that could not be read stay: nothing is concluded from them.
     fn clear(&self) -> std::io::Result<()> {
-        match std::fs::remove_file(&self.file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.file)
+    }
+}
+
+/// Replaces a file, all or nothing. It is durable when this returns.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = private().create(true).truncate(true).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -107,18 +130,18 @@ fn private() -> OpenOptions {
     options
 }
 
-fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+fn read(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use agent_creds_core::provider::{Replay, Unavailable};
     use agent_creds_refresh::document::Claim;
@@ -130,7 +153,12 @@ mod tests {
         [LocalName::parse("a").unwrap()]
     }
 
-    fn uncommitted() -> Record {
+    fn record() -> Record {
+        Record::Uncommitted(Box::new(uncommitted()))
+    }
+
+    /// A presentation without an answer.
+    pub(crate) fn uncommitted() -> Uncommitted {
         let asked = Asked {
             binding: "b".to_owned(),
             config_fp: "c".to_owned(),
@@ -140,15 +168,12 @@ mod tests {
             unavailable: Unavailable::InDoubt,
             idle_days: None,
             hard_days: Some(90),
+            token_types: Vec::new(),
+            secret_fp: None,
+            endpoint_fp: String::new(),
         };
-        Record::Uncommitted(Box::new(Uncommitted {
-            claim: Claim { id: "c1".to_owned(), parent_fp: "p".to_owned(), ..Claim::default() },
-            asked,
-            sent_at: Timestamp::UNIX_EPOCH,
-            answer: None,
-            without_access: false,
-            stored: false,
-        }))
+        let claim = Claim { id: "c1".to_owned(), parent_fp: "p".to_owned(), ..Claim::default() };
+        Uncommitted::new(claim, asked, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -156,12 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Spool::open(folder.path(), &names()).unwrap();
         let pod = first.pod().to_owned();
-        first.slot(&names()[0]).put(&uncommitted()).unwrap();
+        first.slot(&names()[0]).put(&record()).unwrap();
         assert!(Spool::open(folder.path(), &names()).is_err(), "in use");
         drop(first);
         let second = Spool::open(folder.path(), &names()).unwrap();
         assert_eq!(second.pod(), pod);
-        assert_eq!(second.slot(&names()[0]).load().unwrap(), Some(uncommitted()));
+        assert_eq!(second.slot(&names()[0]).load().unwrap(), Some(record()));
         second.slot(&names()[0]).clear().unwrap();
         assert_eq!(second.slot(&names()[0]).load().unwrap(), None);
     }

@@ -5,6 +5,7 @@ mod alone;
 mod api;
 mod bad_input;
 mod bad_state;
+mod bindings;
 mod front;
 mod happy;
 mod logins;
@@ -16,6 +17,8 @@ mod recovery;
 mod refused;
 mod request;
 mod sharing;
+mod strange_answers;
+mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -52,9 +55,13 @@ impl World {
 
     /// Creates a client for each of these names, and no Secrets.
     async fn without_logins(names: &[&str]) -> Self {
+        Self::with_client_secret(names, &client_secret()).await
+    }
+
+    /// With a client for each of these names that has this secret, and no Secrets.
+    async fn with_client_secret(names: &[&str], secret: &str) -> Self {
         let authority = Authority::new();
-        let client =
-            |name: &&str| Client::generic(name, Some(&client_secret()), ClientAuth::Post, &["read", "write"]);
+        let client = |name: &&str| Client::generic(name, Some(secret), ClientAuth::Post, &["read", "write"]);
         let clients = names.iter().map(client).collect();
         let config = Config { clients, authority: Some(authority.clone()), ..Config::default() };
         let standin = Standin::start(LOOPBACK, config).await.expect("starting the stand-in");

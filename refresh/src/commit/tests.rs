@@ -1,8 +1,8 @@
 use super::*;
-use crate::answer::Reply;
 use crate::decision::{Step, next};
 use crate::fixtures::{at, claim, living, login, login_with, missing, view};
 use crate::login::{Asked, Login};
+use crate::reply::{HttpReply, Reply};
 use crate::seed::adopt;
 use crate::view::View;
 
@@ -13,8 +13,8 @@ fn granted(refresh: Option<&str>, scope: Option<&str>) -> Answer {
 }
 
 fn http(status: u16, body: &str) -> Answer {
-    let reply = Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true };
-    Answer::of(reply, &login("r1").asked())
+    let reply = HttpReply { status, body: body.into(), complete: true, ..HttpReply::default() };
+    Answer::of(Reply::Http(reply), &login("r1").asked())
 }
 
 /// Records `answer` to a presentation of the head of `document` under `claim`.
@@ -30,8 +30,8 @@ fn recorded(
     (sent_at, now, random): (Timestamp, Timestamp, f64),
 ) -> (Option<Document>, Outcome) {
     let (timing, safeguards) = (Timing::PRODUCTION, Safeguards::ON);
-    let asked = &login.asked();
-    record(document, &Presentation { claim, asked, answer, sent_at, now, random, timing, safeguards })
+    let (asked, http) = (&login.asked(), None);
+    record(document, &Presentation { claim, asked, answer, http, sent_at, now, random, timing, safeguards })
 }
 
 fn presented(login: &Login) -> (Document, Claim) {
@@ -135,8 +135,8 @@ fn what_was_not_committed_backs_off_for_all() {
     let login = login("r1");
     let (mut document, claim) = presented(&login);
     let busy = |retry_after_s| {
-        let reply = Reply::Http { status: 429, retry_after_s, body: Vec::new(), complete: true };
-        Answer::of(reply, &login.asked())
+        let reply = HttpReply { status: 429, retry_after_s, complete: true, ..HttpReply::default() };
+        Answer::of(Reply::Http(reply), &login.asked())
     };
     for (attempts, expected) in [(1, 7.5), (2, 12.5), (3, 22.5)] {
         let (next, outcome) = after(&document, &claim, &login, &busy(None));
@@ -173,6 +173,10 @@ fn a_missing_answer_is_doubt_where_tokens_rotate() {
     let (document, claim) = attempt.claimed("c1", "other", at(0), &Timing::PRODUCTION);
     let document = after(&document, &claim, &plain, &lost).0.unwrap();
     assert!(document.doubt.is_none() && document.retry.is_some(), "a repeat is harmless there");
+    let unanswered = Answer::missing(Cause::Timeout, &plain.asked());
+    let (document, outcome) = after(&document, &claim, &plain, &unanswered);
+    assert!(document.is_none(), "another replica has closed the claim");
+    assert_eq!(outcome, Outcome::NotCommitted);
 }
 
 fn next_step(login: &Login) -> Step {
@@ -186,6 +190,101 @@ fn a_refresh_token_in_a_broken_answer_is_committed() {
     let next = after(&document, &claim, &login, &http(200, r#"{"refresh_token":"r5"}"#)).0.unwrap();
     assert_eq!((head(&next), next.r#gen), ("r5", 4));
     assert!(next.doubt.is_none() && next.retry.is_some());
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_followed_by_the_wait_of_a_doubt() {
+    let login = login("r1");
+    let unread = http(200, r#"{"refresh_token":"r5"}"#);
+    let (document, claim) = presented(&login);
+    let next = after(&document, &claim, &login, &unread).0.unwrap();
+    let retry = next.retry.unwrap();
+    assert_eq!((retry.reason.as_str(), retry.not_before), ("unreadable_answer", at(3420)), "the last moment");
+
+    // Without an access token there is no such moment, and each attempt may rotate the token once more.
+    let mut document = Document { access: None, ..document };
+    for pause in [120, 240, 480, 960, 1920, 3840, 3840] {
+        let next = after(&document, &claim, &login, &unread).0.unwrap();
+        assert_eq!(next.retry.as_ref().unwrap().not_before, at(101 + pause));
+        let refresh = document.refresh.clone();
+        document = Document { claim: Some(claim.clone()), refresh, spent: vec![], ..next };
+    }
+}
+
+#[test]
+fn what_accepted_a_login_binds_it_and_its_client_secret() {
+    let login = login("r1");
+    let (document, claim) = presented(&login);
+    let moved = login_with("r1", "token_url: https://other.example.com/token");
+    // The settings changed while the answer was on its way.
+    let mut elsewhere = Document { clients: Vec::new(), ..document };
+    elsewhere.seed.as_mut().unwrap().binding.clone_from(&moved.binding);
+    for answer in [granted(Some("r5"), None), granted(None, None), http(200, r#"{"refresh_token":"r5"}"#)] {
+        let next = after(&elsewhere, &claim, &login, &answer).0.unwrap();
+        assert_eq!(next.seed.as_ref().unwrap().binding, login.binding);
+        assert_eq!(next.clients, living(&login, "r4").clients);
+    }
+    let refused = after(&elsewhere, &claim, &login, &http(400, r#"{"error":"invalid_grant"}"#)).0.unwrap();
+    assert!(refused.clients.is_empty());
+}
+
+#[test]
+fn the_head_before_an_unproven_login_is_not_pushed_out_by_spares() {
+    let (old, new) = (login("r1"), login("n1"));
+    let mut document = adopt(&living(&old, "r4"), &new, at(60), Safeguards::ON);
+    for n in 0..6 {
+        let fp = n.to_string();
+        keep_spare(&mut document, Spare { fp, ..Spare::default() });
+    }
+    let lineage: Vec<_> = document.spare.iter().filter(|spare| spare.seed.is_some()).collect();
+    assert_eq!((lineage.len(), document.spare.len()), (1, 4));
+    assert_eq!(lineage[0].token.expose(), "r4");
+}
+
+#[test]
+fn both_refresh_tokens_of_an_ambiguous_answer_are_kept() {
+    let login = login("r1");
+    let (document, claim) = presented(&login);
+    let two = http(200, r#"{"access_token":"a2","refresh_token":"r5","refresh_token":"r6"}"#);
+    let (next, outcome) = after(&document, &claim, &login, &two);
+    let next = next.unwrap();
+    assert_eq!((outcome, head(&next)), (Outcome::Success, "r6"));
+    assert_eq!(next.spare.iter().map(|spare| spare.token.expose()).collect::<Vec<_>>(), ["r5"]);
+    // The provider knows the other one.
+    let head_fp = next.head_fp().unwrap().to_owned();
+    let claim = Claim { parent_fp: head_fp, ..claim };
+    let claimed = Document { claim: Some(claim.clone()), ..next };
+    let dead = http(400, r#"{"error":"invalid_grant"}"#);
+    let next = after(&claimed, &claim, &login, &dead).0.unwrap();
+    assert_eq!((head(&next), next.verdict.is_none()), ("r5", true));
+}
+
+#[test]
+fn a_token_of_another_type_is_not_served_but_its_refresh_token_is_kept() {
+    let login = login("r1");
+    let (document, claim) = presented(&login);
+    let bound = http(200, r#"{"access_token":"a2","refresh_token":"r5","token_type":"DPoP"}"#);
+    let (next, outcome) = after(&document, &claim, &login, &bound);
+    let next = next.unwrap();
+    assert_eq!((outcome, head(&next)), (Outcome::UnsupportedTokenType, "r5"));
+    assert_eq!(next.access.as_ref().unwrap().token.expose(), "access", "the old one goes on");
+    let retry = next.retry.unwrap();
+    assert_eq!((retry.reason.as_str(), retry.not_before), ("unsupported_token_type", at(101 + 3600)));
+}
+
+#[test]
+fn a_doubt_waits_as_long_as_the_provider_asks() {
+    let login = login("r1");
+    let (document, claim) = presented(&login);
+    let document = Document { access: None, ..document };
+    let busy = |retry_after_s| {
+        let reply = HttpReply { status: 503, retry_after_s, complete: true, ..HttpReply::default() };
+        let answer = Answer::of(Reply::Http(reply), &login.asked());
+        after(&document, &claim, &login, &answer).0.unwrap().doubt.unwrap().replay_not_before
+    };
+    assert_eq!(busy(None), at(99 + 60));
+    assert_eq!(busy(Some(600)), at(101 + 600));
+    assert_eq!(busy(Some(1_000_000)), at(101 + 3600), "capped");
 }
 
 #[test]
@@ -267,6 +366,7 @@ fn redeemed(mut document: Document, login: &Login) -> (i64, String) {
         claim: &claim,
         asked: &asked,
         answer: &answer,
+        http: None,
         sent_at: at(0),
         now: at(1),
         random: 0.5,

@@ -62,7 +62,7 @@ macro_rules! uncounted {
     };
 }
 
-uncounted!(bool, String, Token, Presented, Purpose);
+uncounted!(bool, u16, String, Token, Presented, Purpose);
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,14 @@ use jiff::SignedDuration;
 
 use super::look::fraction;
 use super::{Began, Effect, Exchange, Moment, Phase, Record, Replica, Report, Seen, Uncommitted, WriteError};
-use crate::answer::{Answer, Cause, Reply};
+use crate::answer::{Answer, Cause, Heard};
 use crate::commit::{Presentation, record};
 use crate::decision::Attempt;
 use crate::document::Document;
 use crate::fingerprint::of_token;
 use crate::login::Login;
 use crate::reason::NotSent;
+use crate::reply::Reply;
 
 impl Replica {
     /// Writes the claim once there is a connection; without one, writes the backoff that all replicas share.
@@ -36,16 +37,8 @@ impl Replica {
             Err(reason) => {
                 self.yields = true;
                 // The backoff is recorded under a claim that was never written.
-                let answer = Answer::NotSent(reason);
-                let (asked, sent_at) = (login.asked(), moment.now);
-                let uncommitted = Uncommitted {
-                    claim,
-                    asked,
-                    sent_at,
-                    answer: Some(answer),
-                    without_access: false,
-                    stored: false,
-                };
+                let mut uncommitted = Uncommitted::new(claim, login.asked(), moment.now);
+                uncommitted.answer = Some(Answer::NotSent(reason));
                 let (next, report) = self.recorded(&uncommitted, &document, moment);
                 self.report = report;
                 next.map_or(Effect::Read, |next| self.write(next))
@@ -93,9 +86,7 @@ impl Replica {
             *self.numbered(Document { claim: Some(claim.clone()), ..exchange.attempt.document.clone() });
         self.memory = Some(self.stored.clone());
         self.rejected = None;
-        let (asked, sent_at) = (exchange.login.asked(), moment.now);
-        let uncommitted =
-            Uncommitted { claim, asked, sent_at, answer: None, without_access: false, stored: false };
+        let uncommitted = Uncommitted::new(claim, exchange.login.asked(), moment.now);
         self.uncommitted = Some(uncommitted.clone());
         if !self.settings.safeguards.sent_is_marked() {
             return self.marked(exchange, true, moment);
@@ -170,7 +161,9 @@ impl Replica {
     /// Spools the answer. It is stored after that, and served only then.
     pub(super) fn replied(&mut self, reply: Reply) -> Effect {
         let Some(uncommitted) = &mut self.uncommitted else { return Effect::Read };
-        uncommitted.answer = Some(Answer::of(reply, &uncommitted.asked));
+        let Heard { answer, http, unread } = Heard::of(reply, &uncommitted.asked);
+        uncommitted.answer = Some(answer.apart_from(&uncommitted.claim.parent_fp));
+        (uncommitted.http, uncommitted.unread) = (http, unread);
         if !self.settings.safeguards.answer_is_spooled() {
             return Effect::Read;
         }
@@ -179,11 +172,11 @@ impl Replica {
     }
 
     /// Records the outcome of a presentation on top of the current document, until a read shows that it is there.
-    pub(super) fn settle_owed(&mut self, moment: &Moment) -> Effect {
+    pub(super) fn settle_uncommitted(&mut self, moment: &Moment) -> Effect {
         let Some(mut uncommitted) = self.uncommitted.clone() else { return Effect::Read };
         // The process ended between sending and the answer: perhaps sent.
         let answer =
-            uncommitted.answer.get_or_insert(Answer::InDoubt { cause: Cause::Crashed, salvaged: None });
+            uncommitted.answer.get_or_insert_with(|| Answer::missing(Cause::Crashed, &uncommitted.asked));
         let nothing_new = answer.child().is_none_or(|child| of_token(child) == uncommitted.claim.parent_fp);
         // A state that does not know the parent was wiped: a replica that remembers it gets time to restore it.
         let settled_at = self.settled_at(moment);
@@ -230,6 +223,7 @@ impl Replica {
             claim: &uncommitted.claim,
             asked: &uncommitted.asked,
             answer,
+            http: uncommitted.http.as_ref(),
             sent_at: uncommitted.sent_at,
             now: moment.now,
             random: fraction(moment.random),

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::answer::{Answer, Reply};
+use crate::answer::Answer;
 use crate::condition::Condition;
-use crate::document::{Claim, Document, DocumentError, Home, Token};
+use crate::document::{Claim, Document, DocumentError, Home, Http, Token};
 use crate::login::{Asked, Login};
 use crate::reason::NotSent;
+use crate::reply::Reply;
 use crate::safeguards::Safeguards;
 use crate::timing::Timing;
+use crate::unread::Unread;
 
 /// What happened. Not `Debug`: a reply holds tokens.
 pub enum Input {
@@ -102,12 +104,34 @@ pub struct Uncommitted {
     pub sent_at: Timestamp,
     /// The answer; `None`: it was sent, and no answer has been received.
     pub answer: Option<Answer>,
+    /// How the answer came.
+    #[serde(default)]
+    pub http: Option<Http>,
+    /// The answer as it was received, where it cannot be read. The spool keeps it beside this record.
+    #[serde(skip)]
+    pub unread: Option<Unread>,
     /// Whether the store did not accept the access token, so that the refresh token is stored without it.
     #[serde(default)]
     pub without_access: bool,
     /// Whether a write of it succeeded. A read still has to confirm it.
     #[serde(default)]
     pub stored: bool,
+}
+
+impl Uncommitted {
+    /// A presentation without an answer.
+    pub fn new(claim: Claim, asked: Asked, sent_at: Timestamp) -> Self {
+        Self {
+            claim,
+            asked,
+            sent_at,
+            answer: None,
+            http: None,
+            unread: None,
+            without_access: false,
+            stored: false,
+        }
+    }
 }
 
 /// The content of the spool of one grant.

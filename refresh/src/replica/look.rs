@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocked, Effect, Found, Moment, Phase, Replica, Seen, WriteError};
+use crate::clients;
 use crate::condition::Condition;
 use crate::decision::{Step, is_wanted, next};
 use crate::document::{Document, Spare};
@@ -108,7 +109,7 @@ impl Replica {
             return self.write(repair);
         }
         if self.uncommitted.is_some() {
-            return self.settle_owed(moment);
+            return self.settle_uncommitted(moment);
         }
         // A claim of this pod that the spool does not know: nothing was sent under it.
         let prefix = format!("{}/", self.settings.pod);
@@ -178,6 +179,7 @@ impl Replica {
         let memory = self.memory.as_ref().filter(|_| self.settings.safeguards.memory_repairs())?;
         if is_behind(Ok(&self.stored), memory) {
             let mut repaired = memory.clone();
+            clients::merge(&mut repaired.clients, &self.stored.clients);
             let filed = self.stored.spare.iter().filter(|spare| !knows(memory, &spare.fp)).cloned();
             filed.chain(orphans(memory, &self.stored)).for_each(|spare| keep_spare(&mut repaired, spare));
             return Some(repaired);

@@ -61,6 +61,50 @@ fn a_failure_degrades_while_the_token_is_valid() {
 }
 
 #[test]
+fn a_message_about_an_answer_says_how_it_came() {
+    let login = login("r1");
+    let message = |document: &Document| Status::of(document, Some(&login), None, at(0)).message;
+    let http = |status, media_type: Option<&str>| {
+        Some(Http { status, media_type: media_type.map(str::to_owned), ..Http::default() })
+    };
+    let mut document = living(&login, "r4");
+    document.retry = retry("invalid_client").map(|retry| Retry { http: http(401, None), ..retry });
+    assert_eq!(message(&document), format!("{} (HTTP 401)", Refused::InvalidClient.sentence()));
+    document.retry = None;
+    let parent_fp = document.refresh.as_ref().unwrap().fp.clone();
+    let doubt = |cause: &str, http| Doubt {
+        parent_fp: parent_fp.clone(),
+        cause: cause.to_owned(),
+        http,
+        ..Doubt::default()
+    };
+    document.doubt = Some(doubt("unexpected_status", http(403, Some("text/html"))));
+    assert_eq!(
+        message(&document),
+        "the token endpoint sent something that is not an OAuth answer; the refresh token is not presented again before \
+         the provider's rule allows it (HTTP 403 with text/html)"
+    );
+    document.doubt = Some(doubt("not_json", http(200, Some("text/html"))));
+    let status = Status::of(&document, Some(&login), None, at(0));
+    assert_eq!((status.state, status.reason.word), (State::Degraded, "unreadable_answer"));
+    assert!(
+        status.message.contains("kept in the spool") && status.message.ends_with("(HTTP 200 with text/html)")
+    );
+    document.doubt = Some(doubt("redirected", http(303, None)));
+    assert_eq!(state(&document, None, 0), (State::Misconfigured, "redirected"));
+    document.doubt = Some(doubt("of a newer version", None));
+    assert_eq!(state(&document, None, 0), (State::Degraded, "in_doubt"));
+    document.verdict = Some(Verdict {
+        fp: parent_fp,
+        error: "invalid_grant".to_owned(),
+        config_fp: login.config_fp.clone(),
+        http: http(400, None),
+        ..Verdict::default()
+    });
+    assert_eq!(message(&document), format!("{} (HTTP 400)", Outlook::InvalidGrant.sentence()));
+}
+
+#[test]
 fn what_a_person_has_to_correct_wins() {
     let mut document = living(&login("r1"), "r4");
     document.retry = retry("invalid_client");
@@ -91,9 +135,9 @@ fn what_a_person_has_to_correct_wins() {
 #[test]
 fn a_stale_login_is_told_without_an_alarm() {
     let mut document = living(&login("n1"), "n4");
-    remember(&mut document, &login("r1").token_fp, "replaced");
+    remember(&mut document, &login("r1").token_fp, "replaced", None);
     assert_eq!(state(&document, None, 0), (State::Ready, "stale_seed"));
-    remember(&mut document, &login("r1").token_fp, "rejected");
+    remember(&mut document, &login("r1").token_fp, "rejected", None);
     assert_eq!(state(&document, None, 0), (State::Degraded, "new_seed_rejected"));
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::condition::Failure;
 use crate::http_client::connect::ConnectError;
-use agent_creds_refresh::answer::Reply;
+use agent_creds_refresh::reply::{HttpReply, Reply};
 
 /// An answer of the identity server, or its absence.
 #[derive(Debug)]
@@ -48,8 +48,10 @@ impl Response {
     pub fn of(reply: Reply) -> Self {
         let (status, retry_after_s, body) = match reply {
             Reply::NotSent(_) => return Self::failed(Failure::Connecting(ConnectError::Connect)),
-            Reply::Lost(_) | Reply::Http { complete: false, .. } => return Self::failed(Failure::Unanswered),
-            Reply::Http { status, retry_after_s, body, complete: true } => (status, retry_after_s, body),
+            Reply::Lost(_) | Reply::Http(HttpReply { complete: false, .. }) => {
+                return Self::failed(Failure::Unanswered);
+            }
+            Reply::Http(HttpReply { status, retry_after_s, body, .. }) => (status, retry_after_s, body),
         };
         match status {
             200 => Self::granted(&body).unwrap_or(Self::failed(Failure::Unreadable)),
@@ -88,8 +90,9 @@ mod tests {
     const TOKEN: &str = "eyJhbGciOi.J9_-";
 
     fn http(status: u16, body: &str) -> Response {
-        let body = body.as_bytes().to_vec();
-        Response::of(Reply::Http { status, retry_after_s: Some(7), body, complete: true })
+        let (retry_after_s, body) = (Some(7), body.into());
+        let reply = HttpReply { status, retry_after_s, body, complete: true, ..HttpReply::default() };
+        Response::of(Reply::Http(reply))
     }
 
     fn failure(answer: Response) -> Failure {
@@ -152,8 +155,8 @@ mod tests {
             );
             assert_eq!(failure(answer), Failure::Status(status));
         }
-        let cut_off = Reply::Http { status: 200, retry_after_s: None, body: b"{".to_vec(), complete: false };
-        assert_eq!(failure(Response::of(cut_off)), Failure::Unanswered);
+        let cut_off = HttpReply { status: 200, body: b"{".to_vec(), ..HttpReply::default() };
+        assert_eq!(failure(Response::of(Reply::Http(cut_off))), Failure::Unanswered);
         assert_eq!(failure(Response::of(Reply::Lost(Cause::Timeout))), Failure::Unanswered);
         let unsent = Reply::NotSent(NotSent::Connect);
         assert_eq!(failure(Response::of(unsent)), Failure::Connecting(ConnectError::Connect));

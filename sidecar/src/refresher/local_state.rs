@@ -74,12 +74,14 @@ impl<S: Store> Refresher<S> {
         let (Some(login), Some(local)) = (self.replica.login(), &self.location.local) else { return };
         let (Some(url), Some(access)) = (&login.grant.revocation_url, local.access()) else { return };
         let budget = Duration::try_from(self.tools.timing.budget).unwrap_or_default();
-        let connection = self.tools.connector.connect(url, login.grant.allow_private, budget).await;
-        let revoked = match (connection, oauth_request::revocation(&login.grant, url, &access.token)) {
-            (Ok(connection), Ok(request)) => send(connection, request, budget).await.is_success(),
-            _ => false,
+        let revoked = async {
+            let connection = self.tools.connector.connect(url, login.grant.allow_private, budget).await;
+            match (connection, oauth_request::revocation(&login.grant, url, &access.token)) {
+                (Ok(connection), Ok(request)) => send(connection, request, budget).await.is_success(),
+                _ => false,
+            }
         };
-        if revoked {
+        if local.is_of(login) && revoked.await {
             tracing::info!(grant = %self.cache.secret, "access token revoked");
         } else {
             let end = access.expires_at;
@@ -88,10 +90,11 @@ impl<S: Store> Refresher<S> {
     }
 
     fn move_to(&mut self, is_local: bool) {
-        let access = self.known().access.clone();
+        let known = self.known();
+        let kept = |local: &LocalState| local.access() == known.access.as_ref();
         let spool = if is_local { None } else { self.slot.load().unwrap_or_default() };
-        if is_local && self.location.local.as_ref().is_none_or(|local| local.access() != access.as_ref()) {
-            self.location.local = Some(LocalState::starting_with(access));
+        if is_local && !self.location.local.as_ref().is_some_and(kept) {
+            self.location.local = Some(LocalState::starting_from(known));
         }
         self.location.is_local = is_local;
         // The shared state stays in its Secret.

@@ -25,9 +25,12 @@ impl<S: Store> Refresher<S> {
         };
         self.login = login.as_ref().ok().cloned();
         let login = self.locate(login.and_then(|login| self.has_time().map(|()| login)));
-        let state = match self.local_state() {
-            Some(local) => Ok(local),
-            None => self.read_state().await,
+        let state = match self.share_clients(login.as_ref().ok()).await {
+            Err(condition) => Err(condition),
+            Ok(()) => match self.local_state() {
+                Some(local) => Ok(local),
+                None => self.read_state().await,
+            },
         };
         self.has_read_both = self.read_both;
         // The grant Secret is left out only after a change of the state Secret alone.
@@ -77,7 +80,7 @@ impl<S: Store> Refresher<S> {
         Ok(login)
     }
 
-    async fn read_state(&mut self) -> Result<Found, Condition> {
+    pub(super) async fn read_state(&mut self) -> Result<Found, Condition> {
         let name = &self.state_name;
         let found = self.tools.store.read(name).await.map_err(|error| self.store_condition(name, &error))?;
         let object = found.ok_or_else(|| {

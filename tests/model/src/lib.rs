@@ -127,7 +127,10 @@ fn living(login: &Login, provider: &mut Provider, age: i64) -> Document {
     let access = Token::from(format!("a1@{}", -age * 1000));
     let at = |seconds: i64| Timestamp::from_millisecond(EPOCH + seconds * 1000).expect("a time");
     let head = if provider.is_alive("0.1") { token } else { "0.0".to_owned() };
+    let mut clients = Vec::new();
+    agent_creds_refresh::clients::accept(&mut clients, &login.asked());
     Document {
+        clients,
         seed: Some(Seed {
             seq: 1,
             token_fp: login.token_fp.clone(),
@@ -163,6 +166,7 @@ fn failures(actor: &Actor) -> &'static [Failure] {
         Effect::Write(_) if actor.cut_until.is_none() => &[Failure::AnswerOfWrite, Failure::Write],
         Effect::Send(..) => &[
             Failure::Answer,
+            Failure::Unreadable,
             Failure::Request,
             Failure::Late(20),
             Failure::Late(90),
@@ -304,6 +308,7 @@ impl Model for Protocol {
             Property::sometimes("L4", |_, world| lost_by(world, Class::CutOff)),
             Property::sometimes("L5", |_, world| lost_by(world, Class::FrozenSend)),
             Property::sometimes("L6", |_, world| lost_by(world, Class::Forgotten)),
+            Property::sometimes("L7", |_, world| lost_by(world, Class::Unreadable)),
         ]);
         all
     }

@@ -18,15 +18,17 @@
 
 use agent_creds_core::provider::Replay;
 use agent_creds_core::words::Word as _;
+use agent_creds_refresh::answer::Answer;
 use agent_creds_refresh::answer::Cause;
-use agent_creds_refresh::answer::{Answer, Reply};
 use agent_creds_refresh::document::{Claim, Document, Purpose};
 use agent_creds_refresh::fingerprint::of_token;
 use agent_creds_refresh::replica::{Effect, Record, Uncommitted};
+use agent_creds_refresh::reply::Reply;
 use agent_creds_refresh::status::is_served;
 use jiff::Timestamp;
 
 use super::provider::LIFE;
+use super::step::http_reply;
 use super::world::{Actor, EPOCH, History, Said, World};
 
 /// The protocol's times in milliseconds, written down independently of its code: claim term, send window, margin before
@@ -40,7 +42,7 @@ const WRITES: u16 = 60;
 /// Shortest freeze, in seconds, after which two sends can overlap: the term less the window and the budget.
 const LONG: i64 = 42;
 
-/// The six classes of loss that the protocol cannot prevent (docs/refresh-protocol.md).
+/// The seven classes of loss that the protocol cannot prevent (docs/refresh-protocol.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// L1: the answer was lost on the network.
@@ -55,6 +57,8 @@ pub(crate) enum Class {
     FrozenSend,
     /// L6: the state was rolled back or wiped, and no live replica remembers it.
     Forgotten,
+    /// L7: an answer that came and cannot be read, and nobody took it out of the spool.
+    Unreadable,
 }
 
 impl Class {
@@ -222,10 +226,9 @@ fn note(world: &mut World, token: &str, claimed_at: Option<i64>, stored: &Docume
 }
 
 /// Records the provider's answer.
-pub(crate) fn replied(world: &mut World, actor: &Actor, (status, body): &Said) {
+pub(crate) fn replied(world: &mut World, actor: &Actor, said: &Said) {
     let Effect::Send(login, token) = &actor.effect else { return };
-    let body = body.clone().into_bytes();
-    let copy = Reply::Http { status: *status, retry_after_s: None, body, complete: true };
+    let copy = Reply::Http(http_reply(said));
     let claimed_at = actor.owed().map_or(world.now, |owed| millis(owed.claim.claimed_at));
     let forget = |world: &mut World| world.history.presented.retain(|(other, ..)| other != token.expose());
     // An earlier presentation of the token stays in doubt.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use agent_creds_refresh::answer::Cause;
-use agent_creds_refresh::answer::Reply;
 use agent_creds_refresh::condition::Condition;
 use agent_creds_refresh::document::{Document, Request};
 use agent_creds_refresh::reason::{Reason, Severity};
 use agent_creds_refresh::replica::{Effect, Found, Input, Seen, WriteError};
+use agent_creds_refresh::reply::{HttpReply, Reply};
 use jiff::Timestamp;
 
 use super::Protocol;
@@ -53,6 +53,8 @@ pub(crate) enum Failure {
     Write,
     /// The provider acts, and its answer is lost.
     Answer,
+    /// The provider acts, and its answer comes in a form that cannot be read.
+    Unreadable,
     /// The request is lost.
     Request,
     /// The request arrives this many seconds later, after the sender's timeout.
@@ -149,6 +151,11 @@ impl Protocol {
         let said = match failure {
             Some(Failure::Unavailable) => http(503, "{}"),
             Some(Failure::Busy) => http(429, "{}"),
+            Some(Failure::Unreadable) => {
+                let _ = world.provider.present(token, world.now);
+                world.history.add(Class::Unreadable);
+                http(200, "<html>")
+            }
             Some(Failure::Request | Failure::Answer | Failure::Late(_)) => {
                 match failure {
                     Some(Failure::Late(seconds)) => {
@@ -172,12 +179,7 @@ impl Protocol {
     pub(crate) fn deliver(world: &mut World, who: usize) {
         let mut actor = (*world.actors[who]).clone();
         let Some((_, said)) = actor.reply.take() else { return };
-        let reply = said.map_or(Reply::Lost(Cause::Timeout), |(status, body)| Reply::Http {
-            status,
-            retry_after_s: None,
-            body: body.into_bytes(),
-            complete: true,
-        });
+        let reply = said.map_or(Reply::Lost(Cause::Timeout), |said| Reply::Http(http_reply(&said)));
         let moment = actor.moment(world.store.version, world.now);
         actor.effect = actor.replica.step(Input::Replied(reply), &moment);
         predicates::served(world, &actor);
@@ -286,6 +288,11 @@ impl Protocol {
         }
         predicates::forgotten_by_all(world, None);
     }
+}
+
+/// What a provider said, as it comes over the wire.
+pub(crate) fn http_reply((status, body): &Said) -> HttpReply {
+    HttpReply { status: *status, body: body.clone().into(), complete: true, ..HttpReply::default() }
 }
 
 fn outage() -> Condition {

@@ -27,13 +27,23 @@ fn begin() -> Person {
         json!({"name": STEERED, "namespace": NAMESPACE, "labels": secret["metadata"]["labels"]});
     secret["data"]["refresh_token"] = json!(STANDARD.encode(&login));
     pipe(&secret.to_string(), &["apply", "--server-side", "--force-conflicts"]).expect("logging in");
+    start();
+    await_first_use(&login);
+    becomes("ready", "");
+    person
+}
+
+/// A new pod with the grant as it is.
+fn begin_again() {
+    kubectl(&["delete", "pod", "steered", "--namespace", NAMESPACE, "--now"]).expect("deleted");
+    start();
+}
+
+fn start() {
     let mut pod = agent_pod("steered", NAMESPACE);
     pod["metadata"]["annotations"]["agent-creds/grants"] = json!("steered");
     pipe(&pod.to_string(), &["create"]).expect("making the pod");
     await_ready("steered", NAMESPACE);
-    await_first_use(&login);
-    becomes("ready", "");
-    person
 }
 
 /// Waits until the provider has seen the login's token. Before that, a pod can be ready with a token of the previous
@@ -110,6 +120,24 @@ impl Attacker {
 }
 
 attempts! {
+    /// An account with `edit` sets the `token_url` of another server and a login there, so that the client secret is sent to it
+    client_secret_to_another_server {
+        let person = begin();
+        let attacker = Attacker::listens();
+        let mine = json!({"grant.yaml": attacker.grant_yaml(), "refresh_token": "of-the-attacker"});
+        rewrite(&person, "oauth2", &mine);
+        attacker.waits_in_vain("secret_bound");
+        // With another client_id, which is another login where there is no refresh token.
+        rewrite(&person, "oauth2", &json!({"client_id": "another"}));
+        attacker.waits_in_vain("secret_bound");
+        // A new pod has never seen the provider, but the state has.
+        begin_again();
+        attacker.waits_in_vain("secret_bound");
+        // With another client secret, the new server is used.
+        rewrite(&person, "oauth2", &json!({"client_secret": "of-the-attacker"}));
+        eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| format!("{:?}", grant())));
+        Outcome::Stopped("secret_bound: a client secret is sent only to the server that accepted it; nothing was sent".to_owned())
+    }
     /// An account with `edit` sets `token_url`, `hosts` and `client_auth` of a built-in provider in the grant Secret
     hosts_of_a_built_in_provider {
         let person = begin();
@@ -142,8 +170,9 @@ attempts! {
         let log = PLATFORM.standin.log();
         let another = presentations(&log).any(|seen| seen.client_id.as_deref() == Some("another"));
         assert!(!another, "it succeeded: presented as another client");
-        // With a new login, the new server is used.
-        rewrite(&person, "oauth2", &json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "refresh_token": "of-the-attacker"}));
+        // With another login and client secret, the new server is used.
+        let own = json!({"grant.yaml": attacker.grant_yaml(), "client_id": NAMESPACE, "client_secret": "of-the-attacker", "refresh_token": "of-the-attacker"});
+        rewrite(&person, "oauth2", &own);
         eventually(Duration::from_secs(60), || attacker.was_reached().then_some(()).ok_or_else(|| format!("{:?}", grant())));
         Outcome::Stopped("binding_changed: a refresh token is presented only to the token endpoint of its login; nothing was sent".to_owned())
     }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The secret of a client of another server.
+const OTHER_SECRET: &str = "the-secret-at-another-server";
+
 async fn ready(world: &World) -> Sidecar {
     let sidecar = world.sidecar(&["one"]).start().await;
     sidecar.becomes("one", "ready", "ok").await;
@@ -171,13 +174,14 @@ async fn a_live_token_is_never_sent_to_another_server() {
 #[tokio::test]
 async fn a_login_at_another_server_does_not_send_the_old_token_there() {
     let world = World::with(&["one"]).await;
-    let other = World::without_logins(&["one"]).await;
+    let other = World::with_client_secret(&["one"], OTHER_SECRET).await;
     let front = Front::before(&other.standin, &world.authority).await;
     let sidecar = ready(&world).await;
     let own = other.standin.seed(Provider::Generic, "one");
     let point_there = |token: &str| {
         world.secrets.edit("one", |manifest| {
             manifest["stringData"]["refresh_token"] = json!(token);
+            manifest["stringData"]["client_secret"] = json!(OTHER_SECRET);
             manifest["stringData"]["grant.yaml"] = json!(grant_yaml(&front.token_url()));
         });
     };

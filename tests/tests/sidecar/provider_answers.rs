@@ -72,12 +72,13 @@ async fn told_and_outlived(rows: &[Row]) {
 }
 
 const DOUBT: (&str, &str) = ("pending", "in_doubt");
+const UNREAD: (&str, &str) = ("pending", "unreadable_answer");
 
 #[tokio::test]
 async fn an_unclear_answer_leaves_a_doubt_and_no_replay() {
     told_and_outlived(&[
-        ("html", Fault::new(How::Html), DOUBT, End::Ready),
-        ("html-after-commit", Fault::new(How::Html).after_commit(), DOUBT, End::Dead),
+        ("html", Fault::new(How::Html), UNREAD, End::Ready),
+        ("html-after-commit", Fault::new(How::Html).after_commit(), UNREAD, End::Dead),
         ("not-found", page(404), DOUBT, End::Ready),
         ("unauthorized", page(401), DOUBT, End::Ready),
         ("server-error", page(500), DOUBT, End::Ready),
@@ -86,13 +87,13 @@ async fn an_unclear_answer_leaves_a_doubt_and_no_replay() {
         ("server-error-json", Fault::oauth_error(500, "invalid_grant"), DOUBT, End::Ready),
         ("closed", Fault::new(How::Close), DOUBT, End::Ready),
         ("closed-after-commit", Fault::new(How::Close).after_commit(), DOUBT, End::Dead),
-        ("nothing-in-it", body("{}"), DOUBT, End::Ready),
-        ("an-error-and-200", body("{\"error\":\"invalid_grant\"}"), DOUBT, End::Ready),
-        ("no-token", body("{\"access_token\":\"a\\nb\",\"expires_in\":60}"), DOUBT, End::Ready),
+        ("empty", body(""), DOUBT, End::Ready),
+        ("nothing-in-it", body("{}"), UNREAD, End::Ready),
+        ("no-token", body("{\"access_token\":\"a\\nb\",\"expires_in\":60}"), UNREAD, End::Ready),
         ("endless", body(&format!("{{\"access_token\":\"{}\"}}", "x".repeat(200_000))), DOUBT, End::Ready),
         ("cut-off-early", cut(Cut::Bytes(5), false), DOUBT, End::Dead),
         ("cut-in-the-token", cut(Cut::InRefreshToken, false), DOUBT, End::Dead),
-        ("framed-in-the-token", cut(Cut::InRefreshToken, true), DOUBT, End::Dead),
+        ("framed-in-the-token", cut(Cut::InRefreshToken, true), UNREAD, End::Dead),
         ("cut-after-the-token", cut(Cut::AfterRefreshToken, false), DOUBT, End::Saved),
     ])
     .await;
@@ -116,13 +117,19 @@ async fn an_oauth_error_is_reported_and_not_retried_at_once() {
         ("limited", Fault::status(429), ("pending", "rate_limited"), End::Ready),
         // A wrong verdict of the provider, which is probed again.
         ("grant", oauth("invalid_grant"), ("reauth_required", "invalid_grant"), End::Ready),
+        (
+            "grant-in-200",
+            body("{\"error\":\"invalid_grant\"}"),
+            ("reauth_required", "invalid_grant"),
+            End::Ready,
+        ),
     ])
     .await;
 }
 
 #[tokio::test]
 async fn a_refresh_token_in_a_truncated_body_is_saved() {
-    told_and_outlived(&[("framed-after-the-token", cut(Cut::AfterRefreshToken, true), DOUBT, End::Saved)])
+    told_and_outlived(&[("framed-after-the-token", cut(Cut::AfterRefreshToken, true), UNREAD, End::Saved)])
         .await;
 }
 
@@ -130,10 +137,10 @@ async fn a_refresh_token_in_a_truncated_body_is_saved() {
 async fn a_refresh_token_beside_a_malformed_access_token_is_saved() {
     let world = World::with(&["one"]).await;
     let child = "a-child-that-came-with-a-broken-body";
-    let fault = body(&format!("{{\"access_token\":7,\"refresh_token\":\"{child}\"}}"));
+    let fault = body(&format!("{{\"access_token\":true,\"refresh_token\":\"{child}\"}}"));
     world.standin.fail_next(1, &fault);
     let sidecar = world.sidecar(&["one"]).start().await;
-    sidecar.becomes("one", "pending", "in_doubt").await;
+    sidecar.becomes("one", "pending", "unreadable_answer").await;
     assert_eq!(world.secrets.state("one")["refresh"]["token"], child);
 }
 
@@ -286,7 +293,7 @@ async fn a_redirect_is_not_followed() {
     let target = format!("https://{}/oauth/token", trap.local_addr().expect("an address"));
     world.standin.fail_next(1, &Fault::status(307).with_header("location", &target));
     let sidecar = world.sidecar(&["one"]).start().await;
-    sidecar.becomes("one", "pending", "in_doubt").await;
+    sidecar.becomes("one", "misconfigured", "redirected").await;
     decides_anew(&world, &sidecar, "one").await;
     let connected = tokio::time::timeout(Duration::ZERO, trap.accept()).await;
     assert!(connected.is_err(), "the redirect was not followed");

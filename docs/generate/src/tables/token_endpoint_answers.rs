@@ -2,10 +2,11 @@
 //! the sidecar runs.
 
 use agent_creds_core::words::Word as _;
-use agent_creds_refresh::answer::{Answer, Cause, Reply};
+use agent_creds_refresh::answer::{Cause, Heard};
 use agent_creds_refresh::commit::{Presentation, record};
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::reason::NotSent;
+use agent_creds_refresh::reply::{HttpReply, Reply};
 use agent_creds_refresh::safeguards::Safeguards;
 use agent_creds_refresh::status::Status;
 use agent_creds_refresh::timing::Timing;
@@ -45,7 +46,16 @@ fn answers() -> Vec<(&'static str, Reply)> {
             cut(&granted[..granted.len() - 1]),
         ),
         ("2xx cut off or too large, no whole refresh token", cut("{\"access_token\":\"next")),
+        (
+            "2xx with several refresh tokens: all are stored, the last one becomes the head",
+            http(200, &granted.replace("\"expires_in\"", "\"refresh_token\":\"sixth\",\"expires_in\"")),
+        ),
+        (
+            "2xx with another `token_type` than `Bearer`: the refresh token is stored",
+            http(200, &granted.replace("\"scope\"", "\"token_type\":\"DPoP\",\"scope\"")),
+        ),
         ("2xx with HTML", http(200, "<html>")),
+        ("2xx without a body", http(200, "")),
         ("2xx without an access token", http(200, "{}")),
         (
             "200 with `ok: false`, `invalid_refresh_token` (Slack)",
@@ -55,6 +65,9 @@ fn answers() -> Vec<(&'static str, Reply)> {
             "200 with `ok: false` and another error (Slack)",
             http(200, r#"{"ok":false,"error":"internal_error"}"#),
         ),
+        ("2xx with an OAuth error (GitHub)", oauth(200, "bad_verification_code")),
+        ("a redirect, except 303", http(301, "")),
+        ("303: the request may have been carried out", http(303, "")),
         ("`invalid_grant`", oauth(400, "invalid_grant")),
         ("`invalid_client`", oauth(401, "invalid_client")),
         ("`invalid_request`", oauth(400, "invalid_request")),
@@ -71,12 +84,13 @@ fn answers() -> Vec<(&'static str, Reply)> {
 }
 
 fn http(status: u16, body: &str) -> Reply {
-    Reply::Http { status, retry_after_s: None, body: body.as_bytes().to_vec(), complete: true }
+    let body = body.as_bytes().to_vec();
+    Reply::Http(HttpReply { status, body, complete: true, ..HttpReply::default() })
 }
 
 /// A success whose body ends too early.
 fn cut(body: &str) -> Reply {
-    Reply::Http { status: 200, retry_after_s: None, body: body.as_bytes().to_vec(), complete: false }
+    Reply::Http(HttpReply { status: 200, body: body.as_bytes().to_vec(), ..HttpReply::default() })
 }
 
 fn oauth(status: u16, error: &str) -> Reply {
@@ -86,9 +100,11 @@ fn oauth(status: u16, error: &str) -> Reply {
 fn row(login: &Login, name: &str, reply: Reply) -> anyhow::Result<[String; 4]> {
     let document = example::document(login)?;
     let (now, asked) = (example::now(), login.asked());
+    let heard = Heard::of(reply, &asked);
     let presentation = Presentation {
         claim: document.claim.as_ref().context("the example has a claim")?,
-        answer: &Answer::of(reply, &asked),
+        answer: &heard.answer,
+        http: heard.http.as_ref(),
         asked: &asked,
         sent_at: now,
         now,
