@@ -1,4 +1,4 @@
-//! What holds for every reply of a token endpoint and for every state document, whoever wrote it. The fuzz targets and
+//! The properties of every reply of a token endpoint and of every state document. The fuzz targets and
 //! the properties of `refresh/tests/properties.rs` share this file.
 
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fn is_recorded(login: &Login, answer: &Answer, child: Option<&Token>) {
         Claim { id: "c".to_owned(), parent_fp: of_token(&parent), claimed_at: at(0), ..Claim::default() };
     let adopted = agent_creds_refresh::seed::adopt(&Document::default(), login, at(0), Safeguards::ON);
     let claimed = Document { claim: Some(claim.clone()), ..adopted.clone() };
-    // The claim still stands, or somebody else has ended it.
+    // The claim still stands, or another replica has closed it.
     for document in [claimed, adopted] {
         let presentation = Presentation {
             claim: &claim,

@@ -105,7 +105,7 @@ fn a_message_about_an_answer_says_how_it_came() {
 }
 
 #[test]
-fn what_a_person_has_to_correct_wins() {
+fn a_reason_that_needs_a_person_wins() {
     let mut document = living(&login("r1"), "r4");
     document.retry = retry("invalid_client");
     assert_eq!(state(&document, None, 0), (State::Misconfigured, "invalid_client"));
