@@ -51,15 +51,21 @@ fn a_client_secret_that_was_accepted_goes_to_no_other_server() {
 }
 
 #[test]
-fn a_document_of_the_version_before_gets_its_client_secret_recorded_at_once() {
+fn a_document_of_the_version_before_gets_its_client_secret_recorded_soon_and_by_one_replica() {
     let login = login("r1");
     let document = Document { clients: Vec::new(), ..living(&login, "r4") };
-    let Step::Write(written) = next(&view(&login, &document)) else { panic!("a record") };
+    assert_eq!(waits(next(&view(&login, &document))), Some(at(3)), "spread");
+    let now = at(3);
+    let Step::Write(written) = next(&View { now, ..view(&login, &document) }) else { panic!("a record") };
     assert_eq!(*written, living(&login, "r4"));
-    assert_eq!(waits(next(&view(&login, &written))), Some(at(2880)));
+    assert_eq!(waits(next(&View { now, ..view(&login, &written) })), Some(at(2880)));
     let claimed = Document { claim: Some(claim("r4", 0)), ..document.clone() };
-    assert_eq!(waits(next(&view(&login, &claimed))), None, "not while another replica holds a claim");
-    assert_eq!(waits(next(&View { draining: true, ..view(&login, &document) })), None);
+    assert_eq!(
+        waits(next(&View { now, ..view(&login, &claimed) })),
+        None,
+        "not while another replica holds a claim"
+    );
+    assert_eq!(waits(next(&View { now, draining: true, ..view(&login, &document) })), None);
 }
 
 #[test]
