@@ -11,8 +11,8 @@ use self::backoff::{back_off, pause_of, retry, wait_as_in_doubt};
 use super::answer::{Answer, Cause, Tokens};
 use super::clients;
 use super::document::{
-    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Seed, Spare,
-    Token, Verdict,
+    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Seed,
+    SeenSeed, Spare, Token, Verdict,
 };
 use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
@@ -337,7 +337,14 @@ fn go_on_with(document: &mut Document, spare: Spare, refused: &str, presentation
     match seed {
         // The login never worked: the one before it comes back, as the next in the count.
         Some(before) => {
-            remember(document, refused, "rejected", Some(presentation.asked.binding.clone()));
+            let seen = SeenSeed {
+                fp: refused.to_owned(),
+                verdict: "rejected".to_owned(),
+                binding: Some(presentation.asked.binding.clone()),
+                http: presentation.http.cloned(),
+                ..SeenSeed::default()
+            };
+            remember(document, seen);
             document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }

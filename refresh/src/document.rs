@@ -154,6 +154,9 @@ part! {
         /// What rejected it, as [`Seed::binding`] says it. Absent: it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         binding: Option<String>,
+        /// How the rejection came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
     }
 }
 

@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::document::{Last, Presented, Retry, Seed, Verdict};
-use crate::fixtures::{NOW, at, claim, living, login, login_with, missing, view};
+use crate::fixtures::{NOW, at, claim, living, login, login_with, missing, seen, view};
 use crate::login::Login;
-use crate::seed::{is_stale, remember};
+use crate::seed::is_stale;
 
 fn claimed(step: Step) -> Attempt {
     match step {
@@ -208,7 +208,7 @@ fn a_new_login_keeps_the_old_head_aside_and_goes_first() {
 fn an_old_login_that_is_put_back_changes_nothing() {
     let (old, new) = (login("r1"), login("n1"));
     let mut document = living(&new, "n4");
-    remember(&mut document, &old.token_fp, "replaced", None);
+    seen(&mut document, &old, "replaced");
     assert!(is_stale(&document, &old));
     assert_eq!(waits(next(&view(&old, &document))), Some(at(2880)));
     let spent = login("n4-before");

@@ -17,7 +17,7 @@ fn a_live_token_never_goes_to_another_server_or_client() {
     assert!(matches!(next(&view(&steered, &document)), Step::Refuse(Outlook::BindingChanged)));
 
     let mut replaced = living(&mine, "r4");
-    remember(&mut replaced, &login("r0").token_fp, "replaced", None);
+    seen(&mut replaced, &login("r0"), "replaced");
     let stale = login_with("r0", "token_url: https://evil.example.com/token");
     assert!(
         matches!(next(&view(&stale, &replaced)), Step::Refuse(Outlook::BindingChanged)),
@@ -135,12 +135,12 @@ fn a_login_that_was_rejected_with_wrong_settings_is_tried_with_other_ones() {
     let wrong = with_secret("n1", "token_url: https://id.example.com/tokn", "new");
     let right = with_secret("n1", "token_url: https://id.example.com/token", "new");
     let mut document = Document { access: None, ..living(&old, "r4") };
-    remember(&mut document, &wrong.token_fp, "rejected", Some(wrong.binding.clone()));
+    seen(&mut document, &wrong, "rejected");
     assert!(is_stale(&document, &wrong));
     let attempt = claimed(next(&view(&right, &document)));
     assert_eq!(attempt.token.expose(), "n1");
     assert!(attempt.document.seeds_seen.iter().all(|seen| seen.fp != right.token_fp), "adopted");
     assert_eq!(attempt.document.spare[0].token.expose(), "r4", "the login before waits");
-    remember(&mut document, &wrong.token_fp, "replaced", None);
+    seen(&mut document, &wrong, "replaced");
     assert!(is_stale(&document, &right), "a login that was replaced stays replaced");
 }
