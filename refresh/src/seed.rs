@@ -93,7 +93,7 @@ fn is_unaccepted(document: &Document) -> bool {
     !seed.proven && head.fp == seed.token_fp && untouched
 }
 
-/// Forgets what other settings led to.
+/// Removes doubt, backoff and verdict, which other settings caused.
 fn start_anew(document: &mut Document) {
     (document.doubt, document.retry, document.verdict) = (None, None, None);
     if let Some(head) = &mut document.refresh {

@@ -10,7 +10,7 @@ fn reply(status: u16, body: impl Into<Vec<u8>>) -> HttpReply {
 }
 
 fn heard(reply: HttpReply) -> Heard {
-    Heard::of(Reply::Http(reply), &login("r1").asked())
+    Heard::of(Reply::Http(reply), &login("r1").asked(), "")
 }
 
 fn http(status: u16, body: &str) -> Answer {
@@ -172,7 +172,7 @@ fn an_unexpected_answer_is_told_by_status_and_media_type() {
     let refused =
         HttpReply { media_type: Some(MediaType::Json), ..reply(400, r#"{"error":"invalid_grant"}"#) };
     assert_eq!(heard(refused).http.unwrap().to_string(), "HTTP 400");
-    let lost = Heard::of(Reply::Lost(Cause::Timeout), &login("r1").asked());
+    let lost = Heard::of(Reply::Lost(Cause::Timeout), &login("r1").asked(), "");
     assert!(lost.http.is_none());
 }
 
@@ -269,4 +269,13 @@ fn the_spool_of_the_version_before_is_read() {
     assert!(matches!(serde_json::from_str(doubt), Ok(Answer::InDoubt { cause: Cause::Timeout, .. })));
     let granted = r#"{"granted":{"access":"a","refresh":"r","expires_in":60,"scopes":null}}"#;
     assert!(matches!(serde_json::from_str(granted), Ok(Answer::Granted(_))));
+}
+
+#[test]
+fn a_request_that_is_repeated_in_a_page_is_no_refresh_token() {
+    let presented = of_token(&"r1".to_owned().into());
+    let echo = r#"<html>{"refresh_token":"r1"}</html>"#;
+    let heard = Heard::of(Reply::Http(reply(200, echo)), &login("r1").asked(), &presented);
+    assert_eq!(doubt(heard.answer), (Cause::NoAccessToken, None));
+    assert!(heard.unread.is_some());
 }

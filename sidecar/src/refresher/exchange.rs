@@ -68,7 +68,7 @@ fn without_echo(reply: Reply, login: &Login, token: &Token) -> Reply {
     Reply::Http(reply)
 }
 
-/// Letters and digits in lower case: what stays of a credential in whatever way it is escaped.
+/// Returns the letters and digits of a text in lower case: they are the same in every way of escaping it.
 fn plain(text: &str) -> String {
     let decoded: String =
         url::form_urlencoded::parse(text.replace('+', "%2B").replace(['&', '='], "").as_bytes())

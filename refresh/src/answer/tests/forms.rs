@@ -77,6 +77,10 @@ fn of_two_refresh_tokens_the_last_is_the_head_and_the_other_is_kept() {
     assert_eq!(shown(&answer.apart_from(&fp("r"))), (Some("s".to_owned()), vec![]), "the presented one");
     let unread = http(200, r#"{"refresh_token":"r","refresh_token":"s"}"#);
     assert_eq!(shown(&unread), (Some("s".to_owned()), vec!["r".to_owned()]));
+    let many: Vec<_> = (0..5).map(|n| format!("refresh_token=r{n}")).collect();
+    let heard = heard(reply(200, format!("access_token=a&{}", many.join("&"))));
+    assert_eq!(doubt(heard.answer), (Cause::BadRefreshToken, None));
+    assert!(heard.unread.is_some(), "there is no room for so many");
     let alone = http(200, r#"{"access_token":"a","refresh_token":"r"}"#).apart_from(&fp("r"));
     assert_eq!(shown(&alone), (Some("r".to_owned()), vec![]), "it stays in use");
 }
