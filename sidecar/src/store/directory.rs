@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -133,12 +133,17 @@ impl Store for Directory {
     }
 
     async fn follow(&self, name: &ObjectName, seen: watch::Sender<Option<Version>>) {
-        let path = self.manifest(name);
+        let (path, mut stamp) = (self.manifest(name), None);
         loop {
             let path = path.clone();
-            let version =
-                blocking(move || Ok(load(&path)?.map(|bytes| Version(hash(&bytes))))).await.ok().flatten();
-            seen.send_if_modified(|old| std::mem::replace(old, version.clone()) != version);
+            let look = blocking(move || {
+                let version = load(&path)?.map(|bytes| Version(hash(&bytes)));
+                Ok((version, written(&path)))
+            });
+            let (version, now) = look.await.unwrap_or_default();
+            // A file that was changed and changed back between two looks was perhaps read in between.
+            let rewritten = std::mem::replace(&mut stamp, now) != now;
+            seen.send_if_modified(|old| std::mem::replace(old, version.clone()) != version || rewritten);
             tokio::time::sleep(POLL).await;
         }
     }
@@ -148,6 +153,12 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Unavailable("task")))
+}
+
+/// Which file it is and when it was written, in nanoseconds: different after each write.
+fn written(path: &Path) -> Option<(u64, i64, i64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 fn load(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {

@@ -104,3 +104,23 @@ async fn changes_by_hand_are_noticed() {
     assert!(news.borrow().is_none());
     following.abort();
 }
+
+#[tokio::test]
+async fn a_file_that_was_changed_and_changed_back_is_reported() {
+    let (dir, store, name) = place();
+    let path = dir.path().join("a-state.yaml");
+    let write = |text: &str| {
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+    };
+    write(EMPTY);
+    let (seen, mut changes) = watch::channel(None);
+    let follow = tokio::spawn(async move { store.follow(&name, seen).await });
+    changes.changed().await.unwrap();
+    let before = changes.borrow_and_update().clone();
+    write(&format!("{EMPTY}# another\n"));
+    write(EMPTY);
+    changes.changed().await.unwrap();
+    assert!(*changes.borrow() == before);
+    follow.abort();
+}
