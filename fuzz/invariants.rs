@@ -58,7 +58,8 @@ pub(crate) fn reply(status: u16, header: u8, body: &[u8], complete: bool) {
         complete,
         ..HttpReply::default()
     };
-    let Heard { answer, http, unread } = Heard::of(Reply::Http(reply), &login.asked());
+    let Heard { answer, http, unread } =
+        Heard::of(Reply::Http(reply), &login.asked(), &of_token(&Token::from("r1".to_owned())));
     assert_eq!(http.expect("an answer over HTTP").status, status);
     if let Some(unread) = unread {
         assert!(answer.child().is_none() && unread.body == body, "kept as it came");

@@ -14,7 +14,7 @@ use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use self::coding::Plain;
 use self::fields::{Fields, salvage};
-use super::document::{Http, Token};
+use super::document::{Http, MAX_SPARE, Token};
 use super::fingerprint::of_token;
 use super::login::Asked;
 use crate::reason::{NotSent, Outlook, Reason, Refused};
@@ -116,8 +116,10 @@ pub enum Cause {
     /// A success whose body is neither JSON nor a form.
     #[strum(message = "the answer of the token endpoint is neither JSON nor a form")]
     NotJson,
-    /// A success whose refresh token is no token.
-    #[strum(message = "the refresh token in the answer of the token endpoint is no token")]
+    /// A success whose refresh token is no token, or one of more than can be kept.
+    #[strum(
+        message = "the refresh token in the answer of the token endpoint is no token, or one of too many"
+    )]
     BadRefreshToken,
     /// A success without an access token, or with several.
     #[strum(message = "the answer of the token endpoint has no access token, or several different ones")]
@@ -170,8 +172,8 @@ impl Cause {
 }
 
 impl Heard {
-    /// Reads a reply to what was `asked`.
-    pub fn of(reply: Reply, asked: &Asked) -> Self {
+    /// Reads a reply to what was `asked` with the refresh token of this fingerprint.
+    pub fn of(reply: Reply, asked: &Asked, parent_fp: &str) -> Self {
         let reply = match reply {
             Reply::NotSent(reason) => {
                 return Self { answer: Answer::NotSent(reason), http: None, unread: None };
@@ -181,7 +183,7 @@ impl Heard {
             }
             Reply::Http(reply) => reply,
         };
-        let answer = Answer::of_http(&reply, asked);
+        let answer = Answer::of_http(&reply, asked).apart_from(parent_fp);
         let is_strange = matches!(
             answer,
             Answer::InDoubt { .. } | Answer::Refused { reason: Refused::UnexpectedAnswer, .. }
@@ -202,7 +204,7 @@ impl Heard {
 impl Answer {
     /// Reads a reply to what was `asked`.
     pub fn of(reply: Reply, asked: &Asked) -> Self {
-        Heard::of(reply, asked).answer
+        Heard::of(reply, asked, "").answer
     }
 
     /// Returns what it means that an answer is missing.
@@ -232,18 +234,20 @@ impl Answer {
         matches!(self, Self::Granted(_)) || self.child().is_some()
     }
 
-    /// Takes the token that was presented for a child only where there is no other: some servers send it along.
-    #[must_use]
-    pub fn apart_from(mut self, parent_fp: &str) -> Self {
+    /// Does not take the token that was presented for a child where there is another, or where the answer cannot be read: some
+    /// servers repeat the request.
+    fn apart_from(mut self, parent_fp: &str) -> Self {
         let is_parent = |token: &Token| of_token(token) == parent_fp;
-        if let Self::Granted(Tokens { refresh, others, .. }) | Self::InDoubt { salvaged: refresh, others, .. } =
-            &mut self
-            && !others.is_empty()
-        {
-            others.retain(|other| !is_parent(other));
-            if refresh.as_ref().is_some_and(is_parent) {
-                *refresh = others.pop().or(refresh.take());
-            }
+        let (refresh, others, is_repeated) = match &mut self {
+            // It stays in use.
+            Self::Granted(Tokens { refresh, others, .. }) => (refresh, others, false),
+            Self::InDoubt { salvaged, others, .. } => (salvaged, others, true),
+            _ => return self,
+        };
+        others.retain(|other| !is_parent(other));
+        if refresh.as_ref().is_some_and(is_parent) {
+            let same = refresh.take().filter(|_| !is_repeated);
+            *refresh = others.pop().or(same);
         }
         self
     }
@@ -313,7 +317,7 @@ impl Answer {
 /// Returns the tokens of a success; or what is wrong with it, and the refresh tokens that it has.
 fn tokens(fields: &Fields, asked: &Asked) -> Result<Tokens, (Cause, Vec<Token>)> {
     let (mut access, mut refresh) = (fields.tokens("access_token"), fields.tokens("refresh_token"));
-    if refresh.tokens.is_empty() && refresh.bad {
+    if (refresh.tokens.is_empty() && refresh.bad) || refresh.tokens.len() > MAX_SPARE {
         return Err((Cause::BadRefreshToken, Vec::new()));
     }
     let (Some(token), true) = (access.tokens.pop(), access.tokens.is_empty()) else {

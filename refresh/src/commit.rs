@@ -1,23 +1,25 @@
 //! How an answer is recorded in the document. Lineage decides, not time: a received refresh token is filed where its parent
 //! is, whichever replica holds a claim meanwhile. After a conflict the same function runs again on the document as it is then.
 
+mod backoff;
+
 use agent_creds_core::words::Word;
 use jiff::{SignedDuration, Timestamp};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
+use self::backoff::{back_off, pause_of, retry, wait_as_in_doubt};
 use super::answer::{Answer, Cause, Tokens};
 use super::clients;
 use super::document::{
-    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Retry, Seed,
-    Spare, Token, Verdict,
+    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Seed,
+    SeenSeed, Spare, Token, Verdict,
 };
 use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
 use super::login::Asked;
 use super::memory::knows;
-use super::reason::{NotSent, Outlook, Reason};
+use super::reason::{NotSent, Outlook};
 use super::safeguards::Safeguards;
-use super::schedule::MAX_RETRY_AFTER;
 use super::seed::{keep_spare, next_best, remember};
 use super::timing::Timing;
 
@@ -121,7 +123,7 @@ pub fn record(document: &Document, presentation: &Presentation<'_>) -> (Option<D
     if answer.brought_a_token() {
         clients::accept(&mut next.clients, asked);
     }
-    // Where the head has been refused, a token that was received late may be the one that lives.
+    // Where the head has been refused, a token that was received late may be the valid one.
     if let Some(fp) = next.verdict.as_ref().map(|verdict| verdict.fp.clone())
         && next.head_fp() == Some(&fp)
         && answer.brought_a_token()
@@ -212,11 +214,6 @@ fn granted(document: &mut Document, presentation: &Presentation<'_>, tokens: &To
     Outcome::Success
 }
 
-fn retry(attempts: u32, not_before: Timestamp, reason: Reason, presentation: &Presentation<'_>) -> Retry {
-    let (reason, config_fp) = (reason.word.to_owned(), presentation.asked.config_fp.clone());
-    Retry { attempts, not_before, reason, config_fp, http: presentation.http.cloned(), ..Retry::default() }
-}
-
 /// The end of the grant: the earlier of the provider's hard limit (since the login) and its idle limit (since the last
 /// redemption).
 fn reauth_at(document: &Document, asked: &Asked, redeemed_at: Timestamp) -> Option<ReauthAt> {
@@ -294,45 +291,6 @@ fn spend(document: &mut Document, fp: &str) {
     document.spent.drain(..excess);
 }
 
-/// Writes the shared backoff: full jitter between the shortest and the longest pause, or longer where the provider asks for
-/// it (an hour at most).
-fn back_off(document: &mut Document, presentation: &Presentation<'_>) {
-    let (reason, retry_after_s): (Reason, _) = match presentation.answer {
-        Answer::NotSent(reason) => ((*reason).into(), None),
-        Answer::Refused { reason, retry_after_s } => ((*reason).into(), *retry_after_s),
-        Answer::InDoubt { cause, retry_after_s, .. } => (cause.reason(), *retry_after_s),
-        Answer::Granted(_) | Answer::InvalidGrant => (Outlook::InDoubt.into(), None),
-    };
-    let attempts = failures(document);
-    let (shortest, longest) = presentation.timing.backoff;
-    let ceiling = longest.min(shortest * (1 << attempts.min(10)));
-    let pause = shortest + (ceiling - shortest).mul_f64(presentation.random);
-    let not_before = presentation.now + pause.max(pause_of(retry_after_s));
-    document.retry = Some(retry(attempts, not_before, reason, presentation));
-}
-
-/// Writes the wait after an answer that could not be read but for its refresh token. It is as long as that of a doubt: each
-/// further presentation may rotate the token once more, and again bring nothing to serve.
-fn wait_as_in_doubt(document: &mut Document, presentation: &Presentation<'_>, cause: Cause) {
-    let Presentation { claim, answer, now, timing, .. } = *presentation;
-    let attempts = failures(document);
-    let moment = last_responsible_moment(claim.claimed_at, document.access.as_ref(), &timing);
-    let asked_for = if let Answer::InDoubt { retry_after_s, .. } = answer { *retry_after_s } else { None };
-    let pause = (timing.term * (1 << attempts.min(6))).max(pause_of(asked_for));
-    let not_before = moment.max(now + pause);
-    document.retry = Some(retry(attempts, not_before, cause.reason(), presentation));
-}
-
-/// Failures in a row, with one more.
-fn failures(document: &Document) -> u32 {
-    document.retry.as_ref().map_or(0, |retry| retry.attempts).saturating_add(1)
-}
-
-/// The pause that a provider asks for, as far as it is honoured.
-fn pause_of(retry_after_s: Option<i64>) -> SignedDuration {
-    SignedDuration::from_secs(retry_after_s.unwrap_or(0)).min(MAX_RETRY_AFTER)
-}
-
 /// Records `invalid_grant`. It counts only against the token that was presented; a spare token that may be tried is tried
 /// first.
 fn refused(document: &mut Document, presentation: &Presentation<'_>) {
@@ -379,7 +337,14 @@ fn go_on_with(document: &mut Document, spare: Spare, refused: &str, presentation
     match seed {
         // The login never worked: the one before it comes back, as the next in the count.
         Some(before) => {
-            remember(document, refused, "rejected", Some(presentation.asked.binding.clone()));
+            let seen = SeenSeed {
+                fp: refused.to_owned(),
+                verdict: "rejected".to_owned(),
+                binding: Some(presentation.asked.binding.clone()),
+                http: presentation.http.cloned(),
+                ..SeenSeed::default()
+            };
+            remember(document, seen);
             document.seeds_seen.retain(|seen| seen.fp != before.token_fp);
             document.seed = Some(Seed { seq: document.progress().0 + 1, ..before });
         }

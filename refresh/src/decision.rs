@@ -83,7 +83,9 @@ pub fn next(view: &View<'_>) -> Step {
     if view.draining {
         return Step::Wait(None);
     }
-    if let Some(recorded) = clients::recorded(document, login) {
+    let unrecorded = clients::recorded(document, login);
+    let record_at = view.informed_at.max(issued_at(document)) + view.timing.spread.mul_f64(view.spread);
+    if let Some(recorded) = unrecorded.clone().filter(|_| record_at <= view.now) {
         return Step::Write(Box::new(recorded));
     }
     let Some(head) = &adopted.refresh else {
@@ -94,13 +96,18 @@ pub fn next(view: &View<'_>) -> Step {
     let from = if settles { view.informed_at.max(view.settled_at) } else { view.informed_at };
     due = due.max(from + view.turn);
     if due > view.now {
-        return Step::Wait(Some(due));
+        return Step::Wait(Some(if unrecorded.is_some() { due.min(record_at) } else { due }));
     }
     let (token, parent_fp) = (head.token.clone(), head.fp.clone());
     let forced = purpose == Purpose::Forced && adopted.request.is_none();
     let rejected = view.rejected.filter(|_| forced).map(str::to_owned);
     adopted.home = view.home.cloned().or(adopted.home);
     Step::Claim(Box::new(Attempt { token, parent_fp, purpose, rejected, document: adopted }))
+}
+
+/// When the access token was issued, which all replicas see at the same time.
+fn issued_at(document: &Document) -> Timestamp {
+    document.access.as_ref().map_or(Timestamp::MIN, |access| access.issued_at)
 }
 
 /// Whether a redemption is wanted now, even where something prevents it.

@@ -2,13 +2,12 @@
 //! replicas share and the lock between them; every write is a compare-and-swap. Field names are public. Fields
 //! that this version does not know survive a rewrite, at every level.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::bounds::Bounded;
+pub use self::exchange::{Claim, Doubt, Forced, Http, Purpose, Request, Retry, Verdict};
 pub use self::json::DocumentError;
 pub use super::token::Token;
 
@@ -48,6 +47,8 @@ macro_rules! part {
     };
 }
 
+mod exchange;
+
 part! {
     /// The whole document. `Document::default()` is what an empty state Secret means.
     Document {
@@ -75,7 +76,7 @@ part! {
         /// Grows by one per rotation.
         #[serde(default)]
         r#gen: u64,
-        /// The head: what the next redemption presents.
+        /// The head: the token that the next redemption presents.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refresh: Option<Refresh>,
         /// Fingerprints of replaced heads, oldest first. Never presented again.
@@ -84,7 +85,7 @@ part! {
         /// Received, but not the head.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         spare: Vec<Spare>,
-        /// What is served.
+        /// The access token that is served.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         access: Option<Access>,
         /// A replica is about to present, or has presented, the head.
@@ -96,7 +97,7 @@ part! {
         /// Backoff, shared by all replicas.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry: Option<Retry>,
-        /// The provider refused a refresh token.
+        /// The provider refused the refresh token.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verdict: Option<Verdict>,
         /// The last refresh that a refused access token brought about.
@@ -153,6 +154,9 @@ part! {
         /// What rejected it, as [`Seed::binding`] says it. Absent: it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         binding: Option<String>,
+        /// How the rejection came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        http: Option<Http>,
     }
 }
 
@@ -206,7 +210,8 @@ part! {
         r#gen: u64,
         /// Whether the provider has ever seen it.
         presented: Presented,
-        /// What it may be presented to: [`Seed::binding`] of the request that brought it.
+        /// Provider, token endpoint and client of the request that brought it, as [`Seed::binding`] has them. It is presented to no
+        /// other.
         #[serde(default)]
         binding: String,
         /// The login, where this was the head before a login that is not proven yet.
@@ -232,153 +237,6 @@ part! {
         scopes: Vec<String>,
         /// The configuration that it was asked with.
         config_fp: String,
-    }
-}
-
-part! {
-    /// Perhaps sent.
-    Claim {
-        /// Random, new for each attempt.
-        id: String,
-        /// The pod (by a random name that lives as long as its spool volume), `/`, the process.
-        holder: String,
-        /// What it presents.
-        parent_fp: String,
-        /// Why.
-        purpose: Purpose,
-        /// When the PUT began.
-        claimed_at: Timestamp,
-        /// How long a silent holder is waited for.
-        term_s: i64,
-        /// The [`Request`] that it carries out, by its id.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        request: Option<String>,
-        /// The access token that a provider's API refused, where that is why.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        rejected: Option<String>,
-    }
-}
-
-/// Why a refresh token is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// The usual one.
-    #[default]
-    Refresh,
-    /// A second presentation that the provider's replay rule licenses.
-    Replay,
-    /// A look whether a verdict still holds.
-    Probe,
-    /// Before its time: the access token was refused, or a person asks.
-    Forced,
-}
-
-part! {
-    /// An open ambiguity: the provider may have replaced the head without our having its child.
-    Doubt {
-        /// The token that was presented.
-        parent_fp: String,
-        /// When it was presented first.
-        first_sent_at: Timestamp,
-        /// What happened instead of an answer.
-        cause: String,
-        /// Not presented again before.
-        replay_not_before: Timestamp,
-        /// Presentations since the first.
-        replays: u32,
-        /// Whether every answer so far was a refusal, so that no server can have accepted the token.
-        #[serde(default)]
-        refused: bool,
-        /// How the last answer came, where one came.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        http: Option<Http>,
-    }
-}
-
-part! {
-    /// How an answer came over HTTP: what messages may show of it.
-    Http {
-        /// Its status.
-        status: u16,
-        /// The kind of its body, where that was unexpected.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        media_type: Option<String>,
-        /// Host and path that it redirects to.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        location: Option<String>,
-    }
-}
-
-/// For the end of a sentence: `HTTP 403 with text/html`.
-impl fmt::Display for Http {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HTTP {}", self.status)?;
-        if let Some(media_type) = &self.media_type {
-            write!(f, " with {media_type}")?;
-        }
-        if let Some(location) = &self.location {
-            write!(f, " to {location}")?;
-        }
-        Ok(())
-    }
-}
-
-part! {
-    /// Shared backoff.
-    Retry {
-        /// Failures in a row.
-        attempts: u32,
-        /// No replica claims before.
-        not_before: Timestamp,
-        /// The word of a [`crate::reason::Reason`].
-        reason: String,
-        /// The configuration that failed; another one is tried at once.
-        config_fp: String,
-        /// How the answer came, where one came.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        http: Option<Http>,
-    }
-}
-
-part! {
-    /// The provider said `invalid_grant`.
-    Verdict {
-        /// About this token only.
-        fp: String,
-        /// The OAuth error.
-        error: String,
-        /// When.
-        at: Timestamp,
-        /// When it is looked at again.
-        next_probe: Timestamp,
-        /// The configuration that was refused; another one is tried at once.
-        config_fp: String,
-        /// How the refusal came.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        http: Option<Http>,
-    }
-}
-
-part! {
-    /// A refresh before its time, because a provider's API refused the access token.
-    Forced {
-        /// The refused access token.
-        access_fp: String,
-        /// When.
-        at: Timestamp,
-        /// Whether the token that came instead has worked.
-        proved: bool,
-    }
-}
-
-part! {
-    /// A person wants a refresh now.
-    Request {
-        /// Random.
-        id: String,
-        /// When.
-        at: Timestamp,
     }
 }
 
@@ -421,7 +279,7 @@ impl Document {
     }
 }
 
-/// Whether a time may stand in a document: what is damage there must not get in.
+/// Whether a time may be written into a document. A time out of range would make the document damaged.
 pub fn is_countable(time: Timestamp) -> bool {
     time.is_bounded()
 }

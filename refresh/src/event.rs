@@ -38,7 +38,7 @@ pub fn event(before: &Document, after: &Document, login: Option<&Login>, now: Ti
     }
     let of = |document| Status::of(document, login, None, now);
     let (was, is) = (of(before), of(after));
-    // An accepted login is told even where the token of the login before was valid all the time.
+    // An accepted login is reported even where the token of the login before was valid all the time.
     let proven = |document: &Document| document.seed.as_ref().is_some_and(|seed| seed.proven);
     if (was.state, was.reason) == (is.state, is.reason) && proven(before) == proven(after) {
         return None;

@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::answer::Cause;
 use super::clients;
-use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, Token};
+use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, SeenSeed, Token};
 use super::doubt::{Missing, doubt};
 use super::fingerprint;
 use super::login::Login;
 use super::safeguards::Safeguards;
+use super::seed::remember;
 use super::timing::Timing;
 use super::view::View;
 
@@ -95,6 +96,13 @@ pub(crate) fn living(login: &Login, head: &str) -> Document {
         last: Some(Last { redeemed_at: at(0), outcome: "success".to_owned(), ..Last::default() }),
         ..Document::default()
     }
+}
+
+/// Records that a login was replaced or rejected.
+pub(crate) fn seen(document: &mut Document, login: &Login, verdict: &str) {
+    let binding = (verdict == "rejected").then(|| login.binding.clone());
+    let (fp, verdict) = (login.token_fp.clone(), verdict.to_owned());
+    remember(document, SeenSeed { fp, verdict, binding, ..SeenSeed::default() });
 }
 
 pub(crate) fn claim(parent: &str, seconds: i64) -> Claim {

@@ -5,7 +5,7 @@
 use super::document::{Document, DocumentError, MAX_SPARE, MAX_SPENT, Spare};
 
 /// Whether the found document is an earlier state of the remembered one, or no document at all. A document with a login that
-/// memory does not know is no earlier state, whatever its counters say.
+/// memory does not know is no earlier state, also where its counters are lower.
 pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> bool {
     let knows = |fp: &String| {
         memory.seed.as_ref().is_some_and(|seed| seed.token_fp == *fp)
@@ -25,7 +25,7 @@ pub fn is_behind(found: Result<&Document, DocumentError>, memory: &Document) -> 
 
 /// Returns the remembered tokens that the found document lacks, although it has gone on from the same login: the state was
 /// rolled back, and another replica filed another child of the same parent before this one could repair it. The remembered
-/// head may be the token that lives; it comes last, since the last spare is tried first.
+/// head may be the valid token; it comes last, since the last spare is tried first.
 pub fn orphans(found: &Document, memory: &Document) -> Vec<Spare> {
     let (Some(seed), Some(head)) = (&memory.seed, &memory.refresh) else { return Vec::new() };
     let same = found.seed.as_ref().is_some_and(|found| found.token_fp == seed.token_fp);
@@ -78,35 +78,28 @@ mod tests {
         assert!(orphans(&on, &memory).is_empty(), "it was replaced");
         let kept = Document { spare: found, ..other(5, "x4") };
         assert!(orphans(&kept, &memory).is_empty(), "it is kept");
-        assert!(orphans(&other(4, "x3"), &memory).is_empty(), "what fell behind is repaired");
+        assert!(orphans(&other(4, "x3"), &memory).is_empty(), "a state that fell behind is repaired");
         assert!(orphans(&other(400, "x"), &memory).is_empty(), "too long ago to tell");
         let relogged = Document { r#gen: 6, ..living(&login("n1"), "n2") };
         assert!(orphans(&relogged, &memory).is_empty(), "another login");
     }
 
     #[test]
-    fn so_is_a_spare_while_there_is_room_for_it() {
+    fn a_missing_spare_is_an_orphan_while_there_is_room_for_it() {
         let spare = |fp: &str| Spare { fp: fp.to_owned(), ..Spare::default() };
         let with = |spare: Vec<Spare>| Document { r#gen: 5, spare, ..living(&login("r1"), "r4") };
         let memory = with(vec![spare("x")]);
-        assert_eq!(
-            orphans(&with(vec![]), &memory),
-            vec![spare("x")],
-            "somebody repaired what was rolled back"
-        );
+        assert_eq!(orphans(&with(vec![]), &memory), vec![spare("x")], "another replica repaired the state");
         let full = (0..MAX_SPARE).map(|i| spare(&i.to_string())).collect();
         assert!(orphans(&with(full), &memory).is_empty(), "no round of pushing each other out");
         let before = Spare { seed: Some(memory.seed.clone().expect("a login")), ..spare("x") };
-        assert!(
-            orphans(&with(vec![]), &with(vec![before])).is_empty(),
-            "what a login that worked has replaced"
-        );
+        assert!(orphans(&with(vec![]), &with(vec![before])).is_empty(), "replaced by a login that worked");
         let spent = Document { spent: vec!["x".to_owned()], ..with(vec![]) };
         assert!(orphans(&spent, &memory).is_empty(), "it was tried");
     }
 
     #[test]
-    fn what_was_emptied_or_rolled_back_is_repaired_and_what_went_on_is_not() {
+    fn an_emptied_or_rolled_back_state_is_repaired_and_a_newer_one_is_not() {
         let memory = Document { rev: 9, ..living(&login("r1"), "r4") };
         let behind = |found: Document| is_behind(Ok(&found), &memory);
         assert!(behind(Document::default()), "emptied");

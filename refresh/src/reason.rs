@@ -223,7 +223,7 @@ pub enum Outlook {
         message = "the grant Secret holds an old login again, which is not used; write the current one, or leave it"
     )]
     StaleSeed,
-    /// The provider refused the new login; the lineage before it goes on.
+    /// The provider refused the new login; the lineage before it stays in use.
     #[strum(
         message = "the provider refused the new login in the grant Secret; the login before it stays in use; log in again"
     )]

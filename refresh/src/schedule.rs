@@ -36,7 +36,7 @@ pub fn due(document: &Document, head: &Refresh, view: &View<'_>) -> (Timestamp, 
         let behind = timing.spread.mul_f64(1.0 + 0.3 * view.spread);
         at = at.max(if view.yields { not_before + behind } else { shared(not_before) });
     }
-    // Two redemptions of a grant are never close together, for whatever purpose.
+    // Two redemptions of a grant are never close together, for any purpose.
     if let (Some(last), Some(access)) = (&document.last, &document.access) {
         let tenth = SignedDuration::from_millis(access.lifetime_s.saturating_mul(100));
         at = at.max(last.redeemed_at.min(*now) + tenth.min(timing.distance) + view.turn);

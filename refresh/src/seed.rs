@@ -26,7 +26,8 @@ pub fn adopt(document: &Document, login: &Login, now: Timestamp, safeguards: Saf
     }
     let seq = document.progress().0 + 1;
     if let (Some(seed), Some(head)) = (document.seed.take(), document.refresh.take()) {
-        remember(&mut document, &seed.token_fp, "replaced", None);
+        let (fp, verdict) = (seed.token_fp.clone(), "replaced".to_owned());
+        remember(&mut document, SeenSeed { fp, verdict, ..SeenSeed::default() });
         // The head of the login before can come back until the new login has worked.
         if seed.proven && safeguards.login_keeps_spare() {
             let spare = Spare {
@@ -92,7 +93,7 @@ fn is_unaccepted(document: &Document) -> bool {
     !seed.proven && head.fp == seed.token_fp && untouched
 }
 
-/// Forgets what other settings led to.
+/// Removes doubt, backoff and verdict, which other settings caused.
 fn start_anew(document: &mut Document) {
     (document.doubt, document.retry, document.verdict) = (None, None, None);
     if let Some(head) = &mut document.refresh {
@@ -100,11 +101,10 @@ fn start_anew(document: &mut Document) {
     }
 }
 
-/// Adds a login to those that are not adopted again: by `binding` if that rejected it, else by nothing.
-pub fn remember(document: &mut Document, fp: &str, verdict: &str, binding: Option<String>) {
-    document.seeds_seen.retain(|seen| seen.fp != fp);
-    let (fp, verdict) = (fp.to_owned(), verdict.to_owned());
-    document.seeds_seen.push(SeenSeed { fp, verdict, binding, ..SeenSeed::default() });
+/// Adds a login to those that are not adopted again.
+pub fn remember(document: &mut Document, seen: SeenSeed) {
+    document.seeds_seen.retain(|other| other.fp != seen.fp);
+    document.seeds_seen.push(seen);
     let excess = document.seeds_seen.len().saturating_sub(MAX_SEEDS_SEEN);
     document.seeds_seen.drain(..excess);
 }

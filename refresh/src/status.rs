@@ -158,8 +158,9 @@ fn within(document: &Document, login: Option<&Login>) -> Option<(Reason, String)
     let rejected = |seen: &SeenSeed| {
         seen.fp == login.token_fp && seen.verdict == "rejected" && !is_elsewhere(seen, login)
     };
-    if document.seeds_seen.iter().any(rejected) {
-        return Some(own(Outlook::NewSeedRejected));
+    if let Some(seen) = document.seeds_seen.iter().find(|seen| rejected(seen)) {
+        let reason = Outlook::NewSeedRejected;
+        return Some((reason.into(), message(reason.sentence(), seen.http.as_ref())));
     }
     is_stale(document, login).then(|| own(Outlook::StaleSeed))
 }

@@ -1,4 +1,4 @@
-//! Replies of any kind, and state documents that somebody has damaged: what holds for all of them, without the fuzzer.
+//! Replies of any kind, and damaged state documents: the properties that hold for all of them, without the fuzzer.
 
 #[path = "../../fuzz/invariants.rs"]
 mod invariants;
@@ -6,7 +6,7 @@ mod invariants;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A document with every field that there is.
+/// A document with every field.
 const FULL: &str = include_str!("../../fuzz/seeds/state/living.json");
 
 /// Values where others are expected: of other kinds, and at the ends of their kinds.

@@ -53,7 +53,8 @@ pub(super) fn decoded(content_encoding: &str, body: &[u8]) -> Plain {
 fn without(coding: &str, data: &[u8]) -> Option<(Vec<u8>, bool)> {
     let (bytes, whole) = match coding {
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(data)),
-        // Zlib data by the standard; some servers send it without the zlib header, and then only its end tells it from text.
+        // Zlib data by the standard; some servers send it without the zlib header, and then only a proper end distinguishes it
+        // from text.
         "deflate" => match read(ZlibDecoder::new(data)) {
             (bytes, false) if bytes.is_empty() => {
                 Some(read(DeflateDecoder::new(data))).filter(|(_, whole)| *whole)?

@@ -136,7 +136,7 @@ mod tests {
             };
             (key, value)
         };
-        pairs(&*first_value(text)?).map(|pairs| pairs.into_iter().map(shown).collect())
+        pairs(&first_value(text)?).map(|pairs| pairs.into_iter().map(shown).collect())
     }
 
     fn pair(key: &str, value: &str) -> (String, String) {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_and_between_the_fields_does_not_matter() {
+    fn ignores_text_around_the_object_and_comments_between_its_fields() {
         let expected = Some(vec![pair("a", "x"), pair("b", "1")]);
         for text in [
             r#"{"a":"x","b":1}"#,

@@ -1,4 +1,5 @@
-use super::fields::MAX_SCOPES;
+mod forms;
+
 use super::*;
 use crate::fixtures::{login, login_with};
 use crate::reply::{MAX_BODY, MediaType};
@@ -9,7 +10,7 @@ fn reply(status: u16, body: impl Into<Vec<u8>>) -> HttpReply {
 }
 
 fn heard(reply: HttpReply) -> Heard {
-    Heard::of(Reply::Http(reply), &login("r1").asked())
+    Heard::of(Reply::Http(reply), &login("r1").asked(), "")
 }
 
 fn http(status: u16, body: &str) -> Answer {
@@ -62,45 +63,6 @@ fn refused(answer: Answer) -> Refused {
 }
 
 #[test]
-fn a_success_is_read_leniently() {
-    let tokens = granted(http(
-        200,
-        r#"{"access_token":"a","refresh_token":"r","expires_in":"3600","scope":"x y,z","extra":[1]}"#,
-    ));
-    assert_eq!(tokens.access.expose(), "a");
-    assert_eq!(tokens.refresh.unwrap().expose(), "r");
-    assert_eq!(tokens.expires_in, Some(3600));
-    assert_eq!(tokens.scopes.unwrap(), ["x", "y", "z"]);
-
-    let tokens = granted(http(201, r#"{"access_token":"a","refresh_token":"","expires_in":-1}"#));
-    assert!(tokens.refresh.is_none(), "an empty refresh token is none: the old one stays");
-    assert_eq!((tokens.expires_in, tokens.scopes), (None, None));
-}
-
-#[test]
-fn a_lifetime_is_read_in_every_form_in_which_it_is_one() {
-    let life = |value: &str| {
-        granted(http(200, &format!(r#"{{"access_token":"a","expires_in":{value}}}"#))).expires_in
-    };
-    for (value, expected) in [
-        ("3600", Some(3600)),
-        ("3599.9", Some(3599)),
-        ("\"3600\"", Some(3600)),
-        ("\" 3600.5 \"", Some(3600)),
-        ("1e3", Some(1000)),
-        ("99999999999999999999", Some(10 * 365 * 86_400)),
-        ("0", None),
-        ("-1", None),
-        ("\"soon\"", None),
-        ("null", None),
-        ("true", None),
-        ("[3600]", None),
-    ] {
-        assert_eq!(life(value), expected, "{value}");
-    }
-}
-
-#[test]
 fn only_what_says_that_the_refresh_token_is_dead_condemns_it() {
     for error in ["invalid_grant", "bad_refresh_token", "invalid_refresh_token"] {
         for status in [200, 400, 401] {
@@ -145,7 +107,7 @@ fn an_error_is_found_where_vendors_put_it() {
 }
 
 #[test]
-fn what_is_neither_a_grant_nor_an_oauth_error_is_doubt() {
+fn an_answer_that_is_neither_a_grant_nor_an_oauth_error_is_a_doubt() {
     for (status, body, expected) in [
         (200, "<html>welcome</html>", Cause::NotJson),
         (200, "", Cause::Empty),
@@ -203,14 +165,14 @@ fn a_redirect_is_a_refusal_that_says_where_to() {
 }
 
 #[test]
-fn what_is_strange_is_told_by_status_and_media_type() {
+fn an_unexpected_answer_is_told_by_status_and_media_type() {
     let page = |status| HttpReply { media_type: Some(MediaType::Html), ..reply(status, "<html>") };
     assert_eq!(heard(page(403)).http.unwrap().to_string(), "HTTP 403 with text/html");
     assert_eq!(heard(page(200)).http.unwrap().to_string(), "HTTP 200 with text/html");
     let refused =
         HttpReply { media_type: Some(MediaType::Json), ..reply(400, r#"{"error":"invalid_grant"}"#) };
     assert_eq!(heard(refused).http.unwrap().to_string(), "HTTP 400");
-    let lost = Heard::of(Reply::Lost(Cause::Timeout), &login("r1").asked());
+    let lost = Heard::of(Reply::Lost(Cause::Timeout), &login("r1").asked(), "");
     assert!(lost.http.is_none());
 }
 
@@ -266,104 +228,6 @@ fn a_refresh_token_that_cannot_be_kept_is_doubt_and_never_taken_for_none() {
 }
 
 #[test]
-fn a_token_that_is_a_number_is_its_digits() {
-    let digits = "123456789012345678901234567890";
-    let (access, refresh) =
-        pair(http(200, &format!(r#"{{"access_token":{digits},"refresh_token":12345678}}"#)));
-    assert_eq!((access.as_str(), refresh.as_deref()), (digits, Some("12345678")));
-}
-
-#[test]
-fn a_key_that_occurs_twice_with_one_value_is_that_value() {
-    let body = r#"{"access_token":"a","access_token":"a","refresh_token":"r","refresh_token":"r",
-        "token_type":"Bearer","token_type":"bearer","expires_in":60,"expires_in":3600}"#;
-    let tokens = granted(http(200, body));
-    assert_eq!((tokens.access.expose(), tokens.expires_in), ("a", Some(60)), "the shorter life");
-    assert!(tokens.others.is_empty() && !tokens.is_of_another_type);
-}
-
-#[test]
-fn of_two_refresh_tokens_the_last_is_the_head_and_the_other_is_kept() {
-    let body = r#"{"access_token":"a","refresh_token":"r","refresh_token":"s"}"#;
-    let shown = |answer: &Answer| {
-        let others: Vec<_> = answer.others().iter().map(|token| token.expose().to_owned()).collect();
-        (answer.child().map(|token| token.expose().to_owned()), others)
-    };
-    let answer = http(200, body);
-    assert_eq!(shown(&answer), (Some("s".to_owned()), vec!["r".to_owned()]));
-    let fp = |token: &str| of_token(&token.to_owned().into());
-    assert_eq!(
-        shown(&answer.clone().apart_from(&fp("s"))),
-        (Some("r".to_owned()), vec![]),
-        "the presented one"
-    );
-    assert_eq!(shown(&answer.apart_from(&fp("r"))), (Some("s".to_owned()), vec![]), "the presented one");
-    let unread = http(200, r#"{"refresh_token":"r","refresh_token":"s"}"#);
-    assert_eq!(shown(&unread), (Some("s".to_owned()), vec!["r".to_owned()]));
-    let alone = http(200, r#"{"access_token":"a","refresh_token":"r"}"#).apart_from(&fp("r"));
-    assert_eq!(shown(&alone), (Some("r".to_owned()), vec![]), "it stays in use");
-}
-
-#[test]
-fn tokens_are_found_within_a_wrapper_and_only_where_they_are_unambiguous() {
-    for body in [
-        r#"{"data":{"access_token":"a","refresh_token":"r"},"message":"success"}"#,
-        r#"{"ok":true,"result":{"token":{"access_token":"a","refresh_token":"r"}}}"#,
-        r#"[{"access_token":"a","refresh_token":"r"}]"#,
-        r#"{"statusCode":200,"body":"{\"access_token\":\"a\",\"refresh_token\":\"r\"}"}"#,
-        r#""{\"access_token\":\"a\",\"refresh_token\":\"r\"}""#,
-        r#"{"access_token":"a","refresh_token":"r","user":{"access_token":"b","refresh_token":"s"}}"#,
-    ] {
-        assert_eq!(pair(http(200, body)), both(), "{body}");
-    }
-    let heard = heard(reply(200, r#"{"one":{"access_token":"a"},"two":{"access_token":"b"}}"#));
-    assert_eq!(doubt(heard.answer), (Cause::NoAccessToken, None));
-    assert!(heard.unread.is_some());
-    let deep = format!("{}{{\"access_token\":\"a\"}}{}", "{\"x\":".repeat(100), "}".repeat(100));
-    assert_eq!(doubt(http(200, &deep)).0, Cause::NoAccessToken);
-}
-
-#[test]
-fn a_form_is_read_by_its_media_type_and_where_it_clearly_is_one() {
-    let body = "access_token=a&expires_in=28800&refresh_token=r&scope=read+write&token_type=bearer";
-    for media_type in [Some(MediaType::Form), Some(MediaType::Html), Some(MediaType::Plain), None] {
-        let heard = heard(HttpReply { media_type, ..reply(200, body) });
-        let tokens = granted(heard.answer);
-        assert_eq!((tokens.access.expose(), tokens.expires_in), ("a", Some(28_800)));
-        assert_eq!(tokens.scopes.unwrap(), ["read", "write"]);
-    }
-    let escaped = "access_token=a%2B%2f%3D&refresh_token=r%2B1&refresh_token=r%2B1";
-    assert_eq!(pair(http(200, escaped)), ("a+/=".to_owned(), Some("r+1".to_owned())));
-    let bare = "access_token=a+b&refresh_token=r+1";
-    assert_eq!(
-        pair(http(200, bare)),
-        ("a+b".to_owned(), Some("r+1".to_owned())),
-        "a plus that was not escaped"
-    );
-    let declared = HttpReply { media_type: Some(MediaType::Form), ..reply(200, r#"{"access_token":"a"}"#) };
-    assert_eq!(pair(heard(declared).answer).0, "a", "JSON with the wrong media type");
-    assert_eq!(doubt(http(200, "<a href='?access_token=a'>")).0, Cause::NotJson);
-    assert_eq!(doubt(http(200, "state=1&code=2")).0, Cause::NotJson);
-}
-
-#[test]
-fn text_around_the_object_and_its_encoding_do_not_matter() {
-    let body = r#"{"access_token":"a","refresh_token":"r"}"#;
-    let utf16: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for bytes in [
-        [b"\xef\xbb\xbf", body.as_bytes()].concat(),
-        utf16.clone(),
-        [b"\xff\xfe".as_slice(), &utf16].concat(),
-        format!("{body} <!-- proxy -->").into_bytes(),
-        format!(")]}}',\n{body}").into_bytes(),
-        body.replace("\"r\"", "\"r\", /* a note */").into_bytes(),
-        b"{\"access_token\":\"a\",\"refresh_token\":\"r\",\"name\":\"\xfc\"}".to_vec(),
-    ] {
-        assert_eq!(pair(heard(reply(200, bytes.clone())).answer), both(), "{bytes:?}");
-    }
-}
-
-#[test]
 fn an_unknown_coding_is_kept_for_a_later_version() {
     let encoded = HttpReply {
         media_type: Some(MediaType::Json),
@@ -390,30 +254,6 @@ fn only_an_answer_that_may_hold_a_token_is_kept() {
 }
 
 #[test]
-fn a_token_of_another_type_is_told_apart() {
-    let another = |token_type: &str| {
-        let body = format!(r#"{{"access_token":"a","refresh_token":"r","token_type":{token_type}}}"#);
-        granted(http(200, &body)).is_of_another_type
-    };
-    for bearer in ["\"Bearer\"", "\"bearer\"", "\"BEARER\"", "\"\"", "null", "\"bot\"", "\"user\""] {
-        assert!(!another(bearer), "{bearer}");
-    }
-    for other in ["\"DPoP\"", "\"mac\"", "\"N_A\"", "\"pop\"", "7"] {
-        assert!(another(other), "{other}");
-    }
-    assert!(!granted(http(200, r#"{"access_token":"a"}"#)).is_of_another_type);
-}
-
-#[test]
-fn scopes_of_an_answer_are_bounded() {
-    let many = "s ".repeat(50_000);
-    let tokens = granted(http(200, &format!(r#"{{"access_token":"a","scope":"{many}"}}"#)));
-    assert_eq!(tokens.scopes.unwrap().len(), MAX_SCOPES);
-    let listed = granted(http(200, r#"{"access_token":"a","scope":["x y",7,"z"]}"#));
-    assert_eq!(listed.scopes.unwrap(), ["x", "y", "z"]);
-}
-
-#[test]
 fn a_429_and_what_was_never_sent_are_tried_again() {
     let busy = heard(HttpReply { retry_after_s: Some(7), ..reply(429, "") });
     let Answer::Refused { reason: Refused::RateLimited, retry_after_s: Some(7) } = busy.answer else {
@@ -429,4 +269,13 @@ fn the_spool_of_the_version_before_is_read() {
     assert!(matches!(serde_json::from_str(doubt), Ok(Answer::InDoubt { cause: Cause::Timeout, .. })));
     let granted = r#"{"granted":{"access":"a","refresh":"r","expires_in":60,"scopes":null}}"#;
     assert!(matches!(serde_json::from_str(granted), Ok(Answer::Granted(_))));
+}
+
+#[test]
+fn a_request_that_is_repeated_in_a_page_is_no_refresh_token() {
+    let presented = of_token(&"r1".to_owned().into());
+    let echo = r#"<html>{"refresh_token":"r1"}</html>"#;
+    let heard = Heard::of(Reply::Http(reply(200, echo)), &login("r1").asked(), &presented);
+    assert_eq!(doubt(heard.answer), (Cause::NoAccessToken, None));
+    assert!(heard.unread.is_some());
 }

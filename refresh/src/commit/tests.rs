@@ -80,7 +80,7 @@ fn recording_the_same_answer_again_changes_nothing() {
 }
 
 #[test]
-fn lineage_decides_whoever_holds_the_claim() {
+fn lineage_decides_and_not_the_claim() {
     let login = login("r1");
     let (mut document, mine) = presented(&login);
     document.claim = Some(Claim { id: "another".to_owned(), ..mine.clone() });
@@ -89,10 +89,10 @@ fn lineage_decides_whoever_holds_the_claim() {
     assert_eq!(next.claim.unwrap().id, "another", "a foreign claim stands");
 
     let (mut document, mine) = presented(&login);
-    document.refresh = living(&login, "somebody-elses").refresh;
+    document.refresh = living(&login, "of-another-replica").refresh;
     document.claim = None;
     let next = after(&document, &mine, &login, &granted(Some("r5"), None)).0.unwrap();
-    assert_eq!(head(&next), "somebody-elses");
+    assert_eq!(head(&next), "of-another-replica");
     assert_eq!(next.spare[0].token.expose(), "r5", "kept: it may be the living one");
     assert_eq!(next.access.unwrap().token.expose(), "access");
 }
@@ -108,11 +108,7 @@ fn without_a_new_refresh_token_the_old_one_stays() {
 
     missing(&mut document, &claim, 0);
     let next = after(&document, &claim, &login, &granted(None, None)).0.unwrap();
-    assert_eq!(
-        next.retry.unwrap().reason,
-        "rotation_lost",
-        "the child went to somebody whose answer was lost"
-    );
+    assert_eq!(next.retry.unwrap().reason, "rotation_lost", "the child was in the answer that was lost");
 }
 
 #[test]
@@ -131,7 +127,7 @@ fn a_downgraded_token_is_not_served_but_its_refresh_token_is_kept() {
 }
 
 #[test]
-fn what_was_not_committed_backs_off_for_all() {
+fn a_refusal_backs_off_for_all_replicas() {
     let login = login("r1");
     let (mut document, claim) = presented(&login);
     let busy = |retry_after_s| {
@@ -154,7 +150,7 @@ fn what_was_not_committed_backs_off_for_all() {
     assert_eq!(wait(Some(900)), at(101 + 900));
     assert_eq!(wait(Some(1_000_000)), at(101 + 3600), "capped");
     document.claim = None;
-    assert!(after(&document, &claim, &login, &busy(None)).0.is_none(), "somebody else settled it");
+    assert!(after(&document, &claim, &login, &busy(None)).0.is_none(), "another replica closed the claim");
 }
 
 #[test]
@@ -212,7 +208,7 @@ fn an_answer_that_cannot_be_read_is_followed_by_the_wait_of_a_doubt() {
 }
 
 #[test]
-fn what_accepted_a_login_binds_it_and_its_client_secret() {
+fn a_success_binds_the_login_and_its_client_secret() {
     let login = login("r1");
     let (document, claim) = presented(&login);
     let moved = login_with("r1", "token_url: https://other.example.com/token");

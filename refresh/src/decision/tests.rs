@@ -1,10 +1,12 @@
+mod bindings;
+
 use jiff::SignedDuration;
 
 use super::*;
 use crate::document::{Last, Presented, Retry, Seed, Verdict};
-use crate::fixtures::{NOW, at, claim, living, login, login_with, missing, view};
+use crate::fixtures::{NOW, at, claim, living, login, login_with, missing, seen, view};
 use crate::login::Login;
-use crate::seed::{is_stale, remember};
+use crate::seed::is_stale;
 
 fn claimed(step: Step) -> Attempt {
     match step {
@@ -65,7 +67,7 @@ fn refreshes_five_minutes_before_the_end_where_life_allows() {
 }
 
 #[test]
-fn who_is_late_in_the_spread_refreshes_late_whatever_the_life() {
+fn a_late_place_in_the_spread_means_a_late_refresh_for_every_lifetime() {
     let login = login("r1");
     for life in [10, 300, 900, 1000, 1300, 1500, 3600, 86_400] {
         let mut document = living(&login, "r4");
@@ -77,7 +79,7 @@ fn who_is_late_in_the_spread_refreshes_late_whatever_the_life() {
 }
 
 #[test]
-fn what_is_news_to_all_is_acted_on_in_turn() {
+fn replicas_act_in_turn_on_an_event_that_all_of_them_see() {
     let login = login("r1");
     let document = living(&login, "r4");
     let fp = document.access.as_ref().unwrap().fp.clone();
@@ -145,7 +147,7 @@ fn a_second_doubt_waits_longer() {
 }
 
 #[test]
-fn shared_backoff_holds_everybody_until_the_settings_change() {
+fn shared_backoff_holds_all_replicas_until_the_settings_change() {
     let login = login("r1");
     let mut document = living(&login, "r4");
     document.access = None;
@@ -158,7 +160,11 @@ fn shared_backoff_holds_everybody_until_the_settings_change() {
     });
     assert_eq!(waits(next(&view(&login, &document))), Some(at(103)), "spread");
     let behind = View { yields: true, spread: 0.0, ..view(&login, &document) };
-    assert_eq!(waits(next(&behind)), Some(at(106)), "who could not connect is behind all who have not tried");
+    assert_eq!(
+        waits(next(&behind)),
+        Some(at(106)),
+        "a replica that could not connect waits behind the others"
+    );
     let other = login_with("r1", "token_url: https://id.example.com/token\nscopes: [x]");
     claimed(next(&view(&other, &document)));
 }
@@ -202,150 +208,13 @@ fn a_new_login_keeps_the_old_head_aside_and_goes_first() {
 fn an_old_login_that_is_put_back_changes_nothing() {
     let (old, new) = (login("r1"), login("n1"));
     let mut document = living(&new, "n4");
-    remember(&mut document, &old.token_fp, "replaced", None);
+    seen(&mut document, &old, "replaced");
     assert!(is_stale(&document, &old));
     assert_eq!(waits(next(&view(&old, &document))), Some(at(2880)));
     let spent = login("n4-before");
     document.spent.push(spent.token_fp.clone());
     assert!(is_stale(&document, &spent), "a token that was replaced is no new login");
     assert!(!is_stale(&document, &new));
-}
-
-#[test]
-fn a_live_token_never_goes_to_another_server_or_client() {
-    let mine = login("r1");
-    let document = Document { access: None, ..living(&mine, "r4") };
-    let steered = login_with("r1", "token_url: https://evil.example.com/token");
-    assert!(matches!(next(&view(&steered, &document)), Step::Refuse(Outlook::BindingChanged)));
-
-    let mut replaced = living(&mine, "r4");
-    remember(&mut replaced, &login("r0").token_fp, "replaced", None);
-    let stale = login_with("r0", "token_url: https://evil.example.com/token");
-    assert!(
-        matches!(next(&view(&stale, &replaced)), Step::Refuse(Outlook::BindingChanged)),
-        "not by way of an old login either"
-    );
-    let fresh = with_secret("n1", "token_url: https://other.example.com/token", "another");
-    assert_eq!(claimed(next(&view(&fresh, &document))).token.expose(), "n1", "a new login may move");
-}
-
-/// A login with another client secret.
-fn with_secret(token: &str, file: &str, secret: &str) -> Login {
-    let mut grant = (*login_with(token, file).grant).clone();
-    grant.client_secret = Some(secret.to_owned().into());
-    Login::new(grant)
-}
-
-#[test]
-fn a_client_secret_that_was_accepted_goes_to_no_other_server() {
-    let mine = login("r1");
-    let document = Document { access: None, ..living(&mine, "r4") };
-    for file in ["token_url: https://evil.example.com/token", "token_url: https://id.example.com/token/"] {
-        let steered = login_with("n1", file);
-        assert!(matches!(next(&view(&steered, &document)), Step::Refuse(Outlook::SecretBound)), "{file}");
-    }
-    // Nothing was adopted, so the login before goes on when the grant Secret is as it was.
-    assert_eq!(claimed(next(&view(&mine, &document))).token.expose(), "r4");
-    let confirmed = Document { clients: Vec::new(), ..document.clone() };
-    let moved = login_with("n1", "token_url: https://new.example.com/token");
-    assert_eq!(claimed(next(&view(&moved, &confirmed))).token.expose(), "n1", "a person removed the entry");
-    // An application has no login but its client.
-    let file = |host: &str| format!("token_url: https://{host}/token\nflow: client_credentials");
-    let app = login_with("", &file("id.example.com"));
-    let document = Document { access: None, ..living(&app, "") };
-    let mut steered = (*login_with("", &file("evil.example.com")).grant).clone();
-    steered.client_id = "another".to_owned();
-    let steered = Login::new(steered);
-    assert!(matches!(next(&view(&steered, &document)), Step::Refuse(Outlook::SecretBound)));
-}
-
-#[test]
-fn a_document_of_the_version_before_gets_its_client_secret_recorded_at_once() {
-    let login = login("r1");
-    let document = Document { clients: Vec::new(), ..living(&login, "r4") };
-    let Step::Write(written) = next(&view(&login, &document)) else { panic!("a record") };
-    assert_eq!(*written, living(&login, "r4"));
-    assert_eq!(waits(next(&view(&login, &written))), Some(at(2880)));
-    let claimed = Document { claim: Some(claim("r4", 0)), ..document.clone() };
-    assert_eq!(waits(next(&view(&login, &claimed))), None, "not while another replica holds a claim");
-    assert_eq!(waits(next(&View { draining: true, ..view(&login, &document) })), None);
-}
-
-#[test]
-fn a_login_that_no_server_accepted_is_bound_to_none() {
-    let wrong = login_with("r1", "token_url: https://id.example.com/tokn");
-    let right = login("r1");
-    let tried = claimed(next(&view(&wrong, &Document::default()))).document;
-    let claim = claim(&wrong.token_fp, -100);
-    let config_fp = wrong.config_fp.clone();
-    let retry = Retry { attempts: 3, not_before: at(300), config_fp: config_fp.clone(), ..Retry::default() };
-    let fp = wrong.token_fp.clone();
-    let verdict = Verdict { fp, next_probe: at(3000), config_fp, ..Verdict::default() };
-    let with_doubt = |cause: Cause| {
-        let mut document = tried.clone();
-        let sent_at = at(-100);
-        let missing = Missing {
-            claim: &claim,
-            cause,
-            http: None,
-            sent_at,
-            replay: Replay::Unknown,
-            not_before: at(900),
-        };
-        doubt(&mut document, &missing, sent_at, &Timing::PRODUCTION);
-        document
-    };
-    for (what, document) in [
-        ("refused", Document { retry: Some(retry), ..tried.clone() }),
-        ("invalid_grant", Document { verdict: Some(verdict), ..tried.clone() }),
-        ("a page that says 404", with_doubt(Cause::UnexpectedStatus)),
-    ] {
-        let attempt = claimed(next(&view(&right, &document)));
-        assert_eq!((attempt.token.expose(), attempt.purpose), ("r1", Purpose::Refresh), "{what}");
-        let seed = attempt.document.seed.as_ref().unwrap();
-        assert_eq!((seed.seq, &seed.binding), (1, &right.binding), "{what}");
-        assert!(attempt.document.retry.is_none() && attempt.document.verdict.is_none(), "{what}");
-    }
-    // What may have been an acceptance binds.
-    let mut both = with_doubt(Cause::Timeout);
-    let missing = Missing {
-        claim: &claim,
-        cause: Cause::UnexpectedStatus,
-        http: None,
-        sent_at: at(-50),
-        replay: Replay::Unknown,
-        not_before: at(-50),
-    };
-    doubt(&mut both, &missing, at(-50), &Timing::PRODUCTION);
-    let saved = Document { refresh: living(&wrong, "r2").refresh, ..tried.clone() };
-    let proven =
-        Document { seed: tried.seed.clone().map(|seed| Seed { proven: true, ..seed }), ..tried.clone() };
-    for (what, document) in [
-        ("a missing answer", with_doubt(Cause::Timeout)),
-        ("a failing server", with_doubt(Cause::ServerError)),
-        ("an answer that cannot be read", with_doubt(Cause::NotJson)),
-        ("a missing answer, and then a page", both),
-        ("a refresh token that was saved", saved),
-        ("a success", proven),
-    ] {
-        assert!(matches!(next(&view(&right, &document)), Step::Refuse(Outlook::BindingChanged)), "{what}");
-    }
-}
-
-#[test]
-fn a_login_that_was_rejected_with_wrong_settings_is_tried_with_other_ones() {
-    let old = login("r1");
-    let wrong = with_secret("n1", "token_url: https://id.example.com/tokn", "new");
-    let right = with_secret("n1", "token_url: https://id.example.com/token", "new");
-    let mut document = Document { access: None, ..living(&old, "r4") };
-    remember(&mut document, &wrong.token_fp, "rejected", Some(wrong.binding.clone()));
-    assert!(is_stale(&document, &wrong));
-    let attempt = claimed(next(&view(&right, &document)));
-    assert_eq!(attempt.token.expose(), "n1");
-    assert!(attempt.document.seeds_seen.iter().all(|seen| seen.fp != right.token_fp), "adopted");
-    assert_eq!(attempt.document.spare[0].token.expose(), "r4", "the login before waits");
-    remember(&mut document, &wrong.token_fp, "replaced", None);
-    assert!(is_stale(&document, &right), "a login that was replaced stays replaced");
 }
 
 #[test]
@@ -368,7 +237,7 @@ fn redemptions_keep_their_distance() {
 }
 
 #[test]
-fn who_leaves_or_is_too_old_claims_nothing() {
+fn a_draining_or_outdated_replica_claims_nothing() {
     let login = login("r1");
     let document = Document { access: None, ..living(&login, "r4") };
     assert_eq!(waits(next(&View { draining: true, ..view(&login, &document) })), None);
@@ -416,7 +285,7 @@ fn a_login_that_never_worked_does_not_push_the_living_one_out() {
 }
 
 #[test]
-fn a_writer_whose_clock_is_ahead_holds_nobody_for_long() {
+fn a_backoff_written_with_a_fast_clock_is_capped() {
     let login = login("r1");
     let mut document = Document { access: None, ..living(&login, "r4") };
     let config_fp = login.config_fp.clone();
@@ -432,7 +301,7 @@ fn a_writer_whose_clock_is_ahead_holds_nobody_for_long() {
 }
 
 #[test]
-fn mended_settings_are_tried_at_once_where_there_is_nothing_to_serve() {
+fn corrected_settings_are_tried_at_once_where_there_is_nothing_to_serve() {
     let login = login("r1");
     let document = living(&login, "r4");
     let other = login_with("r1", "token_url: https://id.example.com/token\nclient_auth: post");

@@ -69,7 +69,7 @@ mod tests {
     use crate::document::{Document, DocumentError};
 
     #[test]
-    fn what_cannot_be_counted_on_is_damaged_and_what_a_newer_version_counts_is_not_ours() {
+    fn times_and_numbers_out_of_range_are_damage_unless_a_newer_version_wrote_them() {
         let read = |text: &str| Document::parse(Some(text.as_bytes())).map(|document| document.r#gen);
         assert_eq!(
             read(r#"{"gen":7,"last":{"redeemed_at":"2027-01-15T08:00:00Z","outcome":"","by":""}}"#),

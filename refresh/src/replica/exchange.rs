@@ -161,9 +161,9 @@ impl Replica {
     /// Spools the answer. It is stored after that, and served only then.
     pub(super) fn replied(&mut self, reply: Reply) -> Effect {
         let Some(uncommitted) = &mut self.uncommitted else { return Effect::Read };
-        let Heard { answer, http, unread } = Heard::of(reply, &uncommitted.asked);
-        uncommitted.answer = Some(answer.apart_from(&uncommitted.claim.parent_fp));
-        (uncommitted.http, uncommitted.unread) = (http, unread);
+        let heard = Heard::of(reply, &uncommitted.asked, &uncommitted.claim.parent_fp);
+        uncommitted.answer = Some(heard.answer);
+        (uncommitted.http, uncommitted.unread) = (heard.http, heard.unread);
         if !self.settings.safeguards.answer_is_spooled() {
             return Effect::Read;
         }

@@ -153,7 +153,7 @@ pub struct Moment {
     pub monotonic: Duration,
     /// Monotonic, and runs on while the machine sleeps.
     pub boot: Duration,
-    /// The wall.
+    /// The wall clock.
     pub wall: Timestamp,
     /// Random bits, new for each step.
     pub random: u128,

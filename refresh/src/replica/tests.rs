@@ -167,5 +167,9 @@ fn a_replica_that_cannot_connect_lets_the_others_go_first() {
     let not_before = written.retry.as_ref().unwrap().not_before;
     replica.step(Input::Written(Ok(())), &moment(3000));
     let waits = replica.step(seen(*written), &moment(3000));
-    assert_eq!(waits, Effect::Wait(not_before + Timing::PRODUCTION.spread), "behind all who have not tried");
+    assert_eq!(
+        waits,
+        Effect::Wait(not_before + Timing::PRODUCTION.spread),
+        "behind the replicas that have not tried"
+    );
 }

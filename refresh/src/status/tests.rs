@@ -1,8 +1,7 @@
 use super::*;
 use crate::document::{Doubt, Retry, Verdict};
-use crate::fixtures::{at, living, login};
+use crate::fixtures::{at, living, login, seen};
 use crate::reason::{NotSent, ReasonSet, Refused};
-use crate::seed::remember;
 
 /// A condition of another layer.
 fn outer(word: &'static str, severity: Severity) -> Reason {
@@ -62,7 +61,7 @@ fn a_failure_degrades_while_the_token_is_valid() {
 
 #[test]
 fn a_message_about_an_answer_says_how_it_came() {
-    let login = login("r1");
+    let (login, before) = (login("r1"), login("r0"));
     let message = |document: &Document| Status::of(document, Some(&login), None, at(0)).message;
     let http = |status, media_type: Option<&str>| {
         Some(Http { status, media_type: media_type.map(str::to_owned), ..Http::default() })
@@ -102,10 +101,14 @@ fn a_message_about_an_answer_says_how_it_came() {
         ..Verdict::default()
     });
     assert_eq!(message(&document), format!("{} (HTTP 400)", Outlook::InvalidGrant.sentence()));
+    let mut back = living(&before, "r0.4");
+    seen(&mut back, &login, "rejected");
+    back.seeds_seen[0].http = http(400, None);
+    assert_eq!(message(&back), format!("{} (HTTP 400)", Outlook::NewSeedRejected.sentence()));
 }
 
 #[test]
-fn what_a_person_has_to_correct_wins() {
+fn a_reason_that_needs_a_person_wins() {
     let mut document = living(&login("r1"), "r4");
     document.retry = retry("invalid_client");
     assert_eq!(state(&document, None, 0), (State::Misconfigured, "invalid_client"));
@@ -135,9 +138,9 @@ fn what_a_person_has_to_correct_wins() {
 #[test]
 fn a_stale_login_is_told_without_an_alarm() {
     let mut document = living(&login("n1"), "n4");
-    remember(&mut document, &login("r1").token_fp, "replaced", None);
+    seen(&mut document, &login("r1"), "replaced");
     assert_eq!(state(&document, None, 0), (State::Ready, "stale_seed"));
-    remember(&mut document, &login("r1").token_fp, "rejected", None);
+    seen(&mut document, &login("r1"), "rejected");
     assert_eq!(state(&document, None, 0), (State::Degraded, "new_seed_rejected"));
 }
 

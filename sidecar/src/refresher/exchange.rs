@@ -7,7 +7,7 @@ use agent_creds_refresh::document::Token;
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::reason::NotSent;
 use agent_creds_refresh::replica::Input;
-use agent_creds_refresh::reply::{HttpReply, Reply};
+use agent_creds_refresh::reply::Reply;
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -65,10 +65,10 @@ fn without_echo(reply: Reply, login: &Login, token: &Token) -> Reply {
         credentials.iter().any(|credential| credential.len() >= SHORTEST && place.contains(credential))
     };
     reply.location = reply.location.filter(|place| !shows(place));
-    Reply::Http(HttpReply { ..reply })
+    Reply::Http(reply)
 }
 
-/// Letters and digits in lower case: what stays of a credential in whatever way it is escaped.
+/// Returns the letters and digits of a text in lower case: they are the same in every way of escaping it.
 fn plain(text: &str) -> String {
     let decoded: String =
         url::form_urlencoded::parse(text.replace('+', "%2B").replace(['&', '='], "").as_bytes())
@@ -82,6 +82,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use agent_creds_core::grant::Grant;
+    use agent_creds_refresh::reply::HttpReply;
 
     use super::*;
 

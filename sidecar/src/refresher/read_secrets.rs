@@ -3,6 +3,7 @@
 use agent_creds_core::grant::Grant;
 use agent_creds_core::names::{ISSUED_AT_ANNOTATION, ObjectName, PROVIDER_LABEL, STATE_LABEL, STATE_SUFFIX};
 use agent_creds_core::words::Word as _;
+use tokio::time::Instant;
 
 use super::{Refresher, Tools};
 use crate::identity::commands;
@@ -50,9 +51,10 @@ impl<S: Store> Refresher<S> {
     async fn read_grant(&mut self) -> Result<Login, Condition> {
         let name = &self.cache.secret;
         let found = self.tools.store.read(name).await.map_err(|error| self.store_condition(name, &error))?;
-        let object = found.ok_or_else(|| {
-            condition(name, SecretReason::GrantMissing, SecretReason::GrantMissing.sentence())
-        })?;
+        let Some(object) = found else {
+            self.tools.logins.gone(name, Instant::now());
+            return Err(condition(name, SecretReason::GrantMissing, SecretReason::GrantMissing.sentence()));
+        };
         self.grant_uid.clone_from(&object.uid);
         let provider = object.labels.get(PROVIDER_LABEL).map(String::as_str);
         let invalid = |problem: &str| condition(name, SecretReason::GrantInvalid, problem);
@@ -68,7 +70,7 @@ impl<S: Store> Refresher<S> {
             })?;
             login.issued_at = Some(at);
         }
-        let other = self.tools.logins.note(name, &login.token_fp).filter(|_| rotates);
+        let other = self.tools.logins.note(name, &login.token_fp, Instant::now()).filter(|_| rotates);
         if let Some(other) = other {
             let sentence = SecretReason::SharedLogin.sentence();
             return Err(condition(

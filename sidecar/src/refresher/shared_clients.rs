@@ -37,7 +37,9 @@ impl<S: Store> Refresher<S> {
         };
         let mut is_shared = true;
         if let Some(document) = document {
-            self.location.local.as_mut().map(|local| local.learn(&document.clients));
+            if let Some(local) = &mut self.location.local {
+                local.learn(&document.clients);
+            }
             is_shared = self.add_clients(document, &known).await != Err(StoreError::Conflict);
         }
         let all = self.location.local.as_ref().map(|local| local.clients().to_vec());

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{read, remove, replace};
 
-/// What the files begin with.
+/// The start of the names of the files.
 pub(super) const PREFIX: &str = "unread-";
 /// Most answers of one grant: the first and the last ones, since a page of a broken server may follow a token.
 const MAX_ANSWERS: usize = 4;
@@ -32,7 +32,7 @@ pub struct UnreadFile {
     pub(super) file: PathBuf,
 }
 
-/// An answer, and what it is the answer to.
+/// An answer, and the presentation that it answers.
 #[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     claim: Claim,
@@ -68,7 +68,7 @@ impl UnreadFile {
             complete: unread.complete,
             body: STANDARD.encode(&unread.body),
         };
-        // The same page again says nothing new, but for its time.
+        // A repeated answer replaces its earlier copy.
         all.retain(|other| other.body != kept.body);
         all.push(kept);
         let mut text = serde_json::to_vec(&all)?;
@@ -100,7 +100,7 @@ impl UnreadFile {
         remove(&self.file)
     }
 
-    /// A file that cannot be read is as good as none.
+    /// Reads the file. A file that cannot be read counts as empty.
     fn load(&self) -> Vec<Kept> {
         let bytes = read(&self.file, MAX_FILE as u64).ok().flatten().unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -127,8 +127,8 @@ impl Kept {
             body: STANDARD.decode(&self.body).ok()?,
             complete: self.complete,
         };
-        let Heard { answer, http, .. } = Heard::of(Reply::Http(unread.reply()), &self.asked);
-        let answer = answer.apart_from(&self.claim.parent_fp);
+        let reply = Reply::Http(unread.reply());
+        let Heard { answer, http, .. } = Heard::of(reply, &self.asked, &self.claim.parent_fp);
         let mut uncommitted = Uncommitted::new(self.claim, self.asked, self.sent_at);
         let brought = answer.brought_a_token();
         (uncommitted.answer, uncommitted.http) = (Some(answer), http);

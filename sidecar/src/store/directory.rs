@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use serde_json::{Map, Value, json};
 
 use super::{Object, STATE_KEY, Store, StoreError};
@@ -137,16 +137,25 @@ impl Store for Directory {
         name: &ObjectName,
     ) -> Result<impl Stream<Item = Option<Version>> + Send, StoreError> {
         let path = self.manifest(name);
-        Ok(futures_util::stream::unfold(false, move |polled| {
+        type Poll = (Option<Version>, Option<Written>);
+        let polls = futures_util::stream::unfold(None, move |last: Option<Poll>| {
             let path = path.clone();
             async move {
-                if polled {
+                if last.is_some() {
                     tokio::time::sleep(POLL).await;
                 }
-                let version = blocking(move || Ok(load(&path)?.map(|bytes| Version(hash(&bytes))))).await;
-                Some((version.ok().flatten(), true))
+                let poll = blocking(move || {
+                    let version = load(&path)?.map(|bytes| Version(hash(&bytes)));
+                    Ok((version, written(&path)))
+                });
+                let poll = poll.await.unwrap_or_default();
+                // A file that was changed and changed back between two polls may have been read in between: the unknown
+                // version in front has it read again.
+                let unknown = last.is_some_and(|last| last != poll && last.0 == poll.0).then_some(None);
+                Some((unknown.into_iter().chain([poll.0.clone()]), Some(poll)))
             }
-        }))
+        });
+        Ok(polls.flat_map(futures_util::stream::iter))
     }
 }
 
@@ -154,6 +163,14 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Unavailable("task")))
+}
+
+/// Which file it is and when it was written, in nanoseconds: different after each write.
+type Written = (u64, i64, i64);
+
+fn written(path: &Path) -> Option<Written> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 fn load(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {

@@ -208,3 +208,40 @@ async fn a_login_at_another_server_does_not_send_the_old_token_there() {
     }
     assert_eq!((world.presented("one").len(), world.revoked(), other.revoked()), (1, 0, 0));
 }
+
+#[tokio::test]
+async fn two_grants_with_one_login_are_refused_until_one_of_them_changes_or_goes() {
+    let world = World::with(&["one"]).await;
+    let original = world.secrets.bytes("one");
+    let copy = |name: &str| {
+        let mut manifest: Value = serde_json::from_slice(&original).expect("a manifest of ours");
+        manifest["metadata"]["name"] = json!(name);
+        if !world.secrets.manifest(&format!("{name}-state")).exists() {
+            world.secrets.empty_state(name);
+        }
+        world.secrets.write(name, manifest.to_string().as_bytes());
+    };
+    let sidecar = world.sidecar(&["one", "two"]).start().await;
+    sidecar.becomes("one", "ready", "ok").await;
+    copy("two");
+    let read_one_again = || world.secrets.write_anew("one", &original);
+    let refused = async || {
+        let listed = sidecar.becomes("two", "misconfigured", "shared_login").await;
+        assert!(listed["message"].as_str().is_some_and(|text| text.contains("Secret one")), "{listed}");
+        read_one_again();
+        sidecar.becomes("one", "misconfigured", "shared_login").await;
+    };
+    refused().await;
+    // It gets a login of its own.
+    let own = world.standin.seed(Provider::Generic, "one");
+    world.secrets.set("two", "refresh_token", &own);
+    sidecar.becomes("two", "ready", "ok").await;
+    sidecar.becomes("one", "ready", "ok").await;
+    copy("two");
+    refused().await;
+    // It goes.
+    world.secrets.remove("two");
+    sidecar.becomes("two", "misconfigured", "grant_missing").await;
+    sidecar.becomes("one", "ready", "ok").await;
+    assert_eq!((world.presented("one").len(), world.revoked()), (2, 0), "once for each login");
+}

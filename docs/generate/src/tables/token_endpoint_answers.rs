@@ -100,9 +100,10 @@ fn oauth(status: u16, error: &str) -> Reply {
 fn row(login: &Login, name: &str, reply: Reply) -> anyhow::Result<[String; 4]> {
     let document = example::document(login)?;
     let (now, asked) = (example::now(), login.asked());
-    let heard = Heard::of(reply, &asked);
+    let claim = document.claim.as_ref().context("the example has a claim")?;
+    let heard = Heard::of(reply, &asked, &claim.parent_fp);
     let presentation = Presentation {
-        claim: document.claim.as_ref().context("the example has a claim")?,
+        claim,
         answer: &heard.answer,
         http: heard.http.as_ref(),
         asked: &asked,

@@ -18,7 +18,7 @@ fn fields_of_other_versions_survive_and_tokens_are_not_printed() {
 }
 
 #[test]
-fn what_is_no_document_is_told_from_an_empty_one() {
+fn distinguishes_an_empty_state_from_damage() {
     assert!(Document::parse(None).unwrap().seed.is_none());
     assert!(Document::parse(Some(b" \n")).unwrap().seed.is_none());
     for garbage in ["{", "[]", "null", "\"x\"", "{\"gen\":\"x\"}", "{\"seed\":{}}"] {

@@ -102,3 +102,21 @@ async fn changes_by_hand_are_noticed() {
     std::fs::remove_file(dir.path().join("a-state.yaml")).unwrap();
     assert!(versions.next().await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_file_that_was_changed_and_changed_back_is_reported() {
+    let (dir, store, name) = place();
+    let path = dir.path().join("a-state.yaml");
+    let write = |text: &str| {
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+    };
+    write(EMPTY);
+    let mut versions = pin!(store.watch(&name).await.unwrap());
+    let before = versions.next().await.unwrap();
+    assert!(before.is_some());
+    write(&format!("{EMPTY}# another\n"));
+    write(EMPTY);
+    assert!(versions.next().await.unwrap().is_none(), "an unknown version in between");
+    assert!(versions.next().await.unwrap() == before);
+}
