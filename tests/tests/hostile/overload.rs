@@ -38,8 +38,9 @@ attempts! {
         let said = control(slow);
         let after = said.split("closed after ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
         let after = after.unwrap_or_else(|| panic!("the connection was not closed: {said}"));
-        assert!((9..=25).contains(&after), "{said}");
-        Outcome::Stopped("a request head must arrive within 10 s".to_owned())
+        // The limit, with time for a busy machine.
+        assert!((4..=20).contains(&after), "{said}");
+        Outcome::Stopped("a request head must arrive within 5 s".to_owned())
     }
     /// The agent sends endless bodies, with Content-Length and chunked
     huge_bodies {
@@ -55,23 +56,21 @@ attempts! {
         });
         Outcome::Stopped("no body is read: the answer follows the head, and the connection closes".to_owned())
     }
-    /// The agent holds 300 idle connections: the socket is served meanwhile, and loopback again after 10 s
+    /// The agent holds 300 connections without a request: loopback and the socket are served meanwhile
     connections_held {
         control(asked(&good()));
         let script = format!(
-            "printf GET | wire hold {LOOPBACK} 300 25 >/tmp/held & sleep 3
-             {good} | wire send {LOOPBACK} 1 | head -n 1 | sed 's/^/at once on loopback: /'
+            "printf GET | wire hold {LOOPBACK} 300 8 >/tmp/held & sleep 2
+             {good} | wire send {LOOPBACK} 3 | head -n 1 | sed 's/^/on loopback: /'
              {free} | wire send {SOCKET} 3 | head -n 1 | sed 's/^/on the socket: /'
-             {good} | wire send {LOOPBACK} 20 | head -n 1 | sed 's/^/after a while on loopback: /'
              wait; cat /tmp/held",
             good = written(&good()), free = written(&token_with(&["Host: localhost"])),
         );
         let said = stays_small(|| control(inside(&script)));
-        assert!(!said.contains("at once on loopback: HTTP"), "the control: loopback is blocked at first: {said}");
+        assert!(said.contains("on loopback: HTTP/1.1 200"), "{said}");
         assert!(said.contains("on the socket: HTTP/1.1 200"), "{said}");
-        assert!(said.contains("after a while on loopback: HTTP/1.1 200"), "{said}");
-        assert!(said.contains("open 0"), "{said}");
-        Outcome::Stopped("each listener has 256 connections with 10 s for a request head; the socket has its own".to_owned())
+        assert!(said.contains("holding 300") && said.contains("open 0"), "{said}");
+        Outcome::Stopped("the oldest connection without a request makes room, and each has 5 s for its first one".to_owned())
     }
     /// The agent sends thousands of requests on 60 connections and reads no answers
     answers_unread {
@@ -117,8 +116,8 @@ attempts! {
             written(&good()),
         );
         let said = control(inside(&script));
-        assert!(said.contains("HTTP/1.1 200 OK") && (said.contains("open 44") || said.contains("open 0")), "{said}");
+        assert!(said.contains("HTTP/1.1 200 OK") && said.contains("open 0"), "{said}");
         control(asked_at("127.0.0.1:9912", &metrics));
-        Outcome::Stopped("each listener has its own connections, with 10 s for a request head".to_owned())
+        Outcome::Stopped("each listener has its own connections, with 5 s for a request head".to_owned())
     }
 }
