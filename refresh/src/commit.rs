@@ -2,26 +2,27 @@
 //! is, whichever replica holds a claim meanwhile. After a conflict the same function runs again on the document as it is then.
 
 mod backoff;
+mod presentation;
 
 use agent_creds_core::words::Word;
 use jiff::{SignedDuration, Timestamp};
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
 use self::backoff::{back_off, pause_of, retry, wait_as_in_doubt};
-use super::answer::{Answer, Cause, Tokens};
+pub use self::presentation::Presentation;
+use super::answer::{Answer, Tokens};
+use super::cause::Cause;
 use super::clients;
 use super::document::{
-    Access, Claim, Document, Doubt, Forced, Http, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Seed,
-    SeenSeed, Spare, Token, Verdict,
+    Access, Claim, Document, Doubt, Forced, Last, MAX_SPENT, Presented, ReauthAt, Refresh, Seed, SeenSeed,
+    Spare, Token, Verdict,
 };
 use super::doubt::{Missing, doubt, last_responsible_moment};
 use super::fingerprint;
 use super::login::Asked;
 use super::memory::knows;
 use super::reason::{NotSent, Outlook};
-use super::safeguards::Safeguards;
 use super::seed::{keep_spare, next_best, remember};
-use super::timing::Timing;
 
 /// What became of a presentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
@@ -41,29 +42,6 @@ pub enum Outcome {
     ScopeDenied,
     /// The token is no bearer token; it is not served.
     UnsupportedTokenType,
-}
-
-/// A presentation, or an attempt that ended before it.
-#[derive(Clone, Copy, Debug)]
-pub struct Presentation<'a> {
-    /// The claim under which it was made.
-    pub claim: &'a Claim,
-    /// What it was made for.
-    pub asked: &'a Asked,
-    /// The answer.
-    pub answer: &'a Answer,
-    /// How it came, where it came over HTTP.
-    pub http: Option<&'a Http>,
-    /// The time directly before sending.
-    pub sent_at: Timestamp,
-    /// Now.
-    pub now: Timestamp,
-    /// A random number, 0 to 1, for the backoff.
-    pub random: f64,
-    /// The protocol's times.
-    pub timing: Timing,
-    /// The protocol's safeguards.
-    pub safeguards: Safeguards,
 }
 
 /// Returns the document to write, and the outcome to count. `None`: the claim is closed already, and nothing that was

@@ -5,7 +5,7 @@
 use agent_creds_core::provider::Replay;
 use jiff::Timestamp;
 
-use super::answer::Cause;
+use super::cause::Cause;
 use super::clients;
 use super::document::{Claim, Document, Home, Purpose, Token};
 use super::doubt::{Missing, doubt};

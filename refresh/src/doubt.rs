@@ -5,7 +5,7 @@ use agent_creds_core::provider::Replay;
 use agent_creds_core::words::Word;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::Cause;
+use super::cause::Cause;
 use super::document::{Access, Claim, Document, Doubt, Http, Presented};
 use super::reason::{Outlook, Reason};
 use super::timing::Timing;

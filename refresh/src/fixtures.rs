@@ -6,7 +6,7 @@ use agent_creds_core::grant::Grant;
 use agent_creds_core::provider::Replay;
 use jiff::{SignedDuration, Timestamp};
 
-use super::answer::Cause;
+use super::cause::Cause;
 use super::clients;
 use super::document::{Access, Claim, Document, Last, Presented, Purpose, Refresh, Seed, SeenSeed, Token};
 use super::doubt::{Missing, doubt};

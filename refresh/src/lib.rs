@@ -8,6 +8,7 @@
 //! **Invariant:** nothing here does I/O or reads a clock, and the crate depends on nothing that could.
 
 pub mod answer;
+pub mod cause;
 pub mod clients;
 pub mod commit;
 pub mod condition;

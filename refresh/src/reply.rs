@@ -3,7 +3,7 @@
 use agent_creds_core::words::Word;
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-use crate::answer::Cause;
+use crate::cause::Cause;
 use crate::reason::NotSent;
 
 /// Longest body of an answer, in bytes, as received and after decoding. Tokens have at most 32 KiB each.

@@ -10,6 +10,7 @@ mod location;
 mod logins;
 mod once;
 mod read_secrets;
+mod reply;
 mod shared_clients;
 mod spooled;
 
@@ -27,9 +28,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::exchange::replied;
 use self::follow::follow;
 use self::location::Location;
+use self::reply::replied;
 use crate::clock::Clock;
 use crate::http_client::connect::{Connection, Connector};
 use crate::identity::token_source::{Standing, TokenSource};
@@ -128,7 +129,7 @@ impl<S: Store> Refresher<S> {
         };
         let holder = settings.holder();
         let record = slot.load()?;
-        let readable = spooled::readable(&slot, record.as_ref());
+        let readable = slot.readable(record.as_ref());
         let mut replica = Replica::new(settings, record);
         readable.into_iter().for_each(|uncommitted| replica.resume(uncommitted));
         Ok(Self {

@@ -2,19 +2,21 @@
 //! it holds the presentation that is not recorded in the store yet, and answers that could not be read; besides, the random name
 //! of this pod.
 
+mod files;
 mod unread;
 
 pub use unread::UnreadFile;
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use agent_creds_core::names::LocalName;
 
-use agent_creds_refresh::replica::Record;
+use agent_creds_refresh::replica::{Record, Uncommitted};
 use agent_creds_runtime::random;
+
+use files::{private, read, remove, replace};
 
 /// File with the pod's name.
 const POD_FILE: &str = "pod";
@@ -101,43 +103,20 @@ impl Slot {
         &self.unread
     }
 
+    /// Returns a presentation whose answer an earlier version in this pod could not read, and this one can.
+    pub fn readable(&self, record: Option<&Record>) -> Option<Uncommitted> {
+        let found = self.unread.readable()?;
+        match record {
+            // Another presentation is recorded first.
+            Some(Record::Uncommitted(other)) if other.claim.id != found.claim.id => None,
+            _ => Some(found),
+        }
+    }
+
     /// Removes the record. Answers that could not be read stay: nothing is concluded from them.
     fn clear(&self) -> std::io::Result<()> {
         remove(&self.file)
     }
-}
-
-/// Replaces a file, all or nothing. It is durable when this returns.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = private().create(true).truncate(true).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)
-}
-
-/// Removes a file if it is there.
-fn remove(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-fn read(path: &Path, most: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Presentation;
-use crate::answer::{Answer, Cause};
+use super::presentation::Presentation;
+use crate::answer::Answer;
+use crate::cause::Cause;
 use crate::document::{Document, Retry};
 use crate::doubt::last_responsible_moment;
 use crate::reason::{Outlook, Reason};

@@ -3,7 +3,9 @@ use crate::decision::{Step, next};
 use crate::fixtures::{at, claim, living, login, login_with, missing, view};
 use crate::login::{Asked, Login};
 use crate::reply::{HttpReply, Reply};
+use crate::safeguards::Safeguards;
 use crate::seed::adopt;
+use crate::timing::Timing;
 use crate::view::View;
 
 fn granted(refresh: Option<&str>, scope: Option<&str>) -> Answer {

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Presented, Purpose, Token};
+use crate::token::Token;
 
 /// Until the year 8307, in Unix seconds.
 const LATEST: i64 = 200_000_000_000;
@@ -62,7 +62,7 @@ macro_rules! uncounted {
     };
 }
 
-uncounted!(bool, u16, String, Token, Presented, Purpose);
+uncounted!(bool, u16, String, Token);
 
 #[cfg(test)]
 mod tests {

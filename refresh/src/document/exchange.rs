@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::bounds::Bounded;
+use super::part::part;
 
 part! {
     /// The record that a replica is about to present the head, or has perhaps presented it.
@@ -46,6 +47,12 @@ pub enum Purpose {
     Probe,
     /// Before its time: the access token was refused, or a person asks.
     Forced,
+}
+
+impl Bounded for Purpose {
+    fn is_bounded(&self) -> bool {
+        true
+    }
 }
 
 part! {

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::bounds::Bounded;
-use super::{Document, MAX_DOCUMENT, VERSION};
+use super::schema::{Document, VERSION};
+
+/// Largest document, in bytes.
+pub const MAX_DOCUMENT: usize = 256 * 1024;
 
 /// Why a document cannot be used. Its text is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 
 use super::look::fraction;
 use super::{Began, Effect, Exchange, Moment, Phase, Record, Replica, Report, Seen, Uncommitted, WriteError};
-use crate::answer::{Answer, Cause, Heard};
+use crate::answer::{Answer, Heard};
+use crate::cause::Cause;
 use crate::commit::{Presentation, record};
 use crate::decision::Attempt;
 use crate::document::Document;

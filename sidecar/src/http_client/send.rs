@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use url::{Position, Url};
 
 use super::connect::Connection;
-use agent_creds_refresh::answer::Cause;
+use agent_creds_refresh::cause::Cause;
 use agent_creds_refresh::reason::NotSent;
 use agent_creds_refresh::reply::{HttpReply, MAX_BODY, MediaType, Reply};
 

@@ -84,7 +84,7 @@ mod tests {
     use strum::VariantArray as _;
 
     use super::*;
-    use agent_creds_refresh::answer::Cause;
+    use agent_creds_refresh::cause::Cause;
     use agent_creds_refresh::reason::NotSent;
 
     const TOKEN: &str = "eyJhbGciOi.J9_-";

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use agent_creds_refresh::answer::Cause;
 use agent_creds_refresh::document::Token;
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::reason::NotSent;
 use agent_creds_refresh::replica::Input;
 use agent_creds_refresh::reply::Reply;
 use secrecy::ExposeSecret as _;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Refresher;
@@ -45,14 +43,6 @@ impl<S: Store> Refresher<S> {
         }));
         Input::Sent
     }
-}
-
-/// Waits for the reply; for ever where no request was sent.
-pub(super) async fn replied(sending: &mut Option<JoinHandle<Reply>>) -> Reply {
-    let Some(task) = sending else { return std::future::pending().await };
-    let reply = task.await;
-    *sending = None;
-    reply.unwrap_or(Reply::Lost(Cause::Reset))
 }
 
 /// Removes the place of a redirect that holds a credential of the request: messages show that place.

@@ -7,18 +7,7 @@ use agent_creds_refresh::reply::MediaType;
 use jiff::Timestamp;
 
 use super::Refresher;
-use crate::spool::Slot;
 use crate::store::Store;
-
-/// Returns a presentation whose answer an earlier version in this pod could not read, and this one can.
-pub(super) fn readable(slot: &Slot, record: Option<&Record>) -> Option<Uncommitted> {
-    let found = slot.unread().readable()?;
-    match record {
-        // Another presentation is recorded first.
-        Some(Record::Uncommitted(other)) if other.claim.id != found.claim.id => None,
-        _ => Some(found),
-    }
-}
 
 impl<S: Store> Refresher<S> {
     /// Puts a record into the spool. Returns whether it is there.

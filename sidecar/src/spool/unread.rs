@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{read, remove, replace};
+use super::files::{read, remove, replace};
 
 /// The start of the names of the files.
 pub(super) const PREFIX: &str = "unread-";

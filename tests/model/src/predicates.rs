@@ -19,7 +19,7 @@
 use agent_creds_core::provider::Replay;
 use agent_creds_core::words::Word as _;
 use agent_creds_refresh::answer::Answer;
-use agent_creds_refresh::answer::Cause;
+use agent_creds_refresh::cause::Cause;
 use agent_creds_refresh::document::{Claim, Document, Purpose};
 use agent_creds_refresh::fingerprint::of_token;
 use agent_creds_refresh::replica::{Effect, Record, Uncommitted};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_creds_refresh::answer::Cause;
+use agent_creds_refresh::cause::Cause;
 use agent_creds_refresh::condition::Condition;
 use agent_creds_refresh::document::{Document, Request};
 use agent_creds_refresh::reason::{Reason, Severity};

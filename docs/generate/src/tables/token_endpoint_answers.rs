@@ -2,7 +2,8 @@
 //! the sidecar runs.
 
 use agent_creds_core::words::Word as _;
-use agent_creds_refresh::answer::{Cause, Heard};
+use agent_creds_refresh::answer::Heard;
+use agent_creds_refresh::cause::Cause;
 use agent_creds_refresh::commit::{Presentation, record};
 use agent_creds_refresh::login::Login;
 use agent_creds_refresh::reason::NotSent;
