@@ -9,10 +9,12 @@ mod connections;
 mod limits;
 mod listener;
 mod state;
+mod transport;
 
 pub use body::RequestBody;
 pub use limits::Limits;
 pub use listener::Listener;
+pub use state::UntilWritten;
 
 use std::convert::Infallible;
 use std::io;
@@ -36,6 +38,7 @@ use tower_service::Service;
 
 use body::Answered;
 use connections::{Connections, Seat};
+use transport::Transport;
 
 /// Address that a request comes from: an extension of each request, where the listener knows it.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +140,7 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let (progress, mut watchdog) = state::new(seat, limits);
+    let stream = Transport::new(stream, progress.clone());
     let service = TowerToHyperService::new(service);
     let tracked = service_fn(move |request: Request<Incoming>| {
         let progress = progress.clone();
@@ -146,7 +150,12 @@ where
             request.extensions_mut().insert(Peer(source));
         }
         let answer = service.call(request);
-        async move { answer.await.map(|response| response.map(|body| Answered::new(body, progress))) }
+        async move {
+            answer.await.map(|mut response| {
+                let kept = response.extensions_mut().remove::<UntilWritten>();
+                response.map(|body| Answered::new(body, progress, kept))
+            })
+        }
     });
     let mut builder = http1::Builder::new();
     // Answers are small: one copy is cheaper than a list of buffers for the kernel. Without a timer hyper has no time limits

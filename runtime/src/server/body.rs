@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::state::Progress;
+use super::state::{Progress, UntilWritten};
 
 /// Longest time and most bytes for which a body that nobody wants is drained.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
@@ -70,15 +70,17 @@ async fn drain(mut body: Incoming) {
     }
 }
 
-/// The body of an answer, which tells when it is complete.
+/// The body of an answer. It reports to [`Progress`] when it is complete.
 pub(super) struct Answered<B> {
     body: B,
     progress: Progress,
+    kept: Option<UntilWritten>,
 }
 
 impl<B> Answered<B> {
-    pub(super) fn new(body: B, progress: Progress) -> Self {
-        Self { body, progress }
+    /// `kept` is dropped when the answer is written.
+    pub(super) fn new(body: B, progress: Progress, kept: Option<UntilWritten>) -> Self {
+        Self { body, progress, kept }
     }
 }
 
@@ -104,6 +106,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
 
 impl<B> Drop for Answered<B> {
     fn drop(&mut self) {
-        self.progress.ended();
+        self.progress.ended(self.kept.take());
     }
 }

@@ -1,4 +1,4 @@
-//! Limits of a server: how long a peer may take, and how many connections there may be.
+//! Limits of a server: times, sizes and the number of connections.
 
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ pub struct Limits {
     pub idle: Duration,
     /// Time from the head of a request to the end of its answer; `None`: any.
     pub request: Option<Duration>,
+    /// Time for the peer to read an answer: from the end of the answer until all of it is written, and the longest time for
+    /// which a write may wait.
+    pub write: Duration,
     /// Largest head of a request, in bytes.
     pub head_bytes: usize,
     /// Most open connections.
@@ -31,6 +34,7 @@ impl Default for Limits {
             first_head: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             request: Some(Duration::from_secs(30)),
+            write: Duration::from_secs(10),
             head_bytes: 16 * 1024,
             connections: 512,
             per_source: 128,
