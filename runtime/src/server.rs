@@ -47,6 +47,9 @@ pub struct Peer(pub IpAddr);
 /// Pause after a failed `accept`, such as for too many open files, so that something can be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes of an answer that TLS buffers for a peer that does not read: one record. The default is 64 KiB.
+const TLS_BUFFER: usize = 16 * 1024;
+
 /// Serves until `stop` turns true, then finishes the open requests, for at most `limits.drain`.
 pub async fn serve<L, S, B>(
     listener: L,
@@ -120,7 +123,8 @@ where
         None => requests(stream, seat, service, limits, watcher).await,
         Some(tls) => {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-            let stream = timeout(limits.handshake, tls.accept(stream)).await.map_err(late)??;
+            let accepted = tls.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
+            let stream = timeout(limits.handshake, accepted).await.map_err(late)??;
             requests(stream, seat, service, limits, watcher).await
         }
     }

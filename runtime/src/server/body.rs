@@ -70,9 +70,15 @@ async fn drain(mut body: Incoming) {
     }
 }
 
+/// Largest part of an answer that is given to hyper, in bytes. hyper copies it, and its buffer keeps the size of the largest one while
+/// the connection is open.
+const PIECE: usize = 16 * 1024;
+
 /// The body of an answer. It reports to [`Progress`] when it is complete.
 pub(super) struct Answered<B> {
     body: B,
+    /// The rest of a frame of `body`.
+    rest: Bytes,
     progress: Progress,
     kept: Option<UntilWritten>,
 }
@@ -80,7 +86,7 @@ pub(super) struct Answered<B> {
 impl<B> Answered<B> {
     /// `kept` is dropped when the answer is written.
     pub(super) fn new(body: B, progress: Progress, kept: Option<UntilWritten>) -> Self {
-        Self { body, progress, kept }
+        Self { body, rest: Bytes::new(), progress, kept }
     }
 }
 
@@ -92,15 +98,31 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (inner, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
