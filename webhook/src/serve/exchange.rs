@@ -8,19 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 use agent_creds_core::exchange_api::{MAX_REQUEST, PATH};
 use agent_creds_core::words::Word as _;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 use http::request::Builder;
-use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::body::collect;
 use super::seal_keys::SealKeys;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -244,9 +244,9 @@ async fn received(
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let bytes: Bytes = match timeout(limit, Limited::new(body, MAX_REQUEST).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE),
+    let bytes = match timeout(limit, collect(body, MAX_REQUEST)).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return refused(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
     };
     let request = serde_json::from_slice::<Request>(&bytes);
