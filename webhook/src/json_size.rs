@@ -21,10 +21,10 @@ pub struct JsonSize {
 }
 
 impl JsonSize {
-    /// Reads `text` once. It need not be valid JSON: a text that is not is not parsed beyond its error, so the bound holds for it, too.
+    /// Computes the size in one pass. `text` need not be valid JSON: a parser stops at the first error, so the bound holds, too.
     pub fn of(text: &[u8]) -> Self {
         let (mut memory, mut depth, mut deepest) = (0_usize, 0_usize, 0);
-        // Whether the last byte that is not space opened an object or a list.
+        // The cost of the object or list that the last byte opened; it counts if the next byte does not close it.
         let mut opened = None;
         let mut bytes = text.iter();
         while let Some(byte) = bytes.next() {
@@ -51,7 +51,7 @@ impl JsonSize {
     }
 }
 
-/// Skips the rest of a text and returns its length. One with escapes counts twice: the parser builds it in a buffer first.
+/// Skips the rest of a text and returns its length. A text with escapes counts twice: the parser builds it in a buffer first.
 fn skip_text(bytes: &mut std::slice::Iter<'_, u8>) -> usize {
     let start = bytes.len();
     let mut escapes = 1;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_texts_is_text() {
+    fn brackets_in_texts_do_not_count() {
         assert_eq!(size(r#""[{,:""#), (TEXT + 5, 0));
         assert_eq!(size(r#""\"[[""#), (TEXT + 2 * 5, 0));
         assert_eq!(size(r#"["\\",[1]]"#), (2 * LIST + ENTRY + TEXT + 2 * 3, 2));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_an_end_is_no_loop() {
+    fn a_text_without_an_end_is_counted() {
         assert_eq!(size(r#""abc"#), (TEXT + 3, 0));
         assert_eq!(size(r#""abc\"#), (TEXT + 2 * 4, 0));
     }

@@ -221,22 +221,22 @@ impl Refusal {
     }
 }
 
-/// The refusals of one pod, up to a number that nobody reads to its end: a large pod could have more than fit into memory.
+/// The refusals of one pod, up to [`Refusals::MOST`]. A large pod could have more than fit into memory.
 #[derive(Debug, Default)]
 pub struct Refusals(Vec<Refusal>);
 
 impl Refusals {
-    /// Refusals that are kept.
+    /// Number of refusals that are kept.
     pub const MOST: usize = 100;
 
-    /// Adds a refusal, unless there are enough.
+    /// Adds a refusal, unless there are [`Refusals::MOST`].
     pub fn push(&mut self, refusal: Refusal) {
         if !self.is_full() {
             self.0.push(refusal);
         }
     }
 
-    /// Whether there are enough.
+    /// Returns whether there are [`Refusals::MOST`].
     pub fn is_full(&self) -> bool {
         self.0.len() >= Self::MOST
     }

@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, as the server tracks them.
+//! Bodies of requests and answers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,12 +10,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::state::{Progress, UntilWritten};
 
-/// Longest time and most bytes for which a body that nobody wants is drained.
+/// Limits in time and bytes for reading the rest of a body after the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
-/// The body of a request. What a service leaves unread is drained for a while: a connection that is closed with unread bytes is
-/// reset, and the peer may then lose the answer.
+/// The body of a request. When it is dropped, the server reads and discards the rest for a short time: closing a connection with
+/// unread bytes resets it, and the peer can then lose the answer.
 #[derive(Debug)]
 pub struct RequestBody(Option<Incoming>);
 

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::connections::Seat;
 use super::limits::Limits;
 
-/// Kept until the answer that carries it as an extension has been written to the connection, or the connection has ended.
+/// A value that the server keeps until the answer that has it as an extension is written, or the connection ends.
 #[derive(Clone)]
 pub struct UntilWritten {
     _value: Arc<dyn Send + Sync>,
 }
 
 impl UntilWritten {
-    /// Keeps `value`.
+    /// Wraps `value`.
     pub fn new(value: impl Send + Sync + 'static) -> Self {
         Self { _value: Arc::new(value) }
     }
@@ -34,17 +34,17 @@ struct Inner {
 }
 
 struct Phase {
-    /// Deadline for what the connection does now; `None`: any.
+    /// Deadline of the current phase: first request, request, or idle; `None`: no limit.
     deadline: Option<Instant>,
-    /// Deadline of a write that the peer does not read.
+    /// Deadline of a write that waits for the peer to read.
     stalled: Option<Instant>,
-    /// An answer is complete, and a part of it is perhaps not written yet.
+    /// Whether an answer is complete and was not flushed yet.
     unwritten: bool,
-    /// Kept until complete answers are written.
+    /// Values to drop when all complete answers are written.
     kept: Vec<UntilWritten>,
 }
 
-/// Notices when a connection takes too long.
+/// Ends a connection that is past its deadline.
 pub(super) struct Watchdog(watch::Receiver<Option<Instant>>);
 
 /// Returns the state of a connection whose first request has not arrived.
@@ -60,7 +60,7 @@ impl Progress {
         self.0.seat.source()
     }
 
-    /// The head of a request was received.
+    /// Records that the head of a request was received.
     pub(super) fn began(&self) {
         self.0.seat.busy();
         let mut phase = self.phase();
@@ -69,7 +69,7 @@ impl Progress {
         self.publish(&phase);
     }
 
-    /// The answer is complete. `kept` is dropped when it is written.
+    /// Records that an answer is complete. `kept` is dropped when it is written.
     pub(super) fn ended(&self, kept: Option<UntilWritten>) {
         let mut phase = self.phase();
         phase.unwritten = true;
@@ -78,7 +78,7 @@ impl Progress {
         self.publish(&phase);
     }
 
-    /// Every answer that was complete is written.
+    /// Records that all complete answers are written.
     pub(super) fn flushed(&self) {
         let mut phase = self.phase();
         phase.kept = Vec::new();
@@ -91,7 +91,7 @@ impl Progress {
         }
     }
 
-    /// A write waits until the peer reads.
+    /// Records that a write waits for the peer to read.
     pub(super) fn stalled(&self) {
         let mut phase = self.phase();
         if phase.stalled.is_none() {
@@ -100,7 +100,7 @@ impl Progress {
         }
     }
 
-    /// A write went on.
+    /// Records that a write continued.
     pub(super) fn moved(&self) {
         let mut phase = self.phase();
         if phase.stalled.take().is_some() {
@@ -118,7 +118,7 @@ impl Progress {
 }
 
 impl Watchdog {
-    /// Ends when the connection is past its deadline.
+    /// Waits until the connection is past its deadline.
     pub(super) async fn overdue(&mut self) {
         loop {
             let deadline = *self.0.borrow_and_update();

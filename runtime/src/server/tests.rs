@@ -61,7 +61,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn silent_connections_keep_nobody_out() {
+async fn silent_connections_do_not_keep_others_out() {
     let limits = Limits { connections: 8, per_source: 8, ..Limits::default() };
     let (address, _stop) = start(limits).await;
     let mut silent = Vec::new();
@@ -121,7 +121,7 @@ async fn a_connection_without_a_request_ends_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_takes_for_ever_ends() {
+async fn a_request_past_its_time_limit_ends() {
     let (address, _stop) = start(Limits::default()).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! The transport below HTTP, as the server tracks it: when an answer has left the process, and when a peer does not read.
+//! The stream below HTTP. It reports when answers are written, and when a write waits because the peer does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::state::Progress;
 
-/// A stream that reports to [`Progress`] whether its writes go on.
+/// A stream that reports its writes to [`Progress`].
 pub(super) struct Transport<T> {
     stream: T,
     progress: Progress,
@@ -19,7 +19,7 @@ impl<T> Transport<T> {
         Self { stream, progress }
     }
 
-    /// Passes `written` on and reports whether the peer took something.
+    /// Reports whether a write continued or waits, and returns its result.
     fn wrote<R>(&self, written: Poll<R>) -> Poll<R> {
         match written {
             Poll::Pending => self.progress.stalled(),
@@ -50,7 +50,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Transport<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes once its own buffer is empty, so after a flush every complete answer is in the kernel's hands.
+        // hyper flushes only when its own buffer is empty, so after a flush the kernel has all complete answers.
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if let Poll::Ready(Ok(())) = flushed {
             self.progress.flushed();

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 /// Copies a body of at most `most` bytes into one buffer as it arrives; `None` if it is larger or was cut off. A list of the frames would
 /// take 32 bytes for each, and a frame can be one byte.
 pub(super) async fn collect(mut body: Body, most: usize) -> Option<Vec<u8>> {
-    // The kernel gives memory to what is written only, so a large body that does not arrive takes none.
+    // The kernel provides memory on the first write, so the part of a body that does not arrive takes none.
     let mut bytes = Vec::with_capacity(most);
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.ok()?.into_data() {

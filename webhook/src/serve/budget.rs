@@ -1,6 +1,5 @@
-//! The memory of all requests together. A request is charged its bytes before its body is received, and gives them back when its
-//! answer has been written. Small requests have a budget of their own, so large ones do not delay them, and no address can
-//! take more than a share of either.
+//! The memory of all requests together. Each request is charged its bytes before its body is received, until its answer is written.
+//! Small requests have a separate budget, so that large ones do not delay them. One address can have only a share of each budget.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of a small request, at most.
+/// Largest small request, in bytes.
 pub const SMALL: u32 = 64 * 1024;
-/// Bytes that a request is charged at least: a usual pod and its patch.
+/// Smallest charge, in bytes: a usual pod and its patch.
 const LEAST: u32 = 16 * 1024;
 
 /// A budget of bytes.
@@ -28,7 +27,7 @@ struct Pool {
     sources: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
-/// What one request takes of the budget, until this is dropped.
+/// The charge of one request. Dropping it frees the bytes.
 #[derive(Debug)]
 pub struct Charge {
     bytes: usize,
@@ -36,8 +35,8 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// A budget of `small` bytes for small requests and `large` bytes for others. An address can have a quarter of the one and half of the
-    /// other.
+    /// Returns a budget of `small` bytes for small requests, a quarter of them for one address, and `large` bytes for others, half of them
+    /// for one address.
     pub fn new(small: u32, large: u32) -> Self {
         Self { small: Pool::new(small, small / 4), large: Pool::new(large, large / 2) }
     }
@@ -48,15 +47,16 @@ impl Budget {
         let pool = if bytes <= SMALL { &self.small } else { &self.large };
         let of_source = pool.of(source);
         let mut permits = Vec::with_capacity(2);
-        // In this order: who waits for its own share must not take from the others meanwhile. Semaphores are never closed.
+        // The share comes first: a request that waits for its share must not hold bytes of other addresses. The semaphores are never
+        // closed, so acquiring cannot fail.
         for semaphore in [of_source, Arc::clone(&pool.bytes)] {
             permits.extend(semaphore.acquire_many_owned(bytes).await);
         }
         Charge { bytes: bytes as usize, permits }
     }
 
-    /// Charges what `bytes` exceed the charge by. Whether there is room for it now: a request that waited here would keep its
-    /// memory from those that it waits for.
+    /// Raises the charge to `bytes`. Returns false if there is no room now. It does not wait: the request would keep the memory that
+    /// other requests wait for.
     pub fn extend(&self, charge: &mut Charge, source: IpAddr, bytes: usize) -> bool {
         let more = u32::try_from(bytes.saturating_sub(charge.bytes)).unwrap_or(u32::MAX);
         let semaphores = [self.large.of(source), Arc::clone(&self.large.bytes)];
@@ -74,10 +74,10 @@ impl Pool {
         Self { bytes: Arc::new(Semaphore::new(bytes as usize)), share, sources: Mutex::default() }
     }
 
-    /// The share of an address. Forgets addresses without requests.
+    /// Returns the share of an address, and forgets addresses without requests.
     fn of(&self, source: IpAddr) -> Arc<Semaphore> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        // A permit, and a request that waits for one, hold the semaphore.
+        // Permits, and requests that wait for one, hold the semaphore.
         sources.retain(|other, share| *other == source || Arc::strong_count(share) > 1);
         let share = sources.entry(source).or_insert_with(|| Arc::new(Semaphore::new(self.share as usize)));
         Arc::clone(share)

@@ -1,5 +1,5 @@
 //! `POST /mutate` and `POST /validate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every request that
-//! is JSON gets HTTP 200 and a review with its uid, because an API server reads anything else as a failure of ours.
+//! is JSON gets HTTP 200 and a review with its uid, because an API server treats any other answer as a failure of the webhook.
 
 mod receive;
 mod wire;
@@ -109,7 +109,7 @@ async fn review(
     )
 }
 
-/// The charge ends when the answer has been written.
+/// Ends the charge when the answer is written.
 fn written_with(charge: Charge, mut response: Response) -> Response {
     response.extensions_mut().insert(UntilWritten::new(charge));
     response
@@ -131,7 +131,7 @@ fn refuse(context: &Context, operation: Operation, (reason, status, text): Refus
     response
 }
 
-/// An answer, and what is counted about it.
+/// An answer, and the labels under which it is counted.
 struct Answer {
     operation: Operation,
     reason: Reason,
@@ -140,7 +140,7 @@ struct Answer {
 }
 
 fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
-    // Also what is skipped takes memory: a byte for each level.
+    // The parser needs a byte for each level, also where it skips.
     if JsonSize::of(bytes).depth > MAX_DEPTH {
         return invalid(Some(String::new()));
     }

@@ -16,17 +16,17 @@ use crate::serve::budget::{Budget, Charge};
 /// Largest review. API servers send an object of 3 MiB at most, and with an update also the old object.
 pub(super) const MAX_BODY: u32 = 8 * 1024 * 1024;
 
-/// Why no body was received, and the HTTP status and text that say so.
+/// The reason for which no body was received, with the HTTP status and text of the answer.
 pub(super) type Refused = (Reason, StatusCode, &'static str);
 
-/// No memory for a request or its answer.
+/// There is no memory for a request or its answer.
 pub(super) const BUSY: Refused = (
     Reason::Busy,
     StatusCode::SERVICE_UNAVAILABLE,
     "agent-creds: too many large requests at the same time; try again\n",
 );
 
-/// Returns the body and its charge.
+/// Receives the body within `limit`, and returns it with its charge.
 pub(super) async fn receive(
     headers: &HeaderMap,
     body: Body,
@@ -43,7 +43,7 @@ pub(super) async fn receive(
     let too_large =
         (Reason::BodyRefused, StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or was cut off\n");
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    // Without a length it may be the largest.
+    // A body without a length can be the largest.
     let length = u32::try_from(length.unwrap_or(MAX_BODY.into())).unwrap_or(u32::MAX);
     if length > MAX_BODY {
         return Err(too_large);
