@@ -35,10 +35,10 @@ pub struct Charge {
 }
 
 impl Budget {
-    /// Returns a budget of `small` bytes for small requests, a quarter of them for one address, and `large` bytes for others, half of them
-    /// for one address.
-    pub fn new(small: u32, large: u32) -> Self {
-        Self { small: Pool::new(small, small / 4), large: Pool::new(large, large / 2) }
+    /// Returns a budget of `small` bytes for small requests, a quarter of them for one address, and `large` bytes for others. Of those, one
+    /// address can have `largest`, the size of the largest request.
+    pub fn new(small: u32, large: u32, largest: u32) -> Self {
+        Self { small: Pool::new(small, small / 4), large: Pool::new(large, largest) }
     }
 
     /// Waits until there is room for a request of this size from `source`.
@@ -102,7 +102,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_cannot_take_the_share_of_others() {
-        let budget = Budget::new(MIB, 4 * MIB);
+        let budget = Budget::new(MIB, 4 * MIB, 2 * MIB);
         let one = room(&budget, A, 2 * MIB).await.expect("its whole share");
         assert!(room(&budget, A, MIB).await.is_none());
         let other = room(&budget, B, 2 * MIB).await.expect("another address");
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn small_requests_count_and_do_not_wait_for_large_ones() {
-        let budget = Budget::new(16 * LEAST, MIB);
+        let budget = Budget::new(16 * LEAST, MIB, MIB / 2);
         let large = [room(&budget, A, MIB / 2).await, room(&budget, B, MIB / 2).await];
         assert!(large.iter().all(Option::is_some));
         let mut small = Vec::new();
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_longer_answer_is_charged_or_refused_at_once() {
-        let budget = Budget::new(MIB, MIB);
+        let budget = Budget::new(MIB, MIB, MIB / 2);
         let mut charge = room(&budget, A, 2).await.expect("room");
         assert!(budget.extend(&mut charge, A, 100), "within what was charged");
         assert!(budget.extend(&mut charge, A, MIB as usize / 2));

@@ -32,8 +32,8 @@ use wire::{API_VERSION, KIND, Reply, Request, Review};
 
 /// Bytes of all small reviews together: 256 of the usual size, 64 of them from one address.
 const SMALL_REVIEWS: u32 = 4 * 1024 * 1024;
-/// Bytes of all large reviews together. The share of one address is the largest review.
-const LARGE_REVIEWS: u32 = 2 * MAX_BODY;
+/// Bytes of all large reviews together, one of them of the largest size.
+const LARGE_REVIEWS: u32 = 12 * 1024 * 1024;
 /// Bytes of a parsed pod, at most. One is parsed at a time.
 const MAX_POD: usize = 12 * 1024 * 1024;
 /// Objects and lists within each other, at most. A review of a pod has about twenty, and `serde_json` reads 127.
@@ -59,7 +59,7 @@ pub struct Context {
 
 /// Returns the budget of an admission server.
 pub fn budget() -> Budget {
-    Budget::new(SMALL_REVIEWS, LARGE_REVIEWS)
+    Budget::new(SMALL_REVIEWS, LARGE_REVIEWS, MAX_BODY)
 }
 
 /// Returns the routes of the admission server.

@@ -73,7 +73,7 @@ fn floods() -> Vec<Flood> {
         flood("objects, parsed", object(&pod(&variables)), 5, 32),
         flood("lists within lists", post("[".repeat(8 * MIB).as_bytes()), 4, 8),
         flood("texts", object(&pod(&format!("\"x\":{}", list("\"a\"", 200 * 1024)))), 5, 32),
-        flood("a text with escapes", object(&pod(&format!("\"x\":\"{}\"", "\\n".repeat(3 * MIB)))), 4, 8),
+        flood("a text with escapes", object(&pod(&format!("\"x\":\"{}\"", "\\n".repeat(2 * MIB)))), 4, 8),
         flood("refusals", object(&pod(&references)), 4, 8),
         flood("chunks", chunked(), 4, 8),
         flood("long answers", object(&pod(&containers)), 5, 100),

@@ -212,7 +212,7 @@ async fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     };
     let ended = tokio::join!(
         receive(Some(MAX_BODY), Body::new(Endless), 1, 10),
-        receive(None, Body::new(Endless), 2, 10),
+        receive(Some(MAX_BODY / 2), Body::new(Endless), 2, 10),
         receive(Some(2), Body::from("{}"), 1, 10),
         receive(Some(1024 * 1024), Body::from("{}"), 3, 5),
     );
@@ -220,6 +220,11 @@ async fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     assert_eq!(ended.2, Ok(b"{}".to_vec()), "small");
     assert_eq!(ended.3, Err(503), "there was no room for it");
     assert!(receive(Some(1024 * 1024), Body::from("{}"), 3, 5).await.is_ok(), "now there is");
+    let (first, unsized_one) = tokio::join!(
+        receive(Some(MAX_BODY), Body::new(Endless), 1, 10),
+        receive(None, Body::from("{}"), 2, 5),
+    );
+    assert_eq!((first, unsized_one), (Err(408), Err(503)), "one without a length can be the largest");
 }
 
 #[tokio::test(start_paused = true)]
