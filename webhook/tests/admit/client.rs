@@ -250,9 +250,10 @@ impl Process {
         request(stream, "POST", "/mutate", media_type, body).await
     }
 
-    /// Connects from `127.0.0.<source>`.
+    /// Connects from `127.0.0.<source>`, with a small buffer for answers, so that a long one stays in the process.
     pub(crate) async fn connect_from(&self, source: u8) -> std::io::Result<Stream> {
         let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(64 * 1024)?;
         socket.bind(SocketAddr::from(([127, 0, 0, source], 0)))?;
         handshake(socket.connect(self.address).await?, &self.authority).await
     }
