@@ -14,7 +14,7 @@ use crate::client::{Authority, Process, Stream, review};
 /// is 64 MiB, as charts/agent-creds/values.yaml says.
 const MOST: u64 = 56 * 1024;
 /// Longest time for which a client of one flood waits for the beginning of an answer.
-const ONE: Duration = Duration::from_secs(4);
+const ONE: Duration = Duration::from_secs(2);
 /// The same if all floods come at once.
 const ALL: Duration = Duration::from_secs(12);
 const MIB: usize = 1024 * 1024;

@@ -228,6 +228,18 @@ async fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_is_charged_until_its_answer_is_written() {
+    let budget = budget();
+    let source = IpAddr::from([10, 0, 0, 1]);
+    let room = || tokio::time::timeout(Duration::from_secs(1), budget.charge(source, MAX_BODY));
+    let charge = room().await.expect("room");
+    let response = written_with(charge, StatusCode::OK.into_response());
+    assert!(room().await.is_err(), "the server keeps the extension of the response until it is written");
+    drop(response);
+    assert!(room().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let headers = [(CONTENT_TYPE, "application/json")];
     assert_eq!(received(&headers, Body::new(Endless), 1, &budget(), 10).await, Err(408));
