@@ -1,18 +1,20 @@
-//! Accepts connections, with or without TLS, and serves HTTP/1.1 on them. Any process that reaches a port may try to exhaust it,
-//! so every step has a limit: the handshake, the first request, each later one, the number of connections. When a limit on
-//! connections is reached, the connection that is least likely to be somebody's request makes room ([`connections`]). A
-//! request that is answered before its body was read is drained for a while, so that the peer reads the answer
-//! ([`body`]). On shutdown, open requests are finished and idle connections closed.
+//! Accepts connections, with or without TLS, and serves HTTP/1.1 on them. Any process that reaches a port may try to exhaust the
+//! server, so every step has a limit: the handshake, the first request, each later request, reading an answer, and the number of
+//! connections. When there are too many connections, the server closes one without an open request ([`connections`]). If a request
+//! is answered before its body was read, the server reads the rest of the body for a short time, so that the peer can read the answer
+//! ([`body`]). On shutdown the server finishes open requests and closes idle connections.
 
 mod body;
 mod connections;
 mod limits;
 mod listener;
 mod state;
+mod transport;
 
 pub use body::RequestBody;
 pub use limits::Limits;
 pub use listener::Listener;
+pub use state::UntilWritten;
 
 use std::convert::Infallible;
 use std::io;
@@ -36,15 +38,19 @@ use tower_service::Service;
 
 use body::Answered;
 use connections::{Connections, Seat};
+use transport::Transport;
 
-/// Address that a request comes from: an extension of each request, where the listener knows it.
+/// The peer's address. An extension of each request that came over TCP.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Pause after a failed `accept`, such as for too many open files, so that something can be closed meanwhile.
+/// Pause after a failed `accept`, for example because of too many open files. Files can be closed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` turns true, then finishes the open requests, for at most `limits.drain`.
+/// Bytes of an answer that TLS buffers for a peer that does not read: one record. The default is 64 KiB.
+const TLS_BUFFER: usize = 16 * 1024;
+
+/// Serves until `stop` becomes true, then finishes the open requests within `limits.drain`.
 pub async fn serve<L, S, B>(
     listener: L,
     tls: Option<TlsAcceptor>,
@@ -78,7 +84,7 @@ pub async fn serve<L, S, B>(
             _ = stop.wait_for(|stop| *stop) => break,
             seat = connections.seat(source) => seat,
         };
-        // Where all connections of the address have open requests, a further one is closed.
+        // Without a seat the connection is closed: all connections of its address have open requests.
         let Some(seat) = seat else { continue };
         let (tls, service, watcher, evicted) =
             (tls.clone(), service.clone(), graceful.watcher(), seat.evicted());
@@ -95,7 +101,7 @@ pub async fn serve<L, S, B>(
     }
     drop(listener);
     if timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!(open = tasks.len(), "requests were cut off");
+        tracing::warn!(open = tasks.len(), "open requests were cut off at shutdown");
     }
 }
 
@@ -117,7 +123,8 @@ where
         None => requests(stream, seat, service, limits, watcher).await,
         Some(tls) => {
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-            let stream = timeout(limits.handshake, tls.accept(stream)).await.map_err(late)??;
+            let accepted = tls.accept_with(stream, |session| session.set_buffer_limit(Some(TLS_BUFFER)));
+            let stream = timeout(limits.handshake, accepted).await.map_err(late)??;
             requests(stream, seat, service, limits, watcher).await
         }
     }
@@ -137,6 +144,7 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
 {
     let (progress, mut watchdog) = state::new(seat, limits);
+    let stream = Transport::new(stream, progress.clone());
     let service = TowerToHyperService::new(service);
     let tracked = service_fn(move |request: Request<Incoming>| {
         let progress = progress.clone();
@@ -146,11 +154,16 @@ where
             request.extensions_mut().insert(Peer(source));
         }
         let answer = service.call(request);
-        async move { answer.await.map(|response| response.map(|body| Answered::new(body, progress))) }
+        async move {
+            answer.await.map(|mut response| {
+                let kept = response.extensions_mut().remove::<UntilWritten>();
+                response.map(|body| Answered::new(body, progress, kept))
+            })
+        }
     });
     let mut builder = http1::Builder::new();
-    // Answers are small: one copy is cheaper than a list of buffers for the kernel. Without a timer hyper has no time limits
-    // of its own; the watchdog has them all.
+    // Most answers are small: one copy is cheaper than a list of buffers for the kernel. The watchdog has all time limits, so hyper gets
+    // no timer.
     builder.writev(false).max_buf_size(limits.head_bytes);
     let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), tracked));
     tokio::select! {

@@ -6,6 +6,7 @@
 //! and [`roles`] are the subcommands. Admission never sees a provider's credential, calls nothing over the network and has no
 //! rights in the Kubernetes API.
 
+pub mod json_size;
 pub mod leader_election;
 pub mod manage;
 pub mod metrics;

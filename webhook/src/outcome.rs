@@ -17,6 +17,8 @@ pub enum Outcome {
     Refused,
     /// Not a request that an API server sends.
     Invalid,
+    /// Not examined; the same request can succeed later.
+    Unavailable,
 }
 
 /// Why a request ended as it did. The doc comment of each is its line in the generated table.
@@ -136,6 +138,9 @@ pub enum Reason {
     /// There are no seal keys yet: the release is still being installed.
     #[strum(serialize = "keys_missing")]
     KeysMissing,
+    /// The pod has more fields than the webhook has memory for.
+    #[strum(serialize = "pod_too_large")]
+    PodTooLarge,
     /// The object does not have the shape of a pod.
     #[strum(serialize = "pod_invalid")]
     PodInvalid,
@@ -145,6 +150,9 @@ pub enum Reason {
     /// The body is too large, too slow or of another media type.
     #[strum(serialize = "body_refused")]
     BodyRefused,
+    /// There was no memory for the request in time: other large requests took it.
+    #[strum(serialize = "busy")]
+    Busy,
 }
 
 impl Reason {
@@ -188,8 +196,10 @@ impl Reason {
             | Self::Sysctl
             | Self::Windows
             | Self::KeysMissing
+            | Self::PodTooLarge
             | Self::PodInvalid => Outcome::Refused,
             Self::ReviewInvalid | Self::BodyRefused => Outcome::Invalid,
+            Self::Busy => Outcome::Unavailable,
         }
     }
 }
@@ -208,6 +218,33 @@ impl Refusal {
     /// A refusal with the field's path in front.
     pub fn new(reason: Reason, path: &str, sentence: impl fmt::Display) -> Self {
         Self { reason, message: format!("{path}: {sentence}") }
+    }
+}
+
+/// The refusals of one pod, up to [`Refusals::MOST`]. A large pod could have more than fit into memory.
+#[derive(Debug, Default)]
+pub struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    /// Number of refusals that are kept.
+    pub const MOST: usize = 100;
+
+    /// Adds a refusal, unless there are [`Refusals::MOST`].
+    pub fn push(&mut self, refusal: Refusal) {
+        if !self.is_full() {
+            self.0.push(refusal);
+        }
+    }
+
+    /// Returns whether there are [`Refusals::MOST`].
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= Self::MOST
+    }
+}
+
+impl From<Refusals> for Vec<Refusal> {
+    fn from(refusals: Refusals) -> Self {
+        refusals.0
     }
 }
 

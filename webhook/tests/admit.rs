@@ -2,6 +2,8 @@
 
 #[path = "admit/client.rs"]
 mod client;
+#[path = "admit/flood.rs"]
+mod flood;
 
 use std::fs;
 use std::time::Duration;

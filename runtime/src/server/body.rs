@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, as the server tracks them.
+//! Bodies of requests and answers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::state::Progress;
+use super::state::{Progress, UntilWritten};
 
-/// Longest time and most bytes for which a body that nobody wants is drained.
+/// Limits in time and bytes for reading the rest of a body after the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
-/// The body of a request. What a service leaves unread is drained for a while: a connection that is closed with unread bytes is
-/// reset, and the peer may then lose the answer.
+/// The body of a request. When it is dropped, the server reads and discards the rest for a short time: closing a connection with
+/// unread bytes resets it, and the peer can then lose the answer.
 #[derive(Debug)]
 pub struct RequestBody(Option<Incoming>);
 
@@ -70,15 +70,23 @@ async fn drain(mut body: Incoming) {
     }
 }
 
-/// The body of an answer, which tells when it is complete.
+/// Largest part of an answer that is given to hyper, in bytes. hyper copies it, and its buffer keeps the size of the largest one while
+/// the connection is open.
+const PIECE: usize = 16 * 1024;
+
+/// The body of an answer. It reports to [`Progress`] when it is complete.
 pub(super) struct Answered<B> {
     body: B,
+    /// The rest of a frame of `body`.
+    rest: Bytes,
     progress: Progress,
+    kept: Option<UntilWritten>,
 }
 
 impl<B> Answered<B> {
-    pub(super) fn new(body: B, progress: Progress) -> Self {
-        Self { body, progress }
+    /// `kept` is dropped when the answer is written.
+    pub(super) fn new(body: B, progress: Progress, kept: Option<UntilWritten>) -> Self {
+        Self { body, rest: Bytes::new(), progress, kept }
     }
 }
 
@@ -90,20 +98,36 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Answered<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (inner, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
 impl<B> Drop for Answered<B> {
     fn drop(&mut self) {
-        self.progress.ended();
+        self.progress.ended(self.kept.take());
     }
 }

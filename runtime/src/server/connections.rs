@@ -1,5 +1,5 @@
-//! The open connections, and which of them makes room for a new one when there are too many: the oldest that has not completed
-//! a request, else the one that has been idle longest. A connection with an open request never does.
+//! The open connections of a listener. When there are too many, a new connection replaces the oldest one that has not completed a
+//! request, or else the one that has been idle longest. Connections with an open request are never replaced.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// It has not completed a request.
     New,
     /// It has an open request.
     Busy,
-    /// It waits for a further request since the given tick.
+    /// It has been idle since the given tick.
     Idle(u64),
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Connections {
     most: usize,
     per_source: usize,
     open: Arc<Mutex<Open>>,
-    /// A connection ended or became idle.
+    /// Notified when a connection ends or becomes idle.
     changed: Arc<Notify>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// Counts connections and changes, as a clock that orders them.
+    /// Incremented for each connection and each change; orders them in time.
     tick: u64,
-    /// By age.
+    /// By age: the key is the tick at which the connection was accepted.
     seats: BTreeMap<u64, Entry>,
 }
 
@@ -42,7 +42,7 @@ struct Entry {
     evicted: Arc<Notify>,
 }
 
-/// The place of one open connection. Dropping it gives the place up.
+/// The seat of one open connection. Dropping it frees the seat.
 pub(super) struct Seat {
     id: u64,
     source: Option<IpAddr>,
@@ -55,8 +55,8 @@ impl Connections {
         Self { most, per_source, open: Arc::default(), changed: Arc::default() }
     }
 
-    /// A seat for a connection from `source`. Waits where all connections have an open request; `None` where all of this
-    /// source have one.
+    /// Returns a seat for a connection from `source`. Waits while all connections have an open request. `None` if `source` has all
+    /// connections that it can have, each with an open request.
     pub(super) async fn seat(&self, source: Option<IpAddr>) -> Option<Seat> {
         loop {
             let changed = self.changed.notified();
@@ -92,7 +92,7 @@ impl Open {
         self.tick
     }
 
-    /// Closes one of the connections that `may` be closed. Whether there was one.
+    /// Closes one of the connections that `may` allows. Returns whether it found one.
     fn evict(&mut self, may: impl Fn(&Entry) -> bool) -> bool {
         let candidates = || self.seats.iter().filter(|(_, entry)| may(entry));
         let new = candidates().find(|(_, entry)| entry.activity == Activity::New).map(|(id, _)| *id);
@@ -107,7 +107,7 @@ impl Open {
 }
 
 impl Seat {
-    /// Is notified when this connection has to make room.
+    /// Returns a handle that is notified when this connection is replaced.
     pub(super) fn evicted(&self) -> Arc<Notify> {
         self.evicted.clone()
     }
@@ -149,7 +149,7 @@ mod tests {
     const A: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)));
     const B: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)));
 
-    /// A seat that is to be had at once; `None` where there is none.
+    /// Returns a seat if one is free or can be freed now.
     fn seat(connections: &Connections, source: Option<IpAddr>) -> Option<Seat> {
         connections.seat(source).now_or_never().flatten()
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_connection_without_a_request_makes_room() {
+    fn replaces_the_oldest_connection_without_a_request() {
         let connections = Connections::new(3, 3);
         let [proven, silent, newer] = [A, B, B].map(|source| seat(&connections, source).unwrap());
         proven.busy();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn then_the_one_that_is_idle_longest_and_never_one_with_an_open_request() {
+    fn replaces_the_longest_idle_connection_and_none_with_an_open_request() {
         let connections = Connections::new(3, 3);
         let [first, second, busy] = [A, A, A].map(|source| seat(&connections, source).unwrap());
         [&first, &second, &busy].into_iter().for_each(Seat::busy);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_displaces_its_own_connections_alone() {
+    fn an_address_at_its_limit_replaces_its_own_connections_only() {
         let connections = Connections::new(10, 2);
         let other = seat(&connections, B).unwrap();
         let [first, second] = [A, A].map(|source| seat(&connections, source).unwrap());

@@ -1,4 +1,4 @@
-//! Limits of a server: how long a peer may take, and how many connections there may be.
+//! Limits of a server: times, sizes and the number of connections.
 
 use std::time::Duration;
 
@@ -7,20 +7,23 @@ use std::time::Duration;
 pub struct Limits {
     /// Time for the TLS handshake.
     pub handshake: Duration,
-    /// Time from then to the head of the first request.
+    /// Time from the handshake to the head of the first request.
     pub first_head: Duration,
-    /// How long a connection may be idle between two requests. Longer than clients keep idle connections (Go: 90 s), so that
-    /// it is the client that closes them: a request that meets a closing connection fails.
+    /// Time between two requests on a connection. It is longer than clients keep idle connections (Go: 90 s), so that the client
+    /// closes them: a request fails if the server closes its connection at the same time.
     pub idle: Duration,
-    /// Time from the head of a request to the end of its answer; `None`: any.
+    /// Time from the head of a request to the end of its answer; `None`: no limit.
     pub request: Option<Duration>,
+    /// Time for the peer to read an answer: from the end of the answer until all of it is written, and the longest time for
+    /// which a write may wait.
+    pub write: Duration,
     /// Largest head of a request, in bytes.
     pub head_bytes: usize,
-    /// Most open connections.
+    /// Open connections, at most.
     pub connections: usize,
-    /// Most open connections from one address.
+    /// Open connections from one address, at most.
     pub per_source: usize,
-    /// Time for open requests after the server was asked to stop.
+    /// Time to finish open requests at shutdown.
     pub drain: Duration,
 }
 
@@ -31,6 +34,7 @@ impl Default for Limits {
             first_head: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             request: Some(Duration::from_secs(30)),
+            write: Duration::from_secs(10),
             head_bytes: 16 * 1024,
             connections: 512,
             per_source: 128,

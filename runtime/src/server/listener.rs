@@ -11,7 +11,7 @@ pub trait Listener: Send + 'static {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Waits for the next connection; with its address, where it has one.
+    /// Waits for the next connection and returns it with the peer's address; `None` for a Unix socket.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
 }
 

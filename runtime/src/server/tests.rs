@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,18 +9,37 @@ use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
+/// More than the kernel's buffers hold.
+const LARGE: usize = 32 * 1024 * 1024;
+const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n";
+
 /// A running server, and the address to reach it at.
 async fn start(limits: Limits) -> (std::net::SocketAddr, watch::Sender<bool>) {
+    let (address, stop, _) = start_holding(limits).await;
+    (address, stop)
+}
+
+/// The same, with the value that the answers of `/large` keep until they are written.
+async fn start_holding(limits: Limits) -> (std::net::SocketAddr, watch::Sender<bool>, Arc<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
+    let held = Arc::new(());
+    let large = {
+        let held = Arc::clone(&held);
+        async move || {
+            let answer = vec![b'x'; LARGE];
+            (axum::Extension(UntilWritten::new(Arc::clone(&held))), answer)
+        }
+    };
     let refuse = async || (http::StatusCode::PAYLOAD_TOO_LARGE, "too large\n");
     let router = Router::new()
         .route("/", get(async || "ok\n"))
+        .route("/large", get(large))
         .route("/refuse", post(refuse))
         .route("/never", get(async || std::future::pending::<&str>().await));
     tokio::spawn(serve(listener, None, router, limits, stopped));
-    (address, stop)
+    (address, stop, held)
 }
 
 /// Reads an answer of a few bytes.
@@ -40,7 +61,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn silent_connections_keep_nobody_out() {
+async fn silent_connections_do_not_keep_others_out() {
     let limits = Limits { connections: 8, per_source: 8, ..Limits::default() };
     let (address, _stop) = start(limits).await;
     let mut silent = Vec::new();
@@ -100,12 +121,53 @@ async fn a_connection_without_a_request_ends_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_takes_for_ever_ends() {
+async fn a_request_past_its_time_limit_ends() {
     let (address, _stop) = start(Limits::default()).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET /never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let closed = timeout(Duration::from_secs(60), is_closed(&mut client)).await;
     assert_eq!(closed, Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_its_answer_is_disconnected() {
+    // An answer is limited in time even if a request is not.
+    for request in [Limits::default().request, None] {
+        let (address, _stop, held) = start_holding(Limits { request, ..Limits::default() }).await;
+        let before = Arc::strong_count(&held);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(GET_LARGE).await.unwrap();
+        client.readable().await.unwrap();
+        assert_eq!(Arc::strong_count(&held), before + 1, "kept while a part is not written");
+        let closed = timeout(Duration::from_secs(15), async {
+            while Arc::strong_count(&held) > before {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert_eq!(closed.await, Ok(()), "released with the connection");
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(rest.len() < LARGE, "cut off");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_late_gets_all_of_its_answer() {
+    let (address, _stop, held) = start_holding(Limits::default()).await;
+    let before = Arc::strong_count(&held);
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(GET_LARGE).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    tokio::time::resume();
+    let mut all = vec![0; LARGE];
+    client.read_exact(&mut all).await.expect("the whole answer");
+    tokio::time::pause();
+    // The connection is idle now, for as long as any other.
+    let mut rest = Vec::new();
+    let began = tokio::time::Instant::now();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(100), "{:?}", began.elapsed());
+    assert_eq!(Arc::strong_count(&held), before, "released when it was written");
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn asked(
     if asks.is_null() || asks == "false" {
         return Decision::Unchanged(Reason::NotAsked);
     }
-    let annotations = match own_annotations(pod) {
+    let annotations = match view::check_annotations(pod).and_then(|()| own_annotations(pod)) {
         Ok(annotations) => annotations,
         Err(refusal) => return Decision::Refused(vec![refusal]),
     };

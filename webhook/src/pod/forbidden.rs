@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::fragment::Fragment;
 use super::presence;
 use super::view::{self, Container, quoted};
-use crate::outcome::{Reason, Refusal};
+use crate::outcome::{Reason, Refusal, Refusals};
 use crate::policy::Policy;
 use crate::policy::directory::Directory;
 use crate::policy::tolerate::Tolerated;
@@ -25,7 +25,7 @@ pub fn forbidden(
     present: bool,
     policy: &Policy,
 ) -> Vec<Refusal> {
-    let mut refusals = Vec::new();
+    let mut refusals = Refusals::default();
     baseline::pod(pod, policy, &mut refusals);
     pod_level(pod, fragment, &mut refusals);
     account(pod, namespace, fragment, &mut refusals);
@@ -39,7 +39,7 @@ pub fn forbidden(
     }
     let own = Own { fragment, present, tolerated: &policy.tolerated };
     Walk { pod, own, path: Vec::new(), refusals: &mut refusals }.run();
-    refusals
+    refusals.into()
 }
 
 /// What of the pod is ours.
@@ -70,7 +70,7 @@ fn is_sidecar(container: Container<'_>) -> bool {
     container.list == "initContainers" && container.name() == CONTAINER
 }
 
-fn pod_level(pod: &Value, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+fn pod_level(pod: &Value, fragment: &Fragment, refusals: &mut Refusals) {
     let spec = &pod["spec"];
     if spec["shareProcessNamespace"] == true {
         let sentence = "every container could read the sidecar's memory through /proc; remove it";
@@ -94,7 +94,7 @@ fn pod_level(pod: &Value, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
 }
 
 /// Of one user, processes may signal and trace each other.
-fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Refusals) {
     if owner["securityContext"]["runAsUser"].as_i64() == Some(fragment.uid.into()) {
         let sentence = format_args!("{} is the sidecar's user; choose another one", fragment.uid);
         refusals.push(Refusal::new(Reason::SidecarUid, &format!("{path}.runAsUser"), sentence));
@@ -102,7 +102,7 @@ fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Vec<Refus
 }
 
 /// Whoever runs as the credential account has its rights: all that an exchange is for.
-fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Refusals) {
     let account = view::service_account(pod);
     let is_own = |credential: &ObjectName| credential.namespace == namespace && credential.name == account;
     if fragment.credential.as_ref().is_some_and(is_own) {
@@ -114,7 +114,7 @@ fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Vec
     }
 }
 
-fn environment(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusal>) {
+fn environment(container: Container<'_>, own: Own<'_>, refusals: &mut Refusals) {
     let ours = own.has_agent(container.name());
     for (i, variable) in view::items(container.value, "env").iter().enumerate() {
         let Some(name) = view::text(variable, "name").filter(|name| ENVIRONMENT.contains(name)) else {
@@ -129,7 +129,7 @@ fn environment(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusa
 }
 
 /// A mount over our directories would hide the real ones from the agent's own processes.
-fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusal>) {
+fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Refusals) {
     let ours = own.has_agent(container.name());
     let dirs = [SHARED_DIR, SPOOL_DIR, IDENTITY_DIR].map(Directory::parse);
     for (list, key) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
@@ -151,7 +151,7 @@ fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Vec<Refusa
     }
 }
 
-fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Vec<Refusal>) {
+fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Refusals) {
     for (i, port) in view::items(container.value, "ports").iter().enumerate() {
         let number = port["containerPort"].as_i64();
         let used = fragment.ports.iter().position(|ours| number == Some((*ours).into()));
@@ -173,7 +173,7 @@ struct Walk<'a> {
     pod: &'a Value,
     own: Own<'a>,
     path: Vec<Step<'a>>,
-    refusals: &'a mut Vec<Refusal>,
+    refusals: &'a mut Refusals,
 }
 
 #[derive(Clone, Copy)]
@@ -203,7 +203,7 @@ impl<'a> Walk<'a> {
                 Value::Array(list) => {
                     list.iter().enumerate().for_each(|(i, item)| self.at(Step::Index(i), item, key));
                 }
-                Value::String(text) => self.text(text, key),
+                Value::String(text) if !self.refusals.is_full() => self.text(text, key),
                 _ => {}
             }
         }

@@ -74,10 +74,33 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{:?}", text.chars().take(LONGEST).chain(['…']).collect::<String>())
 }
 
+/// The beginning of a text for the log: names in a pod that is being created can have any length.
+pub(crate) fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_NAME)]
+}
+
+/// Longest name of an object in Kubernetes, and of a container.
+const LONGEST_NAME: usize = 253;
+const LONGEST_CONTAINER_NAME: usize = 63;
+/// Bytes of all annotations of an object, as API servers limit them.
+const MOST_ANNOTATIONS: usize = 256 * 1024;
+
+/// Refuses more annotations than an API server stores. It checks that after admission.
+pub(crate) fn check_annotations(pod: &Value) -> Result<(), Refusal> {
+    let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    let bytes: usize = all.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if bytes > MOST_ANNOTATIONS {
+        let sentence = format_args!("{bytes} bytes; write at most {MOST_ANNOTATIONS} bytes of annotations");
+        return Err(Refusal::new(Reason::PodInvalid, "metadata.annotations", sentence));
+    }
+    Ok(())
+}
+
 /// Most entries of a list of the pod's spec. A real pod has some; what takes time grows with them.
 const MOST: usize = 1000;
 
-/// Refuses what every other function may take for granted: lists are lists, and not endless; containers are named objects.
+/// Refuses a pod without the shape that all other functions rely on: lists are lists of limited length, and containers are
+/// objects with a name.
 pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
     let wrong =
         |path: &str, wanted: &str| Err(Refusal::new(Reason::PodInvalid, path, format_args!("not {wanted}")));
@@ -86,6 +109,11 @@ pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
     }
     if field(&pod["metadata"], "labels").is_some_and(|labels| !labels.is_object()) {
         return wrong("metadata.labels", "an object; write keys and values");
+    }
+    for key in ["serviceAccountName", "serviceAccount"] {
+        if text(&pod["spec"], key).is_some_and(|name| name.len() > LONGEST_NAME) {
+            return wrong(&format!("spec.{key}"), &format!("a name of at most {LONGEST_NAME} characters"));
+        }
     }
     for list in LISTS.into_iter().chain(["volumes"]) {
         if field(&pod["spec"], list).is_some_and(|found| !found.is_array()) {
@@ -102,6 +130,12 @@ pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
         let path = container.path();
         if text(container.value, "name").is_none_or(str::is_empty) {
             return wrong(&path, "a container with a name; name it");
+        }
+        if container.name().len() > LONGEST_CONTAINER_NAME {
+            return wrong(
+                &format!("{path}.name"),
+                &format!("a name of at most {LONGEST_CONTAINER_NAME} characters"),
+            );
         }
         for list in ["env", "volumeMounts"] {
             if field(container.value, list).is_some_and(|found| !found.is_array()) {

@@ -59,7 +59,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: Limits { head_bytes: 8 * 1024, connections: 256, ..Limits::default() },
             body: Duration::from_secs(10),
             reload: Duration::from_secs(10),
             linger: Duration::from_secs(5),
@@ -112,7 +112,7 @@ pub async fn run(prepared: Prepared, timing: Timing, stopping: watch::Receiver<u
         keys: Arc::clone(&keys),
         metrics,
         body_timeout: body,
-        large: review::LargeBodies::default(),
+        budget: review::budget(),
     };
     let router = review::router(Arc::new(context));
     serving::serve(ports, router, keys, Pace { limits, reload, linger }, stopping).await;

@@ -73,7 +73,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         // Every pod of the cluster reaches this port, and none needs more than one connection at a time.
-        let limits = Limits { connections: 1024, per_source: 32, ..Limits::default() };
+        let limits = Limits { head_bytes: 8 * 1024, connections: 1024, per_source: 32, ..Limits::default() };
         Self {
             limits,
             bounds: Bounds::default(),

@@ -1,6 +1,6 @@
 //! `POST /identity`: HTTP around the steps of [`crate::token_exchange`], and the requests to the API server between them. Every pod of the
-//! cluster reaches this port, so size, time and requests to the API server are limited. Every refusal reads the same outside, whatever
-//! its reason.
+//! cluster reaches this port, so size, time and requests to the API server are limited. The body of a refusal does not tell its
+//! reason.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 use agent_creds_core::exchange_api::{MAX_REQUEST, PATH};
 use agent_creds_core::words::Word as _;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 use http::request::Builder;
-use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::body::collect;
 use super::seal_keys::SealKeys;
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -39,7 +39,7 @@ const ACCESS_REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews
 const JSON: &str = "application/json";
 /// Most addresses, and most pods, that are limited at the same time; each takes about 100 bytes.
 const KEYS: usize = 16 * 1024;
-/// `Retry-After` where the API server is the reason.
+/// `Retry-After` after a failure of the API server.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Limits of the exchange.
@@ -47,13 +47,13 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Bounds {
     /// Time limit for receiving a body.
     pub body: Duration,
-    /// How long a request may wait for its turn at the API server.
+    /// Time limit for waiting until fewer than `at_once` exchanges use the API server.
     pub turn: Duration,
     /// Time limit for all requests to the API server that one exchange needs.
     pub exchange: Duration,
     /// Exchanges that use the API server at the same time.
     pub at_once: usize,
-    /// Rate of one address for tokens that are refused. The token of a pod does not count.
+    /// Rate of refused tokens from one address. Valid tokens do not count.
     pub source: Rate,
     /// Rate of one pod, once the API server has verified its token.
     pub pod: Rate,
@@ -77,7 +77,7 @@ impl Default for Bounds {
 pub struct Settings {
     /// The policy.
     pub policy: Policy,
-    /// The issuer of the cluster's ServiceAccount tokens, where it is known.
+    /// The issuer of the cluster's ServiceAccount tokens, if it is known.
     pub issuer: Option<String>,
     /// Lifetime of the issued tokens, in seconds.
     pub token_seconds: u32,
@@ -101,7 +101,7 @@ struct Request {
     token: String,
 }
 
-/// What is known about a request, for its log line.
+/// Facts about a request for its log line.
 #[derive(Default)]
 struct Known {
     caller: Option<Caller>,
@@ -111,9 +111,9 @@ struct Known {
 /// How a request ended without a token.
 struct Ended {
     stopped: Stopped,
-    /// When it may be tried again.
+    /// Time after which the request can be tried again.
     wait: Duration,
-    /// Whether this was logged already.
+    /// Whether this refusal was logged before.
     known: bool,
 }
 
@@ -124,7 +124,7 @@ impl<T: Into<Stopped>> From<T> for Ended {
 }
 
 impl Context {
-    /// State with no address and no pod known yet.
+    /// Returns the state without known addresses and pods.
     pub fn new(
         api: ApiServer,
         keys: Arc<SealKeys>,
@@ -164,7 +164,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The endpoint.
+/// Returns the routes of the identity server.
 pub fn router(context: Arc<Context>) -> Router {
     Router::new().route(PATH, routing::post(identity)).with_state(context)
 }
@@ -192,7 +192,7 @@ async fn identity(
     response
 }
 
-/// Logs one line. Of the token it holds only what the API server verified.
+/// Logs one line. It contains only those claims of the token that the API server verified.
 fn said(Peer(source): Peer, reason: Reason, detail: Option<&str>, known: &Known) {
     let caller = known.caller.as_ref();
     let account = caller.map(|caller| caller.account.to_string());
@@ -221,7 +221,7 @@ async fn answer(
             Err(reason) => Err((None, reason)),
         }
     });
-    // Every request counts: each costs at least a log line.
+    // Every request counts, because each causes at least a log line.
     context.take(&context.sources, &peer.0, Reason::SourceLimited).map_err(|ended| (None, ended))?;
     let token = plausible.map_err(|(status, reason)| (status, reason.into()))?;
     let turn = timeout(context.bounds.turn, context.turns.acquire()).await;
@@ -233,7 +233,7 @@ async fn answer(
     }
 }
 
-/// Returns the token of the request. The status is for a peer that does not use the protocol.
+/// Returns the token of the request. A refusal has the HTTP status to answer with, or none for the status of its reason.
 async fn received(
     headers: &HeaderMap,
     body: Body,
@@ -244,9 +244,9 @@ async fn received(
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(JSON) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let bytes: Bytes = match timeout(limit, Limited::new(body, MAX_REQUEST).collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE),
+    let bytes = match timeout(limit, collect(body, MAX_REQUEST)).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return refused(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT),
     };
     let request = serde_json::from_slice::<Request>(&bytes);
@@ -257,9 +257,9 @@ async fn exchange(context: &Context, peer: Peer, token: &str, known: &mut Known)
     let Context { api, keys, settings, .. } = context;
     let review = post(api, REVIEWS, &caller::review(token)).await?;
     let caller = known.caller.insert(caller::reviewed(&read(&review))?);
-    // Only after the TokenReview: an unverified token must not count against the pod that it names.
+    // After the TokenReview, because an unverified token must not count against the pod that it names.
     context.take(&context.pods, &caller.pod_uid, Reason::PodLimited)?;
-    // And a pod must not pay for other pods behind the same address.
+    // A valid token does not count against its address: other pods can have the same one.
     locked(&context.sources).give_back(&peer.0);
 
     let found = get(api, &pod::path(caller)).await?;

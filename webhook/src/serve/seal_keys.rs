@@ -1,5 +1,5 @@
-//! The seal keys, read from a directory and read again while we run: they are made after the installation, rotated when a
-//! person asks, and withdrawn by taking one out. Compared by content, as certificates are.
+//! The seal keys, read from a directory at the start and again at an interval: `manage` creates them after the installation, an operator
+//! rotates them, and deleting one withdraws it. A change is detected by content, as with certificates.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::pod::seal_keys::Keys;
 
-/// The file, and the key of the Secret, of the key that seals.
+/// File name, and key in the Secret, of the key that makes seals.
 pub const CURRENT: &str = "current";
-/// The file, and the key of the Secret, of the key that is checked with besides.
+/// File name, and key in the Secret, of the key that only checks seals.
 pub const PREVIOUS: &str = "previous";
 
 /// The keys in use.
@@ -24,25 +24,25 @@ pub struct SealKeys {
 }
 
 impl SealKeys {
-    /// Looks into `directory`, which may be empty still.
+    /// Reads the keys from `directory`, which can still be empty.
     pub async fn load(directory: PathBuf) -> Arc<Self> {
         let keys = Arc::new(Self { directory, current: watch::Sender::new(None) });
         keys.look().await;
         keys
     }
 
-    /// The keys as they are now; `None` while there are none.
+    /// Returns the current keys; `None` while there are none.
     pub fn current(&self) -> Option<Arc<Keys>> {
         self.current.borrow().clone()
     }
 
     /// Waits until there are keys.
     pub async fn available(&self) {
-        // The sender is this value's own.
+        // It cannot fail: this value owns the sender.
         let _ = self.current.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Looks again and again; never ends.
+    /// Reads the keys at this interval, without end.
     pub async fn run(&self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -52,11 +52,11 @@ impl SealKeys {
         }
     }
 
-    /// Takes what is there. A key that is gone is gone at once; what cannot be read leaves the keys before it in place.
+    /// Reads the keys. A deleted key is no longer used; if a file cannot be read, the keys before it stay in use.
     pub async fn look(&self) {
         let found = match self.read().await {
             Ok(found) => found,
-            Err(error) => return tracing::error!(%error, "reading the seal keys"),
+            Err(error) => return tracing::error!(%error, "reading the seal keys failed"),
         };
         let before = self.current();
         let ids = |keys: Option<&Keys>| keys.map(|keys| format!("{keys:?}"));
@@ -64,8 +64,8 @@ impl SealKeys {
             return;
         }
         match &found {
-            Some(keys) => tracing::info!(?keys, "seal keys"),
-            None => tracing::warn!("there are no seal keys"),
+            Some(keys) => tracing::info!(?keys, "seal keys changed"),
+            None => tracing::warn!("no seal keys"),
         }
         self.current.send_replace(found.map(Arc::new));
     }
@@ -80,7 +80,7 @@ impl SealKeys {
     }
 }
 
-/// Content of a file; nothing where it is not there.
+/// Returns the content of a file; empty if the file does not exist.
 async fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),

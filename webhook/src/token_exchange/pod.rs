@@ -6,11 +6,15 @@ use serde_json::Value;
 use super::caller::Caller;
 use super::outcome::Reason;
 use super::{Answer, Stopped};
+use crate::json_size::JsonSize;
 use agent_creds_core::names::ObjectName;
 
 /// How long after its end a pod may still be there: the clocks of two machines differ, and the API server accepts tokens
 /// of a pod just as long.
 const LEEWAY: i64 = 60;
+/// Bytes of a parsed pod, at most. One is parsed at a time. Four times what admission accepts: the stored pod has also a status and
+/// `managedFields`.
+const MAX_POD: usize = 48 * 1024 * 1024;
 
 /// The path of the pod. Without a resourceVersion, so the answer is what is stored now, and nobody's cache.
 pub fn path(caller: &Caller) -> String {
@@ -27,6 +31,11 @@ pub fn found(
 ) -> Result<ObjectName, Stopped> {
     if answer.status == 404 {
         return Err(Reason::PodMissing.into());
+    }
+    let memory = JsonSize::of(answer.body).memory;
+    if memory > MAX_POD {
+        let detail = format_args!("the pod would take {memory} bytes of memory, and the limit is {MAX_POD}");
+        return Err(Stopped::because(Reason::ApiAnswer, detail));
     }
     let pod: Value = answer.object()?;
     if pod["metadata"]["uid"] != caller.pod_uid.as_str() {
@@ -100,6 +109,16 @@ mod tests {
         let body = pod.to_string();
         let answer = Answer { status: 200, body: body.as_bytes() };
         found(&answer, &caller(), NOW, sealed("vault", "agent-creds")).map_err(|stopped| stopped.reason)
+    }
+
+    #[test]
+    fn a_pod_that_would_take_too_much_memory_is_not_parsed() {
+        let variables = r#"{"name":"a"},"#.repeat(100_000);
+        let body = pod().to_string().replace(r#""spec":{"#, &format!(r#""spec":{{"x":[{variables}0],"#));
+        let answer = Answer { status: 200, body: body.as_bytes() };
+        let stopped = found(&answer, &caller(), NOW, sealed("vault", "agent-creds")).unwrap_err();
+        assert_eq!(stopped.reason, Reason::ApiAnswer);
+        assert!(stopped.detail.is_some_and(|detail| detail.contains("bytes of memory")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -113,6 +113,13 @@ fn arguments(folder: &Path) -> Vec<PathBuf> {
     arguments.extend([PathBuf::from("--seal-keys"), folder.to_owned()]);
     arguments.extend(["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"].map(PathBuf::from));
     arguments
+}
+
+/// How the chart sets the allocator of the process.
+fn tunables() -> &'static str {
+    let deployment = include_str!("../../../charts/agent-creds/templates/_deployment.tpl");
+    let (_, rest) = deployment.split_once("- name: GLIBC_TUNABLES\n").expect("the variable");
+    rest.trim_start().strip_prefix("value: ").and_then(|rest| rest.lines().next()).expect("its value")
 }
 
 /// The role with the files of the folder, on free ports.
@@ -208,8 +215,10 @@ impl Running {
 /// The role as the shipped binary.
 pub(crate) struct Process {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// Lines of the log, until `drain` reads them.
+    lines: Option<Lines<BufReader<ChildStdout>>>,
     address: SocketAddr,
+    probe_address: SocketAddr,
     authority: Authority,
     _folder: TempDir,
 }
@@ -219,18 +228,21 @@ impl Process {
         let folder = authority.folder();
         let mut child = Command::new(env!("CARGO_BIN_EXE_agent-creds-webhook"))
             .args(&arguments(folder.path())[1..])
+            .env("GLIBC_TUNABLES", tunables())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("started");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let address = loop {
+        let started = loop {
             let line = next(&mut lines).await;
-            if let Some(address) = line["address"].as_str() {
-                break address.parse().expect("an address");
+            if line["message"] == "listening" {
+                break line;
             }
         };
-        Self { child, lines, address, authority, _folder: folder }
+        let [address, probe_address] = ["address", "probe_address"]
+            .map(|key| started[key].as_str().expect("text").parse().expect("an address"));
+        Self { child, lines: Some(lines), address, probe_address, authority, _folder: folder }
     }
 
     pub(crate) async fn post(&self, media_type: &str, body: String) -> Result<(u16, String), hyper::Error> {
@@ -238,8 +250,35 @@ impl Process {
         request(stream, "POST", "/mutate", media_type, body).await
     }
 
+    /// Connects from `127.0.0.<source>`, with a small buffer for answers, so that a long one stays in the process.
+    pub(crate) async fn connect_from(&self, source: u8) -> std::io::Result<Stream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(64 * 1024)?;
+        socket.bind(SocketAddr::from(([127, 0, 0, source], 0)))?;
+        handshake(socket.connect(self.address).await?, &self.authority).await
+    }
+
+    pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
+        let stream = TcpStream::connect(self.probe_address).await.expect("a connection");
+        request(stream, "GET", path, "", String::new()).await.expect("an answer")
+    }
+
+    /// A value of `/proc/PID/status`, in KiB.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let pid = self.child.id().expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("readable");
+        let line = status.lines().find(|line| line.starts_with(key)).expect("a line");
+        line.split_whitespace().nth(1).expect("a value").parse().expect("a number")
+    }
+
+    /// Reads the log to its end, so that the process never waits for its reader.
+    pub(crate) fn read_log(&mut self) -> JoinHandle<()> {
+        let mut lines = self.lines.take().expect("nobody else reads them");
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} })
+    }
+
     pub(crate) async fn next_line(&mut self) -> Value {
-        next(&mut self.lines).await
+        next(self.lines.as_mut().expect("nobody else reads them")).await
     }
 
     /// Sends SIGTERM twice: the second does not wait for the endpoints to be told.
@@ -261,8 +300,12 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
 
 async fn connect(address: SocketAddr, authority: &Authority) -> Stream {
     let stream = TcpStream::connect(address).await.expect("a connection");
+    handshake(stream, authority).await.expect("a handshake")
+}
+
+async fn handshake(stream: TcpStream, authority: &Authority) -> std::io::Result<Stream> {
     let name = ServerName::try_from("127.0.0.1").expect("a name");
-    authority.connector().connect(name, stream).await.expect("a handshake")
+    authority.connector().connect(name, stream).await
 }
 
 async fn request<S>(

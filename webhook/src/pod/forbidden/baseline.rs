@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::outcome::{Reason, Refusal};
+use crate::outcome::{Reason, Refusal, Refusals};
 use crate::pod::presence;
 use crate::pod::view::{self, Container, quoted};
 use crate::policy::Policy;
@@ -44,7 +44,7 @@ const SELINUX_TYPES: [&str; 5] =
 const APP_ARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Rules about fields of the pod itself.
-pub(super) fn pod(pod: &Value, policy: &Policy, refusals: &mut Vec<Refusal>) {
+pub(super) fn pod(pod: &Value, policy: &Policy, refusals: &mut Refusals) {
     let spec = &pod["spec"];
     for key in ["hostNetwork", "hostPID", "hostIPC"] {
         if spec[key] == true {
@@ -75,7 +75,7 @@ pub(super) fn pod(pod: &Value, policy: &Policy, refusals: &mut Vec<Refusal>) {
 }
 
 /// Rules about one container.
-pub(super) fn container(container: Container<'_>, policy: &Policy, refusals: &mut Vec<Refusal>) {
+pub(super) fn container(container: Container<'_>, policy: &Policy, refusals: &mut Refusals) {
     let path = format!("{}.securityContext", container.path());
     let context = &container.value["securityContext"];
     let mut refuse = |reason, key: &str, sentence: String| {
@@ -106,7 +106,7 @@ pub(super) fn container(container: Container<'_>, policy: &Policy, refusals: &mu
 }
 
 /// What pods and containers have in common.
-fn security_context(path: &str, context: &Value, refusals: &mut Vec<Refusal>) {
+fn security_context(path: &str, context: &Value, refusals: &mut Refusals) {
     let mut refuse = |reason, key: &str, sentence: &str| {
         refusals.push(Refusal::new(reason, &format!("{path}.{key}"), sentence));
     };
@@ -135,7 +135,7 @@ fn security_context(path: &str, context: &Value, refusals: &mut Vec<Refusal>) {
     }
 }
 
-fn ports(container: Container<'_>, refusals: &mut Vec<Refusal>) {
+fn ports(container: Container<'_>, refusals: &mut Refusals) {
     for (i, port) in view::items(container.value, "ports").iter().enumerate() {
         if port["hostPort"].as_i64().is_some_and(|port| port != 0) {
             let path = format!("{}.ports[{i}].hostPort", container.path());
@@ -145,7 +145,7 @@ fn ports(container: Container<'_>, refusals: &mut Vec<Refusal>) {
 }
 
 /// The kubelet, which is on the node's network, would call any host that is named here.
-fn handlers(container: Container<'_>, refusals: &mut Vec<Refusal>) {
+fn handlers(container: Container<'_>, refusals: &mut Refusals) {
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|key| (key, &container.value[key]));
     let hooks = [("lifecycle.postStart", "postStart"), ("lifecycle.preStop", "preStop")]
         .map(|(path, key)| (path, &container.value["lifecycle"][key]));
@@ -165,7 +165,7 @@ fn handlers(container: Container<'_>, refusals: &mut Vec<Refusal>) {
 
 /// A directory of the platform's list may be mounted read-only: who may write into it can place a link there
 /// that leads anywhere on the node.
-fn host_path(pod: &Value, path: &str, volume: &Value, policy: &Policy, refusals: &mut Vec<Refusal>) {
+fn host_path(pod: &Value, path: &str, volume: &Value, policy: &Policy, refusals: &mut Refusals) {
     let Some(source) = view::field(volume, "hostPath") else { return };
     let found = view::text(source, "path").unwrap_or_default();
     let listed = Directory::parse(found)

@@ -1,7 +1,10 @@
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context as Wake, Poll};
 
-use axum::http::Request as HttpRequest;
+use axum::body::Bytes;
+use axum::http::HeaderName;
+use axum::http::header::CONTENT_LENGTH;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::Frame;
@@ -164,56 +167,157 @@ fn other_json_is_denied_with_its_uid_where_it_has_one() {
     assert!(answer(b"", Question::Mutate, &policy(), None).review.is_none());
 }
 
+/// Receives a body with these headers, within `seconds`; the status if it is refused.
+async fn received(
+    headers: &[(HeaderName, &str)],
+    body: Body,
+    source: u8,
+    budget: &Budget,
+    seconds: u64,
+) -> Result<Vec<u8>, u16> {
+    let headers =
+        headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect();
+    let source = IpAddr::from([10, 0, 0, source]);
+    let limit = Duration::from_secs(seconds);
+    let received = receive(&headers, body, source, budget, limit).await;
+    received.map(|(bytes, _)| bytes).map_err(|(_, status, _)| status.as_u16())
+}
+
 #[tokio::test]
 async fn only_json_of_a_sane_size_is_read() {
+    let budget = budget();
     let read = async |media_type: &str, body: Body| {
-        let request = HttpRequest::builder().header(CONTENT_TYPE, media_type).body(body).expect("a request");
-        let (parts, body) = request.into_parts();
-        received(&parts.headers, body, &LargeBodies::default(), Duration::from_secs(5))
-            .await
-            .map_err(|(status, _)| status.as_u16())
+        received(&[(CONTENT_TYPE, media_type)], body, 1, &budget, 5).await
     };
-    assert_eq!(read("application/json", Body::from("{}")).await, Ok(Bytes::from("{}")));
-    assert_eq!(read("Application/JSON; charset=utf-8", Body::from("{}")).await, Ok(Bytes::from("{}")));
+    assert_eq!(read("application/json", Body::from("{}")).await, Ok(b"{}".to_vec()));
+    assert_eq!(read("Application/JSON; charset=utf-8", Body::from("{}")).await, Ok(b"{}".to_vec()));
     assert_eq!(read("text/plain", Body::from("{}")).await, Err(415));
     assert_eq!(read("application/jsonx", Body::from("{}")).await, Err(415));
-    assert_eq!(read("application/json", Body::from(vec![b' '; MAX_BODY + 1])).await, Err(413));
-    assert!(read("application/json", Body::from(vec![b' '; MAX_BODY])).await.is_ok());
+    let most = MAX_BODY as usize;
+    assert_eq!(read("application/json", Body::from(vec![b' '; most + 1])).await, Err(413));
+    assert!(read("application/json", Body::from(vec![b' '; most])).await.is_ok());
+    let length = (MAX_BODY + 1).to_string();
+    let headers = [(CONTENT_TYPE, "application/json"), (CONTENT_LENGTH, length.as_str())];
+    assert_eq!(received(&headers, Body::new(Endless), 1, &budget, 5).await, Err(413), "before it arrives");
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
-    let large = LargeBodies::default();
-    let headers = |length: Option<usize>| {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, "application/json".parse().expect("a value"));
-        headers.extend(length.map(|length| (CONTENT_LENGTH, length.into())));
-        headers
+async fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
+    let budget = budget();
+    let receive = async |length: Option<u32>, body, source, seconds| {
+        let length = length.map(|length| length.to_string());
+        let mut headers = vec![(CONTENT_TYPE, "application/json")];
+        headers.extend(length.as_ref().map(|length| (CONTENT_LENGTH, length.as_str())));
+        received(&headers, body, source, &budget, seconds).await
     };
-    let received = async |length, body, seconds| {
-        let limit = Duration::from_secs(seconds);
-        received(&headers(length), body, &large, limit).await.map_err(|(status, _)| status.as_u16())
-    };
-    let slow = || received(Some(MAX_BODY), Body::new(Endless), 10);
-    let (unsized_one, small, another) = (
-        received(None, Body::new(Endless), 10),
-        received(Some(2), Body::from("{}"), 10),
-        received(Some(LARGE as usize + 1), Body::from("{}"), 5),
+    let ended = tokio::join!(
+        receive(Some(MAX_BODY), Body::new(Endless), 1, 10),
+        receive(Some(MAX_BODY / 2), Body::new(Endless), 2, 10),
+        receive(Some(2), Body::from("{}"), 1, 10),
+        receive(Some(1024 * 1024), Body::from("{}"), 3, 5),
     );
-    let ended = tokio::join!(slow(), slow(), slow(), unsized_one, small, another);
-    assert_eq!((ended.0, ended.3), (Err(408), Err(408)));
-    assert_eq!(ended.4, Ok(Bytes::from("{}")), "small");
-    assert_eq!(ended.5, Err(408), "there was no room for it");
-    assert!(received(Some(LARGE as usize + 1), Body::from("{}"), 5).await.is_ok(), "now there is");
+    assert_eq!((ended.0, ended.1), (Err(408), Err(408)));
+    assert_eq!(ended.2, Ok(b"{}".to_vec()), "small");
+    assert_eq!(ended.3, Err(503), "there was no room for it");
+    assert!(receive(Some(1024 * 1024), Body::from("{}"), 3, 5).await.is_ok(), "now there is");
+    let (first, unsized_one) = tokio::join!(
+        receive(Some(MAX_BODY), Body::new(Endless), 1, 10),
+        receive(None, Body::from("{}"), 2, 5),
+    );
+    assert_eq!((first, unsized_one), (Err(408), Err(503)), "one without a length can be the largest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_charged_until_its_answer_is_written() {
+    let budget = budget();
+    let source = IpAddr::from([10, 0, 0, 1]);
+    let room = || tokio::time::timeout(Duration::from_secs(1), budget.charge(source, MAX_BODY));
+    let charge = room().await.expect("room");
+    let response = written_with(charge, StatusCode::OK.into_response());
+    assert!(room().await.is_err(), "the server keeps the extension of the response until it is written");
+    drop(response);
+    assert!(room().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, "application/json".parse().expect("a value"));
-    let refused =
-        received(&headers, Body::new(Endless), &LargeBodies::default(), Duration::from_secs(10)).await;
-    assert_eq!(refused.map_err(|(status, _)| status.as_u16()), Err(408));
+    let headers = [(CONTENT_TYPE, "application/json")];
+    assert_eq!(received(&headers, Body::new(Endless), 1, &budget(), 10).await, Err(408));
+}
+
+/// A review of this object, written as text.
+fn raw(object: &str) -> String {
+    review("u", "CREATE", &json!("OBJECT")).to_string().replace("\"OBJECT\"", object)
+}
+
+fn denied(review: &str) -> (Reason, String) {
+    let answer = answer(review.as_bytes(), Question::Mutate, &policy(), Some(&keys()));
+    let response: Value = serde_json::from_slice(&answer.review.expect("a review")).expect("JSON");
+    let message = response["response"]["status"]["message"].as_str().expect("text").to_owned();
+    (answer.reason, message)
+}
+
+#[test]
+fn a_pod_that_would_take_too_much_memory_is_refused_unparsed() {
+    let (reason, message) = denied(&raw(&format!("[{}0]", "{\"\":0},".repeat(1_000_000))));
+    assert_eq!(reason, Reason::PodTooLarge);
+    assert!(message.contains("so many fields") && message.contains("up to 12 MiB;"), "{message}");
+    let (reason, message) = denied(&raw(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))));
+    assert_eq!(reason, Reason::ReviewInvalid);
+    assert!(message.contains("nested too deeply"), "{message}");
+}
+
+#[test]
+fn a_pod_as_large_as_api_servers_accept_is_admitted() {
+    let variable = |i: usize| json!({"name": format!("SETTING_{i}"), "value": "x".repeat(3000)});
+    let mut pod = pod();
+    pod["spec"]["containers"][0]["env"] = (0..1000).map(variable).collect();
+    let managed =
+        |i: usize| (format!("k:{{\"name\":\"SETTING_{i}\"}}"), json!({".": {}, "f:name": {}, "f:value": {}}));
+    let env: serde_json::Map<_, _> = (0..1000).map(managed).collect();
+    pod["metadata"]["managedFields"] = json!([{"fieldsV1": {"f:spec": {"f:containers": {"f:env": env}}}}]);
+    let mut review = review("u", "CREATE", &pod);
+    assert!(review.to_string().len() > 3_000_000);
+    review["request"]["oldObject"] = pod;
+    assert_eq!(asked(&review).0, Reason::Injected);
+}
+
+#[test]
+fn texts_that_are_copied_are_short() {
+    let long = "x".repeat(300);
+    let mut other = review("u", "CREATE", &pod());
+    other["request"]["uid"] = json!(long);
+    let (reason, response) = asked(&other);
+    assert_eq!((reason, &response["uid"]), (Reason::ReviewInvalid, &json!("")));
+    let mut other = review("u", "CREATE", &pod());
+    other["request"]["namespace"] = json!(long);
+    assert_eq!(asked(&other).0, Reason::ReviewInvalid);
+    for (pointer, value) in [
+        ("/spec/serviceAccountName", json!(long)),
+        ("/spec/containers/0/name", json!(long)),
+        ("/metadata/annotations", json!({"agent-creds/inject": "true", "other": "x".repeat(300_000)})),
+    ] {
+        let mut pod = pod();
+        *pod.pointer_mut("/spec").expect("there") =
+            json!({"containers": [{"name": "a"}], "serviceAccountName": "a"});
+        *pod.pointer_mut(pointer).expect("there") = value;
+        let (reason, response) = asked(&review("u", "CREATE", &pod));
+        let message = response["status"]["message"].as_str().expect("text");
+        assert_eq!(reason, Reason::PodInvalid, "{message}");
+        assert!(message.len() < 200 && message.contains("at most"), "{message}");
+    }
+}
+
+#[test]
+fn many_refusals_are_not_collected() {
+    let mut value = json!(vec!["agent-creds-shared"; 10_000]);
+    for _ in 0..50 {
+        value = json!({"ä".repeat(200): value});
+    }
+    let mut pod = pod();
+    pod["spec"]["other"] = value;
+    let (_, message) = denied(&review("u", "CREATE", &pod).to_string());
+    assert!(message.ends_with("; and at least 90 more"), "{}", message.len());
 }
 
 struct Endless;
