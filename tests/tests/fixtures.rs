@@ -2,7 +2,7 @@
 //! without code.
 //!
 //! A case has a `pod`, or the `injected` pod of another case with later `changes` (pointer: new value; null removes,
-//! `-` appends, an index inserts). A `policy` overrides the default settings. The expectations are a `reason` and
+//! `-` appends, an index inserts), and `later` is the number of seconds between the two. A `policy` overrides the default settings. The expectations are a `reason` and
 //! optionally: the pointers that the patch `adds`, in order; values at pointers `after` it; the whole pod that it
 //! `becomes`; the `warnings`; the exact `refusals`.
 //! `after` it; what the pod `becomes` as a whole; the `warnings`; the `refusals`, word by word.
@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use strum::VariantArray as _;
 
 const NAMESPACE: &str = "ops";
+/// 2026-01-01T00:00:00Z
+const NOW: i64 = 1_767_225_600;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,9 @@ struct Case {
     injected: Option<String>,
     #[serde(default)]
     changes: BTreeMap<String, Value>,
+    /// Seconds from the injection of the other case to this request.
+    #[serde(default)]
+    later: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,7 +93,7 @@ impl Case {
             (Some(pod), None) => pod.clone(),
             (None, Some(first)) => {
                 let first = &cases[first];
-                match decide(&first.pod(cases), &first.policy(), Some(&keys()), NAMESPACE) {
+                match decide(&first.pod(cases), &first.policy(), &keys(), NAMESPACE, NOW) {
                     Decision::Injected { patch, .. } => {
                         let mut pod = first.pod(cases);
                         patch.apply(&mut pod).expect("the patch fits");
@@ -124,7 +129,7 @@ fn change(pod: &mut Value, pointer: &str, value: &Value) {
 /// Checks one case and returns all differences.
 fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     let (pod, policy) = (case.pod(cases), case.policy());
-    let decision = decide(&pod, &policy, Some(&keys()), NAMESPACE);
+    let decision = decide(&pod, &policy, &keys(), NAMESPACE, NOW + case.later);
     let mut wrong = Vec::new();
     let mut differ = |what: &str, expected: Value, found: Value| {
         if expected != found {
@@ -142,9 +147,9 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
             patch.apply(&mut patched).expect("the patch fits");
             added.extend(patch.operations().iter().map(|operation| operation.path.clone()));
             warned.clone_from(warnings);
-            let again = decide(&patched, &policy, Some(&keys()), NAMESPACE).reason();
+            let again = decide(&patched, &policy, &keys(), NAMESPACE, NOW).reason();
             differ("second call", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
-            let last = confirm(&patched, &policy, &keys(), NAMESPACE).reason();
+            let last = confirm(&patched, &policy, &keys(), NAMESPACE, NOW).reason();
             differ("validated", json!(Reason::Verified.as_str()), json!(last.as_str()));
         }
     }

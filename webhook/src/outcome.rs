@@ -76,6 +76,9 @@ pub enum Reason {
     /// The seal was made with a key that was taken out.
     #[strum(serialize = "seal_withdrawn")]
     SealWithdrawn,
+    /// The seal was not made within the ten minutes before the pod's creation.
+    #[strum(serialize = "seal_time")]
+    SealTime,
     /// The pod runs as the credential account itself.
     #[strum(serialize = "credential_account")]
     CredentialAccount,
@@ -168,6 +171,7 @@ impl Reason {
             | Self::SealMissing
             | Self::SealInvalid
             | Self::SealWithdrawn
+            | Self::SealTime
             | Self::CredentialAccount
             | Self::Environment
             | Self::Reference

@@ -47,15 +47,21 @@ impl Decision {
     }
 }
 
-/// Decides about a pod that is being created in `namespace`. Without `keys` it is a preview: nothing is sealed.
-pub fn decide(pod: &Value, policy: &Policy, keys: Option<&Keys>, namespace: &str) -> Decision {
-    asked(pod, |annotations| inject(pod, policy, keys, namespace, annotations))
+/// Decides about a pod that is being created in `namespace` at `now` (Unix seconds).
+pub fn decide(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
+    asked(pod, |annotations| inject(pod, policy, Some((keys, now)), namespace, annotations))
 }
 
-/// Decides about the final pod, which no webhook changes any more: it is what was sealed, and nothing in it is forbidden.
-pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Decision {
+/// Decides about a pod without a cluster: nothing is sealed.
+pub fn preview(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
+    asked(pod, |annotations| inject(pod, policy, None, namespace, annotations))
+}
+
+/// Decides about the final pod, which no other webhook changes: it equals its seal, and contains nothing that is forbidden.
+/// A pod without a creation time is created at `now` (Unix seconds).
+pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
     asked(pod, |_| {
-        verify::proven(pod, policy, keys, namespace).map(|_| Decision::Unchanged(Reason::Verified))
+        verify::proven(pod, policy, keys, namespace, now).map(|_| Decision::Unchanged(Reason::Verified))
     })
 }
 
@@ -87,7 +93,7 @@ fn asked(
 fn inject(
     pod: &Value,
     policy: &Policy,
-    keys: Option<&Keys>,
+    sealing: Option<(&Keys, i64)>,
     namespace: &str,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Decision, Vec<Refusal>> {
@@ -105,21 +111,22 @@ fn inject(
         let fragment = Fragment::new(policy, namespace, account, &selection, agents);
         refuse(forbidden(pod, namespace, &fragment, false, policy))?;
         let mut patch = Patch::new(pod, fragment.clone(), false);
-        if let Some(keys) = keys {
-            patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
+        if let Some((keys, now)) = sealing {
+            patch.seal(Sealed::new(pod, namespace, fragment, now).seal(keys));
         }
         let warnings = warnings(&policy.identity, namespace, account);
         return Ok(Decision::Injected { reason: Reason::Injected, patch, warnings });
     };
     // Not what would be injected today: what was, by whichever version.
-    let keys = keys.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
-    let sealed = verify(pod, policy, keys, namespace, &trace).map_err(alone)?;
+    let (keys, now) = sealing.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
+    // The API server sets the creation time after this call. What stands there now is from the request.
+    let sealed = verify(pod, policy, keys, namespace, now, &trace).map_err(alone)?;
     let mut fragment = sealed.clone();
     fragment.share.containers = agents;
     refuse(forbidden(pod, namespace, &fragment, true, policy))?;
     let mut patch = Patch::new(pod, fragment.clone(), true);
     if fragment != sealed {
-        patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
+        patch.seal(Sealed::new(pod, namespace, fragment, now).seal(keys));
     }
     Ok(match patch.is_empty() {
         true => Decision::Unchanged(Reason::AlreadyInjected),

@@ -22,6 +22,11 @@ const TYPE: &str = "agent-creds-seal+1";
 const ALGORITHM: &str = "HS256";
 /// The API server allows a pod 256 KiB of annotations.
 const LONGEST: usize = 256 * 1024;
+/// Longest time from a seal to the creation of its pod, in seconds. One request takes seconds; the rest is for clocks that
+/// differ.
+pub const MAX_AGE: i64 = 600;
+/// How long after the creation of its pod a seal may seem to be made, in seconds, because clocks differ.
+pub const CLOCK_TOLERANCE: i64 = 60;
 
 /// What is sealed: the fragment, and the pod that it is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,9 @@ pub struct Sealed {
     pub annotations: BTreeMap<String, String>,
     /// What was injected.
     pub fragment: Fragment,
+    /// When the seal was made, in Unix seconds (RFC 7519 §4.1.6).
+    #[serde(rename = "iat")]
+    pub issued_at: i64,
 }
 
 /// The protected header.
@@ -56,8 +64,8 @@ pub enum SealError {
 }
 
 impl Sealed {
-    /// What a seal of this pod has to say besides the fragment.
-    pub fn new(pod: &Value, namespace: &str, fragment: Fragment) -> Self {
+    /// Returns what a seal of this pod contains at `now` (Unix seconds).
+    pub fn new(pod: &Value, namespace: &str, fragment: Fragment, now: i64) -> Self {
         let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
         let ours = all.filter(|(key, _)| key.starts_with(PREFIX) && ![SEAL, STATUS].contains(&key.as_str()));
         let text =
@@ -67,7 +75,13 @@ impl Sealed {
             service_account: view::service_account(pod).to_owned(),
             annotations: ours.map(text).collect(),
             fragment,
+            issued_at: now,
         }
+    }
+
+    /// Whether the seal was made for a pod that was created at `created` (Unix seconds), and not for an earlier one.
+    pub fn is_timely(&self, created: i64) -> bool {
+        (created - MAX_AGE..=created + CLOCK_TOLERANCE).contains(&self.issued_at)
     }
 
     /// The annotation's value.

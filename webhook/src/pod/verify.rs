@@ -3,22 +3,28 @@
 //! it asks for the rest too, with [`proven`].
 
 use agent_creds_core::annotations::SEAL;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::forbidden::forbidden;
 use super::fragment::Fragment;
-use super::seal::{SealError, Sealed};
+use super::seal::{MAX_AGE, SealError, Sealed};
 use super::seal_keys::Keys;
 use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;
 
-/// What was injected into a pod of `namespace`, if it is still that. `trace` is the path of something of ours in it.
+/// Returns what was injected into a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of
+/// an object of ours in it.
+///
+/// # Errors
+/// Where the pod differs from its seal, or the seal was made for another pod or at another time.
 pub fn verify(
     pod: &Value,
     policy: &Policy,
     keys: &Keys,
     namespace: &str,
+    created: i64,
     trace: &str,
 ) -> Result<Fragment, Refusal> {
     let path = format!("metadata.annotations[{SEAL}]");
@@ -41,7 +47,7 @@ pub fn verify(
             "made with a key that was taken out since; create the pod anew from its original manifest",
         ),
     })?;
-    let live = Sealed::new(pod, namespace, sealed.fragment.clone());
+    let live = Sealed::new(pod, namespace, sealed.fragment.clone(), sealed.issued_at);
     let changed = [
         (live.namespace != sealed.namespace, "the namespace"),
         (live.service_account != sealed.service_account, "spec.serviceAccountName"),
@@ -55,14 +61,28 @@ pub fn verify(
         return Err(refusal(Reason::SealInvalid, &sentence));
     }
     presence::compare(pod, &sealed.fragment, &policy.tolerated)?;
+    if !sealed.is_timely(created) {
+        return Err(Refusal::new(Reason::SealTime, &path, untimely(sealed.issued_at, created)));
+    }
     Ok(sealed.fragment)
 }
 
-/// The same about a final pod: its agents have got all that they get, and nothing in it is forbidden.
-pub fn proven(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Result<Fragment, Vec<Refusal>> {
+/// Returns what was injected into a final pod: its agents have all that was sealed, and it contains nothing that is forbidden.
+/// A pod without a creation time is created at `now` (Unix seconds).
+///
+/// # Errors
+/// As [`verify`]; and where an agent container lacks its share, or the pod contains something that is forbidden.
+pub fn proven(
+    pod: &Value,
+    policy: &Policy,
+    keys: &Keys,
+    namespace: &str,
+    now: i64,
+) -> Result<Fragment, Vec<Refusal>> {
     let alone = |refusal| vec![refusal];
     view::check_shape(pod).map_err(alone)?;
-    let fragment = verify(pod, policy, keys, namespace, "spec.initContainers").map_err(alone)?;
+    let created = view::created(pod).map_err(alone)?.unwrap_or(now);
+    let fragment = verify(pod, policy, keys, namespace, created, "spec.initContainers").map_err(alone)?;
     shared(pod, &fragment, policy).map_err(alone)?;
     let refusals = forbidden(pod, namespace, &fragment, true, policy);
     if refusals.is_empty() { Ok(fragment) } else { Err(refusals) }
@@ -86,6 +106,25 @@ fn shared(pod: &Value, fragment: &Fragment, policy: &Policy) -> Result<(), Refus
         }
     }
     Ok(())
+}
+
+/// Returns the sentence about a seal that was made too early or too late for its pod.
+fn untimely(issued_at: i64, created: i64) -> String {
+    let shown =
+        |seconds| Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds}"), |at| at.to_string());
+    let (made, pod) = (shown(issued_at), shown(created));
+    if issued_at < created {
+        format!(
+            "made at {made}, more than {} minutes before this pod ({pod}), as in a copy of an older pod; apply the original \
+             manifest, without what agent-creds added",
+            MAX_AGE / 60
+        )
+    } else {
+        format!(
+            "made at {made}, after this pod was created ({pod}); synchronise the clocks of the API server and of the \
+             webhook's nodes"
+        )
+    }
 }
 
 fn stripped(path: &str) -> Refusal {

@@ -1,5 +1,6 @@
 //! Reading a pod that may have any shape. `null` is read as absent everywhere, as the API server does.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::outcome::{Reason, Refusal};
@@ -56,6 +57,18 @@ pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 /// A field that is a list; empty where it is absent.
 pub(crate) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Returns when the pod was created, in Unix seconds; `None` before the API server has set it.
+pub(crate) fn created(pod: &Value) -> Result<Option<i64>, Refusal> {
+    const CREATED: &str = "creationTimestamp";
+    let Some(found) = field(&pod["metadata"], CREATED) else { return Ok(None) };
+    let parsed = found.as_str().and_then(|at| at.parse::<Timestamp>().ok());
+    let wrong = || {
+        let sentence = "not a time; the API server sets it, so leave it out";
+        Refusal::new(Reason::PodInvalid, &format!("metadata.{CREATED}"), sentence)
+    };
+    parsed.map(|at| Some(at.as_second())).ok_or_else(wrong)
 }
 
 /// The pod's ServiceAccount.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::outcome::Refusal;
-use crate::pod::decide::{Decision, decide};
+use crate::pod::decide::{self, Decision};
 use crate::policy::Policy;
 
 /// Largest input.
@@ -120,7 +120,7 @@ fn inject(document: &mut Value, policy: &Policy, namespace: &str, notes: &mut No
         ));
     }
     let Some(pod) = document.pointer_mut(pointer) else { return Ok(()) };
-    match decide(pod, policy, None, &namespace) {
+    match decide::preview(pod, policy, &namespace) {
         Decision::Unchanged(_) => {}
         Decision::Injected { patch, warnings, .. } => {
             notes.warnings.extend(warnings.into_iter().map(|warning| format!("{object}: {warning}")));

@@ -3,7 +3,7 @@
 //! its reason.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use agent_creds_core::exchange_api::{MAX_REQUEST, PATH};
 use agent_creds_core::words::Word as _;
@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing;
 use http::request::Builder;
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -215,7 +216,7 @@ async fn answer(
 ) -> Result<Minted, (Option<StatusCode>, Ended)> {
     let received = received(headers, body, context.bounds.body).await;
     let plausible = received.and_then(|token| {
-        let now = unix(SystemTime::now());
+        let now = Timestamp::now().as_second();
         match claims::check(&token, context.settings.issuer.as_deref(), now) {
             Ok(()) => Ok(token),
             Err(reason) => Err((None, reason)),
@@ -263,8 +264,9 @@ async fn exchange(context: &Context, peer: Peer, token: &str, known: &mut Known)
     locked(&context.sources).give_back(&peer.0);
 
     let found = get(api, &pod::path(caller)).await?;
-    let credential = pod::found(&read(&found), caller, unix(SystemTime::now()), |pod, namespace| {
-        sealed(pod, namespace, &settings.policy, keys.current().as_deref())
+    let now = Timestamp::now().as_second();
+    let credential = pod::found(&read(&found), caller, now, |pod, namespace| {
+        sealed(pod, namespace, &settings.policy, keys.current().as_deref(), now)
     })?;
     let credential = known.credential.insert(credential);
 
@@ -330,9 +332,4 @@ fn refused(reason: Reason, status: Option<StatusCode>, wait: Duration) -> Respon
         Outcome::Issued | Outcome::Refused => {}
     }
     response
-}
-
-fn unix(time: SystemTime) -> i64 {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }

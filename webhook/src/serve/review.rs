@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Limited};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -108,7 +109,7 @@ async fn review(
     // From here on the time is ours.
     let started = Instant::now();
     let keys = context.keys.current();
-    let answer = answer(&bytes, question, &context.policy, keys.as_deref());
+    let answer = answer(&bytes, question, &context.policy, keys.as_deref(), Timestamp::now().as_second());
     context.metrics.admitted(answer.operation, answer.reason, started.elapsed());
     match answer.review {
         Some(review) => ([(CONTENT_TYPE, JSON)], review).into_response(),
@@ -146,9 +147,10 @@ struct Answer {
     review: Option<Vec<u8>>,
 }
 
-fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
+/// Answers a review that arrived at `now` (Unix seconds).
+fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>, now: i64) -> Answer {
     match serde_json::from_slice::<Review>(bytes) {
-        Ok(review) if review.is_v1() => reviewed(&review.request, question, policy, keys),
+        Ok(review) if review.is_v1() => reviewed(&review.request, question, policy, keys, now),
         Ok(review) => invalid(Some(review.request.uid)),
         Err(_) => match serde_json::from_slice::<Value>(bytes) {
             Ok(value) => invalid(Some(value["request"]["uid"].as_str().unwrap_or_default().to_owned())),
@@ -157,7 +159,7 @@ fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>
     }
 }
 
-fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
+fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option<&Keys>, now: i64) -> Answer {
     let operation = Operation::parse(&request.operation);
     let about = match request.subresource() {
         Some("") if operation == Operation::Create => Ok(()),
@@ -170,8 +172,8 @@ fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option
     let decision = match (about, question, keys) {
         (Err(reason), ..) => Decision::Unchanged(reason),
         (Ok(()), _, None) => Decision::Refused(vec![keys_missing()]),
-        (Ok(()), Question::Mutate, keys) => decide(pod, policy, keys, namespace),
-        (Ok(()), Question::Validate, Some(keys)) => confirm(pod, policy, keys, namespace),
+        (Ok(()), Question::Mutate, Some(keys)) => decide(pod, policy, keys, namespace, now),
+        (Ok(()), Question::Validate, Some(keys)) => confirm(pod, policy, keys, namespace, now),
     };
     let reason = decision.reason();
     let metadata = &request.object["metadata"];

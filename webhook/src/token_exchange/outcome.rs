@@ -57,7 +57,7 @@ pub enum Reason {
     /// The pod has finished, or should have been deleted by now.
     #[strum(serialize = "pod_ended")]
     PodEnded,
-    /// The pod's seal does not hold, or the pod is not what was sealed.
+    /// The pod's seal is not valid or of another time, or the pod differs from it.
     #[strum(serialize = "seal")]
     Seal,
     /// Something in the pod could reach into the sidecar.

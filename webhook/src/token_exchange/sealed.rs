@@ -14,15 +14,19 @@ use agent_creds_core::names::ObjectName;
 /// Most refusals that one line of the log names.
 const MOST: usize = 3;
 
-/// The account that the seal of a pod of `namespace` names, if the seal holds and nothing in the pod is forbidden.
+/// Returns the account that the seal of a pod of `namespace` names, at `now` (Unix seconds).
+///
+/// # Errors
+/// Where the seal is not valid for this pod, or the pod contains something that is forbidden.
 pub fn sealed(
     pod: &Value,
     namespace: &str,
     policy: &Policy,
     keys: Option<&Keys>,
+    now: i64,
 ) -> Result<ObjectName, Stopped> {
     let keys = keys.ok_or(Reason::KeysMissing)?;
-    let fragment = proven(pod, policy, keys, namespace).map_err(|refusals| stopped(&refusals))?;
+    let fragment = proven(pod, policy, keys, namespace, now).map_err(|refusals| stopped(&refusals))?;
     let Some(named) = fragment.credential else {
         let detail = "sealed in identity mode pod, where there is nothing to exchange; create the pod anew";
         return Err(Stopped::because(Reason::Seal, detail));
@@ -34,13 +38,15 @@ pub fn sealed(
 fn stopped(refusals: &[Refusal]) -> Stopped {
     let of_the_seal = |refusal: &Refusal| {
         use Rule::{
-            KeysMissing, NameTaken, PodInvalid, SealInvalid, SealMissing, SealWithdrawn, SidecarStripped,
+            KeysMissing, NameTaken, PodInvalid, SealInvalid, SealMissing, SealTime, SealWithdrawn,
+            SidecarStripped,
         };
         matches!(
             refusal.reason,
             SealMissing
                 | SealInvalid
                 | SealWithdrawn
+                | SealTime
                 | SidecarStripped
                 | NameTaken
                 | PodInvalid

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::decide::{Decision, decide};
-use crate::pod::sample::{injected, keys, pod, policy, refused, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, refused, with};
 
 #[test]
 fn a_token_of_our_audience_is_found_wherever_it_hides() {
@@ -112,7 +112,7 @@ fn words_that_only_look_like_references_are_let_pass() {
         ),
     ] {
         let pod = with(pod(), pointer, value);
-        let decision = decide(&pod, &policy(), Some(&keys()), "ops");
+        let decision = decide(&pod, &policy(), &keys(), "ops", NOW);
         assert!(matches!(decision, Decision::Injected { .. }), "{pointer}: {decision:?}");
     }
 }
@@ -144,7 +144,7 @@ fn host_paths_of_the_list_are_read_only() {
         |path: &str, mount: Value| with(volume(path), "/spec/containers/0/volumeMounts", json!([mount]));
     let read_only = json!({"name": "h", "mountPath": "/h", "readOnly": true});
     let allowed =
-        |pod: &Value| matches!(decide(pod, &policy(), Some(&keys()), "ops"), Decision::Injected { .. });
+        |pod: &Value| matches!(decide(pod, &policy(), &keys(), "ops", NOW), Decision::Injected { .. });
     assert!(allowed(&mounted("/var/log/pods", read_only.clone())));
     assert_eq!(
         refused(&mounted("/var/log/pods", json!({"name": "h", "mountPath": "/h"}))).0,
@@ -165,7 +165,7 @@ fn the_platform_may_allow_one_capability_and_not_the_other() {
         |name: &str| with(pod(), "/spec/initContainers/0/securityContext/capabilities/add", json!([name]));
     for name in ["NET_RAW", "CHOWN"] {
         assert!(
-            matches!(decide(&adding(name), &policy(), Some(&keys()), "ops"), Decision::Injected { .. }),
+            matches!(decide(&adding(name), &policy(), &keys(), "ops", NOW), Decision::Injected { .. }),
             "{name}"
         );
     }
@@ -198,9 +198,7 @@ fn everything_wrong_is_said_at_once() {
     let pod = with(pod(), "/spec/hostNetwork", json!(true));
     let pod = with(pod, "/spec/shareProcessNamespace", json!(true));
     let pod = with(pod, "/spec/containers/0/securityContext/runAsUser", json!(54911));
-    let Decision::Refused(refusals) = decide(&pod, &policy(), Some(&keys()), "ops") else {
-        panic!("allowed")
-    };
+    let Decision::Refused(refusals) = decide(&pod, &policy(), &keys(), "ops", NOW) else { panic!("allowed") };
     let reasons: Vec<_> = refusals.iter().map(|refusal| refusal.reason).collect();
     assert_eq!(reasons, [Reason::HostNamespace, Reason::ProcessNamespace, Reason::SidecarUid]);
     for refusal in refusals {
