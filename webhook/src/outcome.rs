@@ -103,7 +103,7 @@ pub enum Reason {
     /// `hostNetwork`, `hostPID` or `hostIPC`.
     #[strum(serialize = "host_namespace")]
     HostNamespace,
-    /// A hostPath volume outside the platform's list, or writable.
+    /// A hostPath volume that is not listed, is writable, or reaches a container runtime or the kubelet.
     #[strum(serialize = "host_path")]
     HostPath,
     /// A container takes a port of the node.

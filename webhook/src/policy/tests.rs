@@ -95,7 +95,11 @@ fn requests_are_filled_up_from_limits() {
 fn lists_are_checked_at_the_start() {
     assert!(refused("defaultGrants: [Pager]").starts_with("defaultGrants: "));
     assert_eq!(parse("defaultGrants: [pagerduty, dd=team-dd]").unwrap().default_grants.len(), 2);
-    assert!(refused("allowHostPaths: [/var/log, /]").starts_with("allowHostPaths[1]: "));
+    assert_eq!(
+        refused("allowHostPaths: [/var/log, /var/run/docker.sock]"),
+        "allowHostPaths[1]: found \"/var/run/docker.sock\", through which a pod reaches /run/docker.sock (the container \
+         runtime), and with it every pod of the node; remove it"
+    );
     assert_eq!(parse("allowCapabilities: [NET_RAW]").unwrap().allow_capabilities, ["NET_RAW"]);
     for bad in ["http://kubernetes.default.svc", "kubernetes", "https://", "https://u@host"] {
         assert!(refused(&format!("apiServer: \"{bad}\"")).starts_with("apiServer: found"), "{bad}");

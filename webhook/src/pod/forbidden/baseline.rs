@@ -168,8 +168,17 @@ fn handlers(container: Container<'_>, refusals: &mut Vec<Refusal>) {
 fn host_path(pod: &Value, path: &str, volume: &Value, policy: &Policy, refusals: &mut Vec<Refusal>) {
     let Some(source) = view::field(volume, "hostPath") else { return };
     let found = view::text(source, "path").unwrap_or_default();
-    let listed = Directory::parse(found)
-        .is_some_and(|found| policy.allow_host_paths.iter().any(|allowed| found.is_within(allowed)));
+    let directory = Directory::parse(found);
+    if let Some(reached) = directory.as_ref().and_then(Directory::reaches) {
+        let sentence = format_args!(
+            "through {} a container reaches {reached}; use another kind of volume",
+            quoted(found)
+        );
+        refusals.push(Refusal::new(Reason::HostPath, &format!("{path}.hostPath"), sentence));
+        return;
+    }
+    let listed =
+        directory.is_some_and(|found| policy.allow_host_paths.iter().any(|allowed| found.is_within(allowed)));
     if !listed {
         let sentence = format_args!(
             "{} is a directory of the node; use another kind of volume, or ask the platform team for allowHostPaths",

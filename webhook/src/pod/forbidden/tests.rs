@@ -137,6 +137,36 @@ fn our_variables_are_ours_to_set() {
 }
 
 #[test]
+fn a_path_to_a_runtime_or_the_kubelet_is_refused_even_if_it_is_listed() {
+    let mut listing = policy();
+    listing.allow_host_paths.extend(
+        ["/", "/run", "/run/docker.sock", "/var/lib/kubelet"]
+            .map(|path| Directory::parse(path).expect("an absolute path")),
+    );
+    for (path, reached) in [
+        ("/", "/etc/cni"),
+        ("/run", "/run/containerd"),
+        ("/var/run/", "/run/containerd"),
+        ("/var/run/docker.sock", "/run/docker.sock"),
+        ("//run//docker.sock/", "/run/docker.sock"),
+        ("/run/k3s/containerd/containerd.sock", "/run/k3s"),
+        ("/var/lib/kubelet/pods", "/var/lib/kubelet"),
+    ] {
+        let pod = with(pod(), "/spec/volumes", json!([{"name": "h", "hostPath": {"path": path}}]));
+        let Decision::Refused(refusals) = decide(&pod, &listing, &keys(), "ops", NOW) else {
+            panic!("allowed: {path}")
+        };
+        assert_eq!(refusals[0].reason, Reason::HostPath);
+        let message = refusals[0].to_string();
+        assert!(message.contains(&format!("a container reaches {reached}")), "{message}");
+        assert!(!message.contains("ask the platform team"), "{message}");
+    }
+    let climbing = json!([{"name": "h", "hostPath": {"path": "/run/x/../docker.sock"}}]);
+    let decision = decide(&with(pod(), "/spec/volumes", climbing), &listing, &keys(), "ops", NOW);
+    assert_eq!(decision.reason(), Reason::HostPath);
+}
+
+#[test]
 fn host_paths_of_the_list_are_read_only() {
     let volume =
         |path: &str| with(pod(), "/spec/volumes", json!([{"name": "h", "hostPath": {"path": path}}]));
