@@ -11,7 +11,7 @@ use cluster::{Cluster, SEAL_KEY};
 use serde_json::{Value, json};
 
 const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always, \
-                      resources: {requests: {cpu: 5m}, limits: {memory: 64Mi}}}}";
+                      resources: {requests: {cpu: 5m}, limits: {memory: 64Mi}}}, identity: {mode: pod}}";
 
 /// An agent without a ServiceAccount token, so that the API server adds no mount.
 fn agent(name: &str) -> Value {

@@ -2,7 +2,8 @@
 //! without code.
 //!
 //! A case has a `pod`, or the `injected` pod of another case with later `changes` (pointer: new value; null removes,
-//! `-` appends, an index inserts), and `later` is the number of seconds between the two. A `policy` overrides the default settings. The expectations are a `reason` and
+//! `-` appends, an index inserts), and `later` is the number of seconds between the two. A `policy` overrides the settings, which
+//! are the defaults in identity mode `pod`. The expectations are a `reason` and
 //! optionally: the pointers that the patch `adds`, in order; values at pointers `after` it; the whole pod that it
 //! `becomes`; the `warnings`; the exact `refusals`.
 //! `after` it; what the pod `becomes` as a whole; the `warnings`; the `refusals`, word by word.
@@ -78,7 +79,9 @@ fn keys() -> Keys {
 
 impl Case {
     fn policy(&self) -> Policy {
-        let mut policy = json!({"sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}});
+        let mut policy = json!({
+            "sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}, "identity": {"mode": "pod"},
+        });
         for (key, value) in
             self.policy.iter().flat_map(|laid_over| laid_over.as_object().expect("keys and values"))
         {

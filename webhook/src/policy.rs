@@ -27,6 +27,9 @@ const MAX_FILE: usize = 256 * 1024;
 const API_CA: &str = "the API server's CA";
 const PLACEHOLDER_CA: &str = "placeholder: the CA of the cluster\n";
 const PLACEHOLDER_IMAGE: &str = concat!("agent-creds-sidecar:", env!("CARGO_PKG_VERSION"));
+/// Identity server and CA of a release in the chart's default namespace, for previews.
+const PLACEHOLDER_SERVER: &str = "https://agent-creds-identity.agent-creds-system.svc";
+const PLACEHOLDER_CA_CONFIG_MAP: &str = "agent-creds-system/agent-creds-ca";
 /// Where a pod finds the API server unless the file says otherwise.
 const DEFAULT_API_SERVER: &str = "https://kubernetes.default.svc";
 
@@ -115,15 +118,20 @@ impl Policy {
         Self::checked(PolicyFile::parse(text)?, bundle(API_CA, api_ca)?)
     }
 
-    /// For a preview without a cluster: placeholders stand for the image and the CA where they are not given.
+    /// Reads the file for a preview without a cluster. Placeholders stand for the image without a file, and for the API server's
+    /// CA, the identity server and its CA where they are not given.
     pub fn for_preview(text: Option<&str>, api_ca: Option<&[u8]>) -> Result<Self, PolicyError> {
-        let file = match text {
+        let mut file = match text {
             Some(text) => PolicyFile::parse(text)?,
             None => PolicyFile {
                 sidecar: SidecarFile { image: PLACEHOLDER_IMAGE.to_owned(), ..SidecarFile::default() },
                 ..PolicyFile::default()
             },
         };
+        if file.identity.server.is_empty() && file.identity.ca_config_map.is_empty() {
+            PLACEHOLDER_SERVER.clone_into(&mut file.identity.server);
+            PLACEHOLDER_CA_CONFIG_MAP.clone_into(&mut file.identity.ca_config_map);
+        }
         let api_ca = api_ca.map_or_else(|| Ok(STANDARD.encode(PLACEHOLDER_CA)), |pem| bundle(API_CA, pem))?;
         Self::checked(file, api_ca)
     }
@@ -173,7 +181,10 @@ fn checked_identity(file: IdentityFile) -> Result<Identity, PolicyError> {
         return Ok(Identity::Pod);
     }
     let ca_config_map = ObjectName::parse(&ca_config_map).map_err(|_| {
-        let problem = format!("found {ca_config_map:?}; write namespace/name of the ConfigMap with the CA");
+        let problem = format!(
+            "found {ca_config_map:?}; identity mode \"exchange\", the default, needs namespace/name of the ConfigMap with \
+             the identity server's CA"
+        );
         PolicyError::new("identity.caConfigMap", problem)
     })?;
     Ok(Identity::Exchange { server: https("identity.server", server)?, ca_config_map })

@@ -12,7 +12,7 @@ pub(crate) const NOW: i64 = 1_767_225_600;
 
 pub(crate) fn policy() -> Policy {
     let text = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000'}, \
-                allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
+                identity: {mode: pod}, allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
     Policy::for_preview(Some(text), None).expect("a policy")
 }
 

@@ -54,12 +54,12 @@ pub(super) struct SealFile {
     pub(super) tolerate: Vec<String>,
 }
 
-/// `identity.mode`.
+/// `identity.mode`. In `pod` the agent can read its Secrets, so a platform has to ask for it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Mode {
-    #[default]
     Pod,
+    #[default]
     Exchange,
 }
 

@@ -62,7 +62,10 @@ pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -
     let policy =
         Policy::for_preview(text.as_deref(), ca.as_deref().map(str::as_bytes)).context("in the policy")?;
     if text.is_none() {
-        writeln!(notices, "note: without --policy the image is a placeholder and the defaults hold")?;
+        writeln!(
+            notices,
+            "note: without --policy the defaults hold; the image and the identity server are placeholders"
+        )?;
     }
     writeln!(
         notices,

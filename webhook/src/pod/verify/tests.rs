@@ -57,7 +57,7 @@ fn an_imitation_without_a_seal_or_with_a_withdrawn_one_is_refused() {
 fn another_version_of_the_webhook_verifies_what_this_one_injected() {
     let after = injected(&pod());
     let text = "{sidecar: {image: 'registry.example/other:2', uid: 7777}, apiServer: 'https://other', \
-                allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
+                identity: {mode: pod}, allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
     let tomorrow = Policy::for_preview(Some(text), None).unwrap();
     let fragment = proven_by(&after, &tomorrow, &keys(), "ops").expect("still the same pod");
     assert_eq!(fragment.uid, 54911);

@@ -13,7 +13,7 @@ use super::*;
 const NOW: i64 = 1_767_225_600;
 
 fn policy() -> Policy {
-    Policy::for_preview(None, None).expect("the defaults")
+    Policy::for_preview(Some("{sidecar: {image: x}, identity: {mode: pod}}"), None).expect("a policy")
 }
 
 fn review(uid: &str, operation: &str, object: &Value) -> Value {
