@@ -192,7 +192,8 @@ fn every_case_meets_its_expectations() {
 #[test]
 fn every_reason_has_a_case() {
     // These reasons are decided from the request alone, or for the final pod.
-    let about_requests = [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified];
+    let about_requests =
+        [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified, Reason::GracePeriod];
     let expected: BTreeSet<_> = Reason::VARIANTS
         .iter()
         .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))

@@ -133,6 +133,12 @@ pub enum Reason {
     /// A sysctl outside the baseline.
     #[strum(serialize = "sysctl")]
     Sysctl,
+    /// `terminationGracePeriodSeconds` of the final pod is below 35, which can cut off a refresh.
+    #[strum(serialize = "grace_period")]
+    GracePeriod,
+    /// A restart rule of a container has the action `RestartAllContainers`, which restarts the sidecar too.
+    #[strum(serialize = "restart_rule")]
+    RestartRule,
     /// A Windows pod: the sidecar runs on Linux.
     #[strum(serialize = "windows")]
     Windows,
@@ -190,6 +196,8 @@ impl Reason {
             | Self::Seccomp
             | Self::ProcMount
             | Self::Sysctl
+            | Self::GracePeriod
+            | Self::RestartRule
             | Self::Windows
             | Self::KeysMissing
             | Self::PodInvalid => Outcome::Refused,

@@ -5,6 +5,7 @@ pub mod decide;
 mod differences;
 pub mod forbidden;
 pub mod fragment;
+mod grace_period;
 pub mod patch;
 pub mod presence;
 #[cfg(test)]

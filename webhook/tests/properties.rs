@@ -131,6 +131,7 @@ fn without_ours(mut pod: Value) -> Value {
         }
     };
     let spec = &mut pod["spec"];
+    spec.as_object_mut().expect("a spec").remove("terminationGracePeriodSeconds");
     for list in ["volumes", "initContainers", "containers"] {
         prune(spec, list);
     }

@@ -12,7 +12,7 @@ use super::patch::Patch;
 use super::seal::Sealed;
 use super::seal_keys::Keys;
 use super::verify::{self, verify};
-use super::{presence, view};
+use super::{grace_period, presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::{Identity, Policy};
 
@@ -61,7 +61,9 @@ pub fn preview(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
 /// A pod without a creation time is created at `now` (Unix seconds).
 pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
     asked(pod, |_| {
-        verify::proven(pod, policy, keys, namespace, now).map(|_| Decision::Unchanged(Reason::Verified))
+        verify::proven(pod, policy, keys, namespace, now)?;
+        grace_period::check(pod).map_err(alone)?;
+        Ok(Decision::Unchanged(Reason::Verified))
     })
 }
 

@@ -35,6 +35,7 @@ pub fn forbidden(
         environment(container, own, &mut refusals);
         mount_paths(container, own, &mut refusals);
         ports(container, fragment, &mut refusals);
+        restart_rules(container, &mut refusals);
         user(&format!("{}.securityContext", container.path()), container.value, fragment, &mut refusals);
     }
     let own = Own { fragment, present, tolerated: &policy.tolerated };
@@ -163,6 +164,18 @@ fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Vec<Refus
             let sentence =
                 format_args!("the sidecar listens on {number}; set annotation {annotation} to a free port");
             refusals.push(Refusal::new(Reason::PortCollision, &path, sentence));
+        }
+    }
+}
+
+/// A restart of all containers would end the sidecar without the time that a refresh needs.
+fn restart_rules(container: Container<'_>, refusals: &mut Vec<Refusal>) {
+    for (i, rule) in view::items(container.value, "restartPolicyRules").iter().enumerate() {
+        if rule["action"] == "RestartAllContainers" {
+            let path = format!("{}.restartPolicyRules[{i}].action", container.path());
+            let sentence = "RestartAllContainers also restarts the sidecar, possibly during a refresh; write Restart, which \
+                            restarts only the container itself";
+            refusals.push(Refusal::new(Reason::RestartRule, &path, sentence));
         }
     }
 }

@@ -2,11 +2,12 @@
 //! would delete what the types do not know.
 
 use agent_creds_core::annotations::{SEAL, STATUS};
-use agent_creds_core::pod::{CONTAINER, EKS_SKIP_ANNOTATION, INJECTED_LABEL};
+use agent_creds_core::pod::{CONTAINER, EKS_SKIP_ANNOTATION, GRACE_PERIOD_SECONDS, INJECTED_LABEL};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fragment::{Fragment, Share};
+use super::grace_period;
 use super::view::{self, Container};
 
 /// Operations in the order in which they apply.
@@ -48,6 +49,9 @@ impl Patch {
             }
             patch.set(&pod["metadata"], "labels", INJECTED_LABEL, "true");
             patch.set(&pod["metadata"], "annotations", STATUS, &fragment.status);
+        }
+        if grace_period::is_short(pod) {
+            patch.add("/spec/terminationGracePeriodSeconds".to_owned(), GRACE_PERIOD_SECONDS.into());
         }
         let skip = view::text(&pod["metadata"]["annotations"], EKS_SKIP_ANNOTATION).unwrap_or_default();
         if let Some(longer) = appended(skip) {
