@@ -58,13 +58,18 @@ pub fn preview(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
 }
 
 /// Decides about the final pod, which no other webhook changes: it equals its seal, and contains nothing that is forbidden.
-/// A pod without a creation time is created at `now` (Unix seconds).
+/// A pod that is marked as injected has to be so, also where it no longer asks. A pod without a creation time is created at
+/// `now` (Unix seconds).
 pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
-    asked(pod, |_| {
+    let verified = || {
         verify::proven(pod, policy, keys, namespace, now)?;
         grace_period::check(pod).map_err(alone)?;
         Ok(Decision::Unchanged(Reason::Verified))
-    })
+    };
+    if presence::is_marked(pod) {
+        return verified().unwrap_or_else(Decision::Refused);
+    }
+    asked(pod, |_| verified())
 }
 
 /// What `decide` says about a pod that asks; whoever does not is left alone.

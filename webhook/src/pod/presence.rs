@@ -31,6 +31,13 @@ pub fn trace(pod: &Value) -> Option<String> {
         .or_else(|| annotation(SEAL))
 }
 
+/// Whether the pod has the label or one of the annotations by which others recognise an injected pod.
+pub(super) fn is_marked(pod: &Value) -> bool {
+    let metadata = &pod["metadata"];
+    view::field(&metadata["labels"], INJECTED_LABEL).is_some()
+        || [SEAL, STATUS].iter().any(|key| view::field(&metadata["annotations"], key).is_some())
+}
+
 /// Refuses a pod where what has our names is not the fragment.
 pub fn compare(pod: &Value, fragment: &Fragment, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let containers: Vec<_> =

@@ -180,3 +180,36 @@ fn a_running_pod_keeps_its_seal() {
     let later = NOW + 365 * 86_400;
     assert!(proven(&running, &policy(), &keys(), "ops", later).is_ok());
 }
+
+#[test]
+fn an_injected_pod_stays_one_when_it_no_longer_asks() {
+    let confirmed = |pod: &Value| crate::pod::decide::confirm(pod, &policy(), &keys(), "ops", NOW).reason();
+    let after = injected(&pod());
+    assert_eq!(confirmed(&after), Reason::Verified);
+    for asks in [json!("false"), json!(null)] {
+        let silent = with(after.clone(), "/metadata/annotations/agent-creds~1inject", asks);
+        assert_eq!(confirmed(&silent), Reason::SealInvalid);
+    }
+    let mirror = with(after, "/metadata/annotations/kubernetes.io~1config.mirror", json!("x"));
+    let privileged = with(mirror, "/spec/containers/0/securityContext", json!({"privileged": true}));
+    assert_eq!(confirmed(&privileged), Reason::Privileged);
+}
+
+#[test]
+fn a_pod_that_is_only_marked_as_injected_is_refused() {
+    let bare = json!({"metadata": {}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
+    for (pod, reason) in [(bare, Reason::NotAsked), (pod(), Reason::SealMissing)] {
+        let confirmed =
+            |pod: &Value| crate::pod::decide::confirm(pod, &policy(), &keys(), "ops", NOW).reason();
+        assert_eq!(confirmed(&pod), reason);
+        for mark in ["labels/agent-creds~1injected", "annotations/agent-creds~1status"] {
+            let marked = with(pod.clone(), &format!("/metadata/{mark}"), json!("true"));
+            assert_eq!(confirmed(&marked), Reason::SealMissing, "{mark}");
+        }
+    }
+    // The first call refuses it, too.
+    let labelled = with(pod(), "/metadata/labels", json!({"agent-creds/injected": "true"}));
+    let (reason, message) = crate::pod::sample::refused(&labelled);
+    assert_eq!(reason, Reason::SealMissing);
+    assert!(message.starts_with("metadata.labels[agent-creds/injected]: "), "{message}");
+}
