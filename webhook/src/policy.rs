@@ -4,6 +4,7 @@
 //! Nothing here does I/O; all that can be computed once for all pods is computed here.
 
 pub mod directory;
+mod error;
 mod file;
 pub mod tolerate;
 
@@ -16,6 +17,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use directory::Directory;
+pub use error::PolicyError;
 use file::{Capability, IdentityFile, Mode, PolicyFile, SealFile, SidecarFile};
 use tolerate::Tolerated;
 
@@ -90,22 +92,6 @@ impl Identity {
             Self::Pod => "pod",
             Self::Exchange { .. } => "exchange",
         }
-    }
-}
-
-/// What is wrong with the policy file or the CA bundle.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct PolicyError {
-    /// The key, as in `allowHostPaths[0]`.
-    pub path: String,
-    /// What is wrong and what to write instead.
-    pub problem: String,
-}
-
-impl PolicyError {
-    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
     }
 }
 

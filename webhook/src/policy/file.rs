@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::PolicyError;
+use super::error::PolicyError;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]

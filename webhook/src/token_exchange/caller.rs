@@ -6,8 +6,9 @@ use agent_creds_core::names::{ObjectName, is_label};
 use agent_creds_core::pod::AUDIENCE;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 
+use super::account::account;
+use super::answer::Answer;
 use super::outcome::Reason;
-use super::{Answer, account};
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::answer::Answer;
 use super::caller::Caller;
 use super::outcome::Reason;
-use super::{Answer, Stopped};
+use super::stopped::Stopped;
 use agent_creds_core::names::ObjectName;
 
 /// How long after its end a pod may still be there: the clocks of two machines differ, and the API server accepts tokens
@@ -66,7 +67,7 @@ mod tests {
     use k8s_openapi::api::authentication::v1::UserInfo;
     use serde_json::json;
 
-    use super::super::account;
+    use super::super::account::account;
     use super::*;
 
     /// 2026-01-01T00:00:00Z

@@ -3,8 +3,9 @@
 use agent_creds_core::words::Word as _;
 use serde_json::Value;
 
+use super::account::account;
 use super::outcome::Reason;
-use super::{Stopped, account};
+use super::stopped::Stopped;
 use crate::outcome::{Reason as Rule, Refusal};
 use crate::pod::seal_keys::Keys;
 use crate::pod::verify::proven;

@@ -4,7 +4,7 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Answer;
+use super::answer::Answer;
 use super::caller::Caller;
 use super::outcome::Reason;
 use agent_creds_core::names::ObjectName;
@@ -86,7 +86,7 @@ mod tests {
     use k8s_openapi::api::authentication::v1::UserInfo;
     use serde_json::{Value, json};
 
-    use super::super::account;
+    use super::super::account::account;
     use super::*;
 
     fn credential() -> ObjectName {
