@@ -213,7 +213,7 @@ async fn kubectl_shows_refusals_and_warnings() {
     assert!(
         refused.contains(
             "admission webhook \"pods.mutate.agent-creds\" denied the request: agent-creds: spec.hostNetwork: the pod \
-             would share the node's; remove it; spec.shareProcessNamespace: every container could read the sidecar's \
+             would share a namespace of the node; remove it; spec.shareProcessNamespace: every container could read the sidecar's \
              memory through /proc; remove it"
         ),
         "{refused}"

@@ -5,13 +5,13 @@ use std::fmt;
 
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Allowed, with a patch.
     Injected,
-    /// Allowed as it is.
+    /// Allowed without a change.
     Unchanged,
     /// Denied: the pod must change.
     Refused,
@@ -28,7 +28,7 @@ pub enum Reason {
     /// A later call: what other webhooks' changes left missing was added.
     #[strum(serialize = "completed")]
     Completed,
-    /// The final pod is what was sealed, and nothing in it is forbidden.
+    /// The final pod equals its seal and contains nothing that is forbidden.
     #[strum(serialize = "verified")]
     Verified,
     /// A later call, and nothing is missing.
@@ -61,34 +61,34 @@ pub enum Reason {
     /// `agent-creds/containers` names a container that the pod lacks.
     #[strum(serialize = "container_missing")]
     ContainerMissing,
-    /// Something has one of our names and is not what we inject.
+    /// An object has one of our names and differs from what we inject.
     #[strum(serialize = "name_taken")]
     NameTaken,
     /// Another webhook removed fields from the injected sidecar.
     #[strum(serialize = "sidecar_stripped")]
     SidecarStripped,
-    /// What the webhook injects is there without its seal, as in a preview or an imitation.
+    /// The pod contains injected parts without a seal, like a preview or an imitation.
     #[strum(serialize = "seal_missing")]
     SealMissing,
-    /// The seal is none, or was made for another pod.
+    /// The seal is not valid, or was made for another pod.
     #[strum(serialize = "seal_invalid")]
     SealInvalid,
-    /// The seal was made with a key that was taken out.
+    /// The seal was made with a key that was removed.
     #[strum(serialize = "seal_withdrawn")]
     SealWithdrawn,
     /// The seal was not made within the ten minutes before the pod's creation.
     #[strum(serialize = "seal_time")]
     SealTime,
-    /// The pod runs as the credential account itself.
+    /// The pod runs as the credential account.
     #[strum(serialize = "credential_account")]
     CredentialAccount,
-    /// A container sets a variable that only we set.
+    /// A container sets an environment variable of the sidecar's API.
     #[strum(serialize = "environment")]
     Environment,
-    /// Something refers to one of our volumes, our audience or our container.
+    /// A field refers to one of our volumes, our audience or our container.
     #[strum(serialize = "reference")]
     Reference,
-    /// A container mounts something over or into our directories.
+    /// A container mounts a volume over or into our directories.
     #[strum(serialize = "mount_path")]
     MountPath,
     /// A container declares a port of the sidecar.
@@ -157,7 +157,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The outcome that it belongs to.
+    /// Returns the outcome of this reason.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Injected | Self::Completed => Outcome::Injected,
@@ -210,14 +210,14 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Which rule it breaks.
+    /// The broken rule.
     pub reason: Reason,
     /// One sentence: the field's path, what is wrong, what to write instead.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with the field's path in front.
+    /// Creates a refusal; the message begins with the field's path.
     pub fn new(reason: Reason, path: &str, sentence: impl fmt::Display) -> Self {
         Self { reason, message: format!("{path}: {sentence}") }
     }

@@ -1,5 +1,5 @@
-//! The exchange of a pod's token for a token of its credential ServiceAccount: what each step of `POST /identity` asks and what the
-//! answer means. The steps:
+//! The exchange of a pod's token for a token of its credential ServiceAccount: the requests of each step of `POST
+//! /identity` and the meaning of their answers. The steps:
 //!
 //! 1. [`claims`]: cheap refusals on the unverified claims of the token.
 //! 2. [`caller`]: TokenReview, which verifies the token and names its pod.

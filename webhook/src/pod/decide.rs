@@ -19,26 +19,26 @@ use crate::policy::{Identity, Policy};
 /// Annotation of the API's copy of a static pod. The kubelet runs the file, not this object.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// What happens to a pod.
+/// The decision about a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It is allowed as it is.
+    /// The pod is allowed without a change.
     Unchanged(Reason),
-    /// It is allowed with a patch, and its creator reads the warnings.
+    /// The pod is allowed with a patch. The API server shows the warnings to the pod's creator.
     Injected {
-        /// A new pod, or a container that came later.
+        /// A new pod, or a container that was added later.
         reason: Reason,
-        /// What is added.
+        /// The patch.
         patch: Patch,
         /// One sentence each.
         warnings: Vec<String>,
     },
-    /// It is denied; there is at least one refusal.
+    /// The pod is refused. The list is not empty.
     Refused(Vec<Refusal>),
 }
 
 impl Decision {
-    /// The reason; of several refusals, the first one's.
+    /// Returns the reason; of several refusals, that of the first.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unchanged(reason) | Self::Injected { reason, .. } => *reason,
@@ -72,12 +72,12 @@ pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: 
     asked(pod, |_| verified())
 }
 
-/// What `decide` says about a pod that asks; whoever does not is left alone.
+/// Returns the decision of `decide` for a pod that asks for injection. Other pods are not changed.
 fn asked(
     pod: &Value,
     decide: impl FnOnce(&BTreeMap<String, String>) -> Result<Decision, Vec<Refusal>>,
 ) -> Decision {
-    // Who does not ask is no business of ours, whatever else the pod holds.
+    // A pod that does not ask for injection is allowed, whatever else it contains.
     let asks = &pod["metadata"]["annotations"][INJECT];
     if asks.is_null() || asks == "false" {
         return Decision::Unchanged(Reason::NotAsked);
@@ -110,7 +110,7 @@ fn inject(
         .map_err(|error| alone(annotation(&error)))?;
     if let (Identity::Pod, Some(_)) = (&policy.identity, &selection.service_account) {
         let path = format!("metadata.annotations[{SERVICE_ACCOUNT}]");
-        let sentence = "identity mode \"pod\" knows no account but the pod's own; remove it";
+        let sentence = "identity mode \"pod\" uses only the pod's own account; remove the annotation";
         return Err(alone(Refusal::new(Reason::AnnotationInvalid, &path, sentence)));
     }
     let agents = agents(pod, &selection).map_err(alone)?;
@@ -124,9 +124,9 @@ fn inject(
         let warnings = warnings(&policy.identity, namespace, account);
         return Ok(Decision::Injected { reason: Reason::Injected, patch, warnings });
     };
-    // Not what would be injected today: what was, by whichever version.
+    // The seal says what was injected, possibly by another version of the webhook.
     let (keys, now) = sealing.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
-    // The API server sets the creation time after this call. What stands there now is from the request.
+    // The API server sets the creation time after this call. A value that is there already comes from the request.
     let sealed = verify(pod, policy, keys, namespace, now, &trace).map_err(alone)?;
     let mut fragment = sealed.clone();
     fragment.share.containers = agents;
@@ -145,7 +145,7 @@ fn refuse(refusals: Vec<Refusal>) -> Result<(), Vec<Refusal>> {
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
-/// Annotations under our prefix. What other people's annotations look like is not ours to judge.
+/// Returns the annotations under our prefix. Other annotations are not checked.
 fn own_annotations(pod: &Value) -> Result<BTreeMap<String, String>, Refusal> {
     let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
     all.filter(|(key, value)| key.starts_with(annotations::PREFIX) && !value.is_null())
@@ -173,7 +173,7 @@ fn annotation(error: &AnnotationError) -> Refusal {
     Refusal::new(reason, "metadata.annotations", error)
 }
 
-/// The containers that get access: those named, or the main ones.
+/// Returns the names of the containers that get access: those that the annotation names, or the main containers.
 fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
     let eligible =
         || view::containers(pod).filter(|c| c.list != "ephemeralContainers" && c.name() != CONTAINER);
@@ -193,7 +193,7 @@ fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
     }
 }
 
-/// Warnings reach `kubectl`'s user; API servers cut them at 256 characters.
+/// Returns warnings for the pod's creator. An API server cuts them at 256 characters.
 fn warnings(identity: &Identity, namespace: &str, account: &str) -> Vec<String> {
     match identity {
         Identity::Pod => vec![format!(

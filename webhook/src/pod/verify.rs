@@ -1,6 +1,6 @@
-//! Whether a pod is what was sealed: asked at a second call of `/mutate`, at `/validate`, and whenever a sidecar wants a
-//! token. A valid seal says what was injected, not that this pod came through admission; so whoever gives something for
-//! it asks for the rest too, with [`proven`].
+//! Compares a pod with its seal: at a second call of `/mutate`, at `/validate`, and for each identity exchange. A valid
+//! seal says what was injected and not that the pod passed admission, so [`proven`] also checks everything that
+//! admission forbids.
 
 use agent_creds_core::annotations::SEAL;
 use jiff::Timestamp;
@@ -14,8 +14,8 @@ use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;
 
-/// Returns what was injected into a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of
-/// an object of ours in it.
+/// Returns the fragment of a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of an
+/// injected object in it.
 ///
 /// # Errors
 /// Where the pod differs from its seal, or the seal was made for another pod or at another time.
@@ -33,7 +33,7 @@ pub fn verify(
         return Err(Refusal::new(
             Reason::SealMissing,
             trace,
-            "the webhook adds this, with a seal, and there is none; apply the original manifest, without what agent-creds \
+            "only the webhook adds this, together with a seal, and the pod has no seal; apply the original manifest, without what agent-creds \
              added (a preview of `inject` cannot be applied), or rename it if it is yours",
         ));
     };
@@ -44,7 +44,7 @@ pub fn verify(
         ),
         SealError::KeyUnknown => refusal(
             Reason::SealWithdrawn,
-            "made with a key that was taken out since; create the pod anew from its original manifest",
+            "made with a key that was removed since; create the pod again from its original manifest",
         ),
     })?;
     let live = Sealed::new(pod, namespace, sealed.fragment.clone(), sealed.issued_at);
@@ -67,8 +67,8 @@ pub fn verify(
     Ok(sealed.fragment)
 }
 
-/// Returns what was injected into a final pod: its agents have all that was sealed, and it contains nothing that is forbidden.
-/// A pod without a creation time is created at `now` (Unix seconds).
+/// Returns the fragment of a final pod: its agent containers have their share, and it contains nothing that is
+/// forbidden. A pod without a creation time is created at `now` (Unix seconds).
 ///
 /// # Errors
 /// As [`verify`]; and where an agent container lacks its share, or the pod contains something that is forbidden.
@@ -88,7 +88,7 @@ pub fn proven(
     if refusals.is_empty() { Ok(fragment) } else { Err(refusals) }
 }
 
-/// Refuses a pod of which an agent container lacks something.
+/// Refuses a pod in which an agent container lacks a part of its share.
 fn shared(pod: &Value, fragment: &Fragment, policy: &Policy) -> Result<(), Refusal> {
     for name in &fragment.share.containers {
         let Some(container) = view::containers(pod).find(|container| container.name() == name) else {
@@ -133,7 +133,7 @@ fn stripped(path: &str) -> Refusal {
     Refusal::new(Reason::SidecarStripped, path, sentence)
 }
 
-/// The answer to a preview of what was injected before: without keys nothing about it can be told.
+/// Returns the refusal of a preview of an injected pod, which cannot be verified without keys.
 pub(super) fn taken_in_preview(trace: &str) -> Refusal {
     let sentence =
         "the pod has been injected before; preview its original manifest, without what agent-creds added";

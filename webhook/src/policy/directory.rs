@@ -39,7 +39,7 @@ const KUBELET: &str = "the kubelet's state";
 pub struct Directory(Vec<String>);
 
 impl Directory {
-    /// Reads a path; `None` where it is relative or climbs.
+    /// Reads a path; `None` where it is relative or contains `..`.
     pub fn parse(path: &str) -> Option<Self> {
         let mut parts: Vec<_> =
             path.strip_prefix('/')?.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
@@ -65,7 +65,8 @@ impl Directory {
         }
     }
 
-    /// Returns what a pod reaches that mounts this path and may never have it, for a message; `None` where the path is harmless.
+    /// Returns the protected path that a mount of this path reaches, with its meaning, for a message; `None` where
+    /// there is none.
     pub fn reaches(&self) -> Option<String> {
         NEVER.into_iter().find_map(|(path, meaning)| {
             let never = Self::parse(path).unwrap_or_else(|| unreachable!("an absolute path"));

@@ -61,7 +61,7 @@ fn unknown_keys_are_refused_with_their_path() {
     assert!(message.starts_with("sidecar.imagePullpolicy: unknown field"), "{message}");
     assert!(refused("allowCapabilities: [SYS_ADMIN]").starts_with("allowCapabilities[0]: unknown variant"));
     assert!(refused("defaultGrants: [a]\ndefaultGrants: [b]").contains("line 4"));
-    assert!(refused("defaultGrants: [").contains("not YAML"));
+    assert!(refused("defaultGrants: [").contains("not valid YAML"));
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl fmt::Display for Refused {
 /// Reads, previews and prints; nothing is printed where anything is refused.
 pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -> anyhow::Result<()> {
     let Config { file, policy, api_ca, namespace } = config;
-    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is no name of a namespace");
+    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is not a valid namespace name");
     let text = policy.as_deref().map(read).transpose()?;
     let ca = api_ca.as_deref().map(read).transpose()?;
     let policy =
@@ -117,7 +117,7 @@ fn inject(document: &mut Value, policy: &Policy, namespace: &str, notes: &mut No
     if !pointer.is_empty() && document["metadata"]["annotations"].get(INJECT).is_some() {
         let path = pointer.replace('/', ".");
         notes.warnings.push(format!(
-            "{object}: annotation {INJECT} is on the {kind} itself, where nobody reads it; write it at \
+            "{object}: annotation {INJECT} is on the {kind} itself, where it has no effect; write it at \
              {}.metadata.annotations",
             path.trim_start_matches('.')
         ));

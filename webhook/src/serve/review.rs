@@ -34,7 +34,7 @@ const LARGE: u32 = 256 * 1024;
 /// Bytes of large reviews that are received at once.
 const LARGE_AT_ONCE: usize = 32 * 1024 * 1024;
 const JSON: &str = "application/json";
-/// Most refusals that one answer names. Who has that many will ask again.
+/// Most refusals in one answer.
 const MOST_REFUSALS: usize = 10;
 
 /// What a request needs.
@@ -102,11 +102,11 @@ async fn review(
         Err((status, text)) => {
             context.metrics.admitted(Operation::Unknown, Reason::BodyRefused, Duration::ZERO);
             tracing::warn!(status = status.as_u16(), reason = Reason::BodyRefused.as_str(), "admission");
-            // What is left of the body is not worth reading.
+            // The rest of the body is not read.
             return (status, [(CONNECTION, "close")], text).into_response();
         }
     };
-    // From here on the time is ours.
+    // Receiving the body does not count as admission time.
     let started = Instant::now();
     let keys = context.keys.current();
     let answer = answer(&bytes, question, &context.policy, keys.as_deref(), Timestamp::now().as_second());
@@ -202,7 +202,7 @@ fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option
     Answer { operation, reason, review: Some(reply.review()) }
 }
 
-/// Until then we are not ready, and the API server should ask nobody.
+/// Returns the refusal while there are no seal keys. The role is not ready then, so an API server rarely calls it.
 fn keys_missing() -> Refusal {
     let sentence =
         "the webhook has no seal keys yet; they are made within a minute of the installation, so try again";

@@ -56,7 +56,7 @@ impl SealKeys {
     pub async fn look(&self) {
         let found = match self.read().await {
             Ok(found) => found,
-            Err(error) => return tracing::error!(%error, "reading the seal keys"),
+            Err(error) => return tracing::error!(%error, "seal keys not read"),
         };
         let before = self.current();
         let ids = |keys: Option<&Keys>| keys.map(|keys| format!("{keys:?}"));
@@ -64,8 +64,8 @@ impl SealKeys {
             return;
         }
         match &found {
-            Some(keys) => tracing::info!(?keys, "seal keys"),
-            None => tracing::warn!("there are no seal keys"),
+            Some(keys) => tracing::info!(?keys, "seal keys changed"),
+            None => tracing::warn!("no seal keys"),
         }
         self.current.send_replace(found.map(Arc::new));
     }

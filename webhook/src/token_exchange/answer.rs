@@ -11,7 +11,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The object that was asked for. What is `None` here is the asker's business: 403 and 404 can mean something.
+    /// Returns the object of a successful answer. The caller decides first what 403 and 404 mean for its request.
     pub(super) fn object<T: serde::de::DeserializeOwned>(&self) -> Result<T, Reason> {
         match self.status {
             200..=299 => serde_json::from_slice(self.body).map_err(|_| Reason::ApiAnswer),

@@ -1,4 +1,4 @@
-//! Whether a pod is one of ours, unharmed: the same question as at admission, asked of the pod as it is now.
+//! Checks the stored pod as admission did, and returns the account that its seal names.
 
 use agent_creds_core::words::Word as _;
 use serde_json::Value;
@@ -29,11 +29,11 @@ pub fn sealed(
     let keys = keys.ok_or(Reason::KeysMissing)?;
     let fragment = proven(pod, policy, keys, namespace, now).map_err(|refusals| stopped(&refusals))?;
     let Some(named) = fragment.credential else {
-        let detail = "sealed in identity mode pod, where there is nothing to exchange; create the pod anew";
+        let detail = "sealed in identity mode pod, which has no exchange; create the pod again";
         return Err(Stopped::because(Reason::Seal, detail));
     };
     account(&named.namespace, &named.name)
-        .ok_or_else(|| Stopped::because(Reason::Seal, format_args!("no account is called {named}")))
+        .ok_or_else(|| Stopped::because(Reason::Seal, format_args!("{named} is not a valid account name")))
 }
 
 fn stopped(refusals: &[Refusal]) -> Stopped {

@@ -9,12 +9,12 @@ use super::outcome::Reason;
 pub struct Stopped {
     /// The reason.
     pub reason: Reason,
-    /// For the log: what is wrong, where the reason alone does not tell. Never shown to the caller.
+    /// Details for the log, where the reason is not enough. Never shown to the caller.
     pub detail: Option<String>,
 }
 
 impl Stopped {
-    /// With a sentence for the log.
+    /// Creates a value with details for the log.
     pub fn because(reason: Reason, detail: impl fmt::Display) -> Self {
         Self { reason, detail: Some(detail.to_string()) }
     }

@@ -132,7 +132,10 @@ fn a_refusal_says_what_to_change() {
     );
     assert_eq!(response["status"]["code"], 403);
     let message = response["status"]["message"].as_str().expect("text");
-    assert_eq!(message, "agent-creds: spec.hostNetwork: the pod would share the node's; remove it");
+    assert_eq!(
+        message,
+        "agent-creds: spec.hostNetwork: the pod would share a namespace of the node; remove it"
+    );
 }
 
 #[test]
