@@ -33,12 +33,12 @@ pub struct Config {
     namespace: String,
 }
 
-/// What previews have to say beside their output.
+/// Messages of a preview besides its output.
 #[derive(Debug, Default)]
 pub struct Notes {
     /// One sentence each.
     pub warnings: Vec<String>,
-    /// What is refused, with the object that it is about.
+    /// Refusals, with the object that each is about.
     pub refusals: Vec<(String, Refusal)>,
 }
 

@@ -1,6 +1,6 @@
-//! `POST /identity`: HTTP around the steps of [`crate::token_exchange`], and the requests to the API server between them. Every pod of the
-//! cluster reaches this port, so size, time and requests to the API server are limited. Every refusal reads the same outside, whatever
-//! its reason.
+//! `POST /identity`: HTTP around the steps of [`crate::token_exchange`], and the requests to the API server between
+//! them. Every pod of the cluster reaches this port, so size, time and requests to the API server are limited. All
+//! refusals look the same to a caller, except for a right that a verified pod lacks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -102,7 +102,7 @@ struct Request {
     token: String,
 }
 
-/// What is known about a request, for its log line.
+/// The verified parts of a request, for its log line.
 #[derive(Default)]
 struct Known {
     caller: Option<Caller>,
@@ -125,7 +125,7 @@ impl<T: Into<Stopped>> From<T> for Ended {
 }
 
 impl Context {
-    /// State with no address and no pod known yet.
+    /// Creates a state without known addresses and pods.
     pub fn new(
         api: ApiServer,
         keys: Arc<SealKeys>,
@@ -193,7 +193,7 @@ async fn identity(
     response
 }
 
-/// Logs one line. Of the token it holds only what the API server verified.
+/// Logs one line. Of the token it contains only verified parts.
 fn said(Peer(source): Peer, reason: Reason, detail: Option<&str>, known: &Known) {
     let caller = known.caller.as_ref();
     let account = caller.map(|caller| caller.account.to_string());
@@ -260,7 +260,7 @@ async fn exchange(context: &Context, peer: Peer, token: &str, known: &mut Known)
     let caller = known.caller.insert(caller::reviewed(&read(&review))?);
     // Only after the TokenReview: an unverified token must not count against the pod that it names.
     context.take(&context.pods, &caller.pod_uid, Reason::PodLimited)?;
-    // And a pod must not pay for other pods behind the same address.
+    // The request of a verified pod does not count against its address, which other pods may share.
     locked(&context.sources).give_back(&peer.0);
 
     let found = get(api, &pod::path(caller)).await?;

@@ -1,5 +1,6 @@
-//! `POST /mutate` and `POST /validate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every request that
-//! is JSON gets HTTP 200 and a review with its uid, because an API server reads anything else as a failure of ours.
+//! `POST /mutate` and `POST /validate`: the AdmissionReview of `admission.k8s.io/v1` around a decision. Every JSON
+//! request gets HTTP 200 and a review with its uid, because an API server takes any other answer for a failure of the
+//! webhook.
 
 mod wire;
 
@@ -27,28 +28,28 @@ use crate::policy::Policy;
 use crate::serve::seal_keys::SealKeys;
 use wire::{API_VERSION, KIND, Reply, Request, Review};
 
-/// Largest review. API servers send an object of 3 MiB at most, an update twice that.
+/// Largest review, in bytes. API servers send an object of 3 MiB at most, and two objects for an update.
 const MAX_BODY: usize = 8 * 1024 * 1024;
-/// Larger reviews share [`LARGE_AT_ONCE`], and wait for room in it.
+/// Reviews above this size share [`LARGE_AT_ONCE`], and wait until it has room.
 const LARGE: u32 = 256 * 1024;
-/// Bytes of large reviews that are received at once.
+/// Total size of the large reviews that are received at the same time.
 const LARGE_AT_ONCE: usize = 32 * 1024 * 1024;
 const JSON: &str = "application/json";
 /// Most refusals in one answer.
 const MOST_REFUSALS: usize = 10;
 
-/// What a request needs.
+/// State of the endpoint.
 #[derive(Debug)]
 pub struct Context {
-    /// The platform's decisions.
+    /// The policy.
     pub policy: Policy,
-    /// What seals are made and checked with.
+    /// The keys that make and verify seals.
     pub keys: Arc<SealKeys>,
-    /// Where requests are counted.
+    /// Counts the requests.
     pub metrics: Metrics,
-    /// How long a body may take to arrive.
+    /// Time limit for receiving a body.
     pub body_timeout: Duration,
-    /// Bytes of large bodies that may be received now.
+    /// Budget for receiving large bodies.
     pub large: LargeBodies,
 }
 
@@ -63,7 +64,7 @@ impl Default for LargeBodies {
 }
 
 impl LargeBodies {
-    /// Waits until a body of these headers may be received; small ones may at once.
+    /// Waits until a body with these headers may be received. Small bodies do not wait.
     async fn room(&self, headers: &HeaderMap) -> Option<SemaphorePermit<'_>> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let length: u32 = length.unwrap_or(u32::MAX);
@@ -82,12 +83,12 @@ pub fn router(context: Arc<Context>) -> Router {
     Router::new().route("/mutate", post(mutate)).route("/validate", post(validate)).with_state(context)
 }
 
-/// What is asked.
+/// The question of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Question {
     /// What to add to a new pod.
     Mutate,
-    /// Whether the final pod, or a container that joins a running one, may be.
+    /// Whether the final pod, or a container that is added to a running one, is allowed.
     Validate,
 }
 
@@ -139,11 +140,11 @@ async fn received(
     }
 }
 
-/// An answer, and what is counted about it.
+/// An answer, with the labels that it is counted by.
 struct Answer {
     operation: Operation,
     reason: Reason,
-    /// `None` where the request was no JSON at all.
+    /// `None` where the request was not JSON.
     review: Option<Vec<u8>>,
 }
 
@@ -163,7 +164,7 @@ fn reviewed(request: &Request, question: Question, policy: &Policy, keys: Option
     let operation = Operation::parse(&request.operation);
     let about = match request.subresource() {
         Some("") if operation == Operation::Create => Ok(()),
-        // The only other way for a container to get into a pod.
+        // Ephemeral containers are the only other way to add a container to a pod.
         Some("ephemeralcontainers") if question == Question::Validate => Ok(()),
         Some("") => Err(Reason::NotCreate),
         _ => Err(Reason::NotPod),
@@ -217,7 +218,7 @@ fn invalid(uid: Option<String>) -> Answer {
     Answer { operation: Operation::Unknown, reason, review }
 }
 
-/// All refusals as one text.
+/// Returns all refusals as one text.
 fn sentence(refusals: &[Refusal]) -> String {
     let mut text = "agent-creds: ".to_owned();
     for (i, refusal) in refusals.iter().take(MOST_REFUSALS).enumerate() {

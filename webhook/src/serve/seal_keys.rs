@@ -1,5 +1,5 @@
-//! The seal keys, read from a directory and read again while we run: they are made after the installation, rotated when a
-//! person asks, and withdrawn by taking one out. Compared by content, as certificates are.
+//! The seal keys, read from a directory again and again: the manager creates them after the installation, rotates them
+//! on request, and a person withdraws one by removing it. They are compared by content, as certificates are.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::pod::seal_keys::Keys;
 
-/// The file, and the key of the Secret, of the key that seals.
+/// Name of the file, and of the key in the Secret, with the key that makes seals.
 pub const CURRENT: &str = "current";
-/// The file, and the key of the Secret, of the key that is checked with besides.
+/// Name of the file, and of the key in the Secret, with the other key that verifies seals.
 pub const PREVIOUS: &str = "previous";
 
 /// The keys in use.
@@ -24,25 +24,25 @@ pub struct SealKeys {
 }
 
 impl SealKeys {
-    /// Looks into `directory`, which may be empty still.
+    /// Reads `directory`, which may still be empty.
     pub async fn load(directory: PathBuf) -> Arc<Self> {
         let keys = Arc::new(Self { directory, current: watch::Sender::new(None) });
         keys.look().await;
         keys
     }
 
-    /// The keys as they are now; `None` while there are none.
+    /// Returns the keys; `None` while there are none.
     pub fn current(&self) -> Option<Arc<Keys>> {
         self.current.borrow().clone()
     }
 
     /// Waits until there are keys.
     pub async fn available(&self) {
-        // The sender is this value's own.
+        // The sender lives as long as this value.
         let _ = self.current.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Looks again and again; never ends.
+    /// Reads the directory at this interval, for ever.
     pub async fn run(&self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -52,7 +52,7 @@ impl SealKeys {
         }
     }
 
-    /// Takes what is there. A key that is gone is gone at once; what cannot be read leaves the keys before it in place.
+    /// Reads the directory. A removed key is withdrawn at once; keys that cannot be read or used change nothing.
     pub async fn look(&self) {
         let found = match self.read().await {
             Ok(found) => found,
@@ -80,7 +80,7 @@ impl SealKeys {
     }
 }
 
-/// Content of a file; nothing where it is not there.
+/// Returns the content of a file; nothing where it does not exist.
 async fn file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     match tokio::fs::read(path).await {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),

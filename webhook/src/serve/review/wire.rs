@@ -1,5 +1,5 @@
-//! The AdmissionReview of `admission.k8s.io/v1`, as far as it is read, and its answer. Our own types: the object stays
-//! as it came, and `patch` has to be base64, which kube's type does not write.
+//! The AdmissionReview of `admission.k8s.io/v1`, as far as it is read, and its answer. The types are our own, because
+//! the object stays JSON and `patch` has to be base64, which kube's type does not write.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use crate::pod::patch::Patch;
 
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 pub(super) const KIND: &str = "AdmissionReview";
-/// Most answers fit in, so that they need not grow while they are written.
+/// Initial capacity for an answer, in bytes. Most answers are smaller.
 const USUAL_SIZE: usize = 8 * 1024;
 
 /// A review, as far as we read it.
@@ -28,7 +28,7 @@ impl Review {
     }
 }
 
-/// What an API server is about to do.
+/// The request of an API server.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Request {
@@ -56,7 +56,7 @@ struct Resource {
 }
 
 impl Request {
-    /// The subresource of a pod that this is about; empty for the pod itself, `None` where it is not about pods.
+    /// Returns the subresource of a pod; empty for the pod itself, `None` where the request is not about pods.
     pub(super) fn subresource(&self) -> Option<&str> {
         let Resource { group, version, resource } = &self.resource;
         let pods = (group.as_str(), version.as_str(), resource.as_str()) == ("", "v1", "pods");
@@ -97,24 +97,24 @@ struct Envelope<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Allowed as it is.
+    /// Allows the pod without a change.
     pub(super) fn allowed(uid: &'a str) -> Self {
         Self { uid, allowed: true, status: None, patch_type: None, patch: None, warnings: Vec::new() }
     }
 
-    /// Allowed with a patch.
+    /// Allows the pod with a patch.
     pub(super) fn patched(uid: &'a str, patch: &Patch, warnings: Vec<String>) -> Self {
         let patch = Some(STANDARD.encode(json(patch)));
         Self { patch_type: Some("JSONPatch"), patch, warnings, ..Self::allowed(uid) }
     }
 
-    /// Denied; the creator reads the message.
+    /// Denies the pod. Its creator reads the message.
     pub(super) fn denied(uid: &'a str, message: String) -> Self {
         let status = Status { status: "Failure", code: 403, reason: "Forbidden", message };
         Self { allowed: false, status: Some(status), ..Self::allowed(uid) }
     }
 
-    /// The whole answer.
+    /// Returns the review with this answer.
     pub(super) fn review(&self) -> Vec<u8> {
         json(&Envelope { api_version: API_VERSION, kind: KIND, response: self })
     }
