@@ -128,12 +128,13 @@ fn inject(
     let (keys, now) = sealing.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
     // The API server sets the creation time after this call. A value that is there already comes from the request.
     let sealed = verify(pod, policy, keys, namespace, now, &trace).map_err(alone)?;
-    let mut fragment = sealed.clone();
+    let mut fragment = sealed.fragment.clone();
     fragment.share.containers = agents;
     refuse(forbidden(pod, namespace, &fragment, true, policy))?;
     let mut patch = Patch::new(pod, fragment.clone(), true);
-    if fragment != sealed {
-        patch.seal(Sealed::new(pod, namespace, fragment, now).seal(keys));
+    if fragment != sealed.fragment {
+        // The time stays, or repeated calls would keep an old fragment valid for ever.
+        patch.seal(Sealed::new(pod, namespace, fragment, sealed.issued_at).seal(keys));
     }
     Ok(match patch.is_empty() {
         true => Decision::Unchanged(Reason::AlreadyInjected),

@@ -14,7 +14,7 @@ use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;
 
-/// Returns the fragment of a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of an
+/// Returns the seal's payload of a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of an
 /// injected object in it.
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub fn verify(
     namespace: &str,
     created: i64,
     trace: &str,
-) -> Result<Fragment, Refusal> {
+) -> Result<Sealed, Refusal> {
     let path = format!("metadata.annotations[{SEAL}]");
     let refusal = |reason, sentence: &str| Refusal::new(reason, &path, sentence);
     let Some(seal) = view::field(&pod["metadata"]["annotations"], SEAL) else {
@@ -64,7 +64,7 @@ pub fn verify(
     if !sealed.is_timely(created) {
         return Err(Refusal::new(Reason::SealTime, &path, untimely(sealed.issued_at, created)));
     }
-    Ok(sealed.fragment)
+    Ok(sealed)
 }
 
 /// Returns the fragment of a final pod: its agent containers have their share, and it contains nothing that is
@@ -82,7 +82,8 @@ pub fn proven(
     let alone = |refusal| vec![refusal];
     view::check_shape(pod).map_err(alone)?;
     let created = view::created(pod).map_err(alone)?.unwrap_or(now);
-    let fragment = verify(pod, policy, keys, namespace, created, "spec.initContainers").map_err(alone)?;
+    let sealed = verify(pod, policy, keys, namespace, created, "spec.initContainers").map_err(alone)?;
+    let fragment = sealed.fragment;
     shared(pod, &fragment, policy).map_err(alone)?;
     let refusals = forbidden(pod, namespace, &fragment, true, policy);
     if refusals.is_empty() { Ok(fragment) } else { Err(refusals) }

@@ -141,7 +141,7 @@ fn a_container_that_came_later_gets_access_too() {
 }
 
 #[test]
-fn a_later_call_accepts_and_renews_only_a_seal_of_the_last_ten_minutes() {
+fn a_later_call_accepts_only_a_seal_of_the_last_ten_minutes() {
     let after = injected(&pod());
     let joined = with(after.clone(), "/spec/containers/1", json!({"name": "late", "image": "x"}));
     // What the request says about the creation has no effect.
@@ -151,6 +151,18 @@ fn a_later_call_accepts_and_renews_only_a_seal_of_the_last_ten_minutes() {
     for pod in [&after, &joined, &backdated] {
         assert_eq!(reason(pod, 601), Reason::SealTime);
     }
+}
+
+#[test]
+fn a_later_call_keeps_the_time_of_the_seal() {
+    let mut joined = with(injected(&pod()), "/spec/containers/1", json!({"name": "late", "image": "x"}));
+    let Decision::Injected { patch, .. } = decide(&joined, &policy(), &keys(), "ops", NOW + 600) else {
+        panic!("refused")
+    };
+    patch.apply(&mut joined).unwrap();
+    let seal = joined["metadata"]["annotations"]["agent-creds/seal"].as_str().unwrap();
+    assert_eq!(Sealed::open(seal, &keys()).unwrap().issued_at, NOW);
+    assert_eq!(decide(&joined, &policy(), &keys(), "ops", NOW + 601).reason(), Reason::SealTime);
 }
 
 #[test]
