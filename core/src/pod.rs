@@ -50,6 +50,10 @@ pub const DEFAULT_METRICS_PORT: u16 = 9912;
 /// Name of the metrics port in the container, for a PodMonitor.
 pub const METRICS_PORT_NAME: &str = "creds-metrics";
 
+/// Shortest `terminationGracePeriodSeconds` of an injected pod. The sidecar needs up to 3 seconds until a refresh is sent, 15 for
+/// the answer and 10 to store it; the rest is for the kubelet and for the hooks of other containers.
+pub const GRACE_PERIOD_SECONDS: i64 = 35;
+
 /// Label of an injected pod, value `"true"`.
 pub const INJECTED_LABEL: &str = "agent-creds/injected";
 /// Annotation of the EKS Pod Identity webhook: containers that it leaves alone, separated by commas. We append

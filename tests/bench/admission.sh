@@ -4,6 +4,7 @@
 
 cat >"$work/policy.yaml" <<YAML
 sidecar: {image: "registry.example.com/agent-creds/sidecar@sha256:$(printf '0%.0s' {1..64})"}
+identity: {server: "https://agent-creds-identity.agent-creds-system.svc", caConfigMap: agent-creds-system/agent-creds-ca}
 YAML
 mkdir "$work/seal"
 head -c 32 /dev/urandom >"$work/seal/current"

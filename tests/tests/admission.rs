@@ -11,7 +11,7 @@ use cluster::{Cluster, SEAL_KEY};
 use serde_json::{Value, json};
 
 const POLICY: &str = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000', imagePullPolicy: Always, \
-                      resources: {requests: {cpu: 5m}, limits: {memory: 64Mi}}}}";
+                      resources: {requests: {cpu: 5m}, limits: {memory: 64Mi}}}, identity: {mode: pod}}";
 
 /// An agent without a ServiceAccount token, so that the API server adds no mount.
 fn agent(name: &str) -> Value {
@@ -41,7 +41,8 @@ async fn the_stored_pod_equals_the_injected_one() {
     let stored = cluster.create(&agent("agent")).await.expect("created");
     let policy = Policy::parse(POLICY, cluster.authority.ca_pem().as_bytes()).expect("a policy");
     let keys = Keys::new(&SEAL_KEY, None).expect("keys");
-    let Decision::Injected { patch, .. } = decide(&agent("agent"), &policy, Some(&keys), &cluster.namespace)
+    let now = jiff::Timestamp::now().as_second();
+    let Decision::Injected { patch, .. } = decide(&agent("agent"), &policy, &keys, &cluster.namespace, now)
     else {
         panic!("not injected");
     };
@@ -54,7 +55,13 @@ async fn the_stored_pod_equals_the_injected_one() {
         assert_eq!(stored["spec"]["containers"][0][field], expected["spec"]["containers"][0][field]);
     }
     assert_eq!(stored["metadata"]["labels"], expected["metadata"]["labels"]);
-    assert_eq!(stored["metadata"]["annotations"], expected["metadata"]["annotations"]);
+    // The seal contains the time of the request.
+    let unsealed = |pod: &Value| {
+        let mut annotations = pod["metadata"]["annotations"].clone();
+        assert!(annotations.as_object_mut().expect("annotations").remove("agent-creds/seal").is_some());
+        annotations
+    };
+    assert_eq!(unsealed(&stored), unsealed(&expected));
     cluster.finish().await;
 }
 
@@ -206,7 +213,7 @@ async fn kubectl_shows_refusals_and_warnings() {
     assert!(
         refused.contains(
             "admission webhook \"pods.mutate.agent-creds\" denied the request: agent-creds: spec.hostNetwork: the pod \
-             would share the node's; remove it; spec.shareProcessNamespace: every container could read the sidecar's \
+             would share a namespace of the node; remove it; spec.shareProcessNamespace: every container could read the sidecar's \
              memory through /proc; remove it"
         ),
         "{refused}"

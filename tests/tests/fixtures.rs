@@ -2,7 +2,8 @@
 //! without code.
 //!
 //! A case has a `pod`, or the `injected` pod of another case with later `changes` (pointer: new value; null removes,
-//! `-` appends, an index inserts). A `policy` overrides the default settings. The expectations are a `reason` and
+//! `-` appends, an index inserts), and `later` is the number of seconds between the two. A `policy` overrides the settings, which
+//! are the defaults in identity mode `pod`. The expectations are a `reason` and
 //! optionally: the pointers that the patch `adds`, in order; values at pointers `after` it; the whole pod that it
 //! `becomes`; the `warnings`; the exact `refusals`.
 //! `after` it; what the pod `becomes` as a whole; the `warnings`; the `refusals`, word by word.
@@ -21,6 +22,8 @@ use serde_json::{Value, json};
 use strum::VariantArray as _;
 
 const NAMESPACE: &str = "ops";
+/// 2026-01-01T00:00:00Z
+const NOW: i64 = 1_767_225_600;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +37,9 @@ struct Case {
     injected: Option<String>,
     #[serde(default)]
     changes: BTreeMap<String, Value>,
+    /// Seconds from the injection of the other case to this request.
+    #[serde(default)]
+    later: i64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,7 +79,9 @@ fn keys() -> Keys {
 
 impl Case {
     fn policy(&self) -> Policy {
-        let mut policy = json!({"sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}});
+        let mut policy = json!({
+            "sidecar": {"image": "registry.example/agent-creds-sidecar@sha256:0000"}, "identity": {"mode": "pod"},
+        });
         for (key, value) in
             self.policy.iter().flat_map(|laid_over| laid_over.as_object().expect("keys and values"))
         {
@@ -88,7 +96,7 @@ impl Case {
             (Some(pod), None) => pod.clone(),
             (None, Some(first)) => {
                 let first = &cases[first];
-                match decide(&first.pod(cases), &first.policy(), Some(&keys()), NAMESPACE) {
+                match decide(&first.pod(cases), &first.policy(), &keys(), NAMESPACE, NOW) {
                     Decision::Injected { patch, .. } => {
                         let mut pod = first.pod(cases);
                         patch.apply(&mut pod).expect("the patch fits");
@@ -124,7 +132,7 @@ fn change(pod: &mut Value, pointer: &str, value: &Value) {
 /// Checks one case and returns all differences.
 fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
     let (pod, policy) = (case.pod(cases), case.policy());
-    let decision = decide(&pod, &policy, Some(&keys()), NAMESPACE);
+    let decision = decide(&pod, &policy, &keys(), NAMESPACE, NOW + case.later);
     let mut wrong = Vec::new();
     let mut differ = |what: &str, expected: Value, found: Value| {
         if expected != found {
@@ -142,9 +150,9 @@ fn check(case: &Case, cases: &BTreeMap<String, Case>) -> Vec<String> {
             patch.apply(&mut patched).expect("the patch fits");
             added.extend(patch.operations().iter().map(|operation| operation.path.clone()));
             warned.clone_from(warnings);
-            let again = decide(&patched, &policy, Some(&keys()), NAMESPACE).reason();
+            let again = decide(&patched, &policy, &keys(), NAMESPACE, NOW).reason();
             differ("second call", json!(Reason::AlreadyInjected.as_str()), json!(again.as_str()));
-            let last = confirm(&patched, &policy, &keys(), NAMESPACE).reason();
+            let last = confirm(&patched, &policy, &keys(), NAMESPACE, NOW).reason();
             differ("validated", json!(Reason::Verified.as_str()), json!(last.as_str()));
         }
     }
@@ -184,7 +192,8 @@ fn every_case_meets_its_expectations() {
 #[test]
 fn every_reason_has_a_case() {
     // These reasons are decided from the request alone, or for the final pod.
-    let about_requests = [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified];
+    let about_requests =
+        [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified, Reason::GracePeriod];
     let expected: BTreeSet<_> = Reason::VARIANTS
         .iter()
         .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))

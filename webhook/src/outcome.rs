@@ -5,13 +5,13 @@ use std::fmt;
 
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Allowed, with a patch.
     Injected,
-    /// Allowed as it is.
+    /// Allowed without a change.
     Unchanged,
     /// Denied: the pod must change.
     Refused,
@@ -30,7 +30,7 @@ pub enum Reason {
     /// A later call: what other webhooks' changes left missing was added.
     #[strum(serialize = "completed")]
     Completed,
-    /// The final pod is what was sealed, and nothing in it is forbidden.
+    /// The final pod equals its seal and contains nothing that is forbidden.
     #[strum(serialize = "verified")]
     Verified,
     /// A later call, and nothing is missing.
@@ -63,31 +63,34 @@ pub enum Reason {
     /// `agent-creds/containers` names a container that the pod lacks.
     #[strum(serialize = "container_missing")]
     ContainerMissing,
-    /// Something has one of our names and is not what we inject.
+    /// An object has one of our names and differs from what we inject.
     #[strum(serialize = "name_taken")]
     NameTaken,
     /// Another webhook removed fields from the injected sidecar.
     #[strum(serialize = "sidecar_stripped")]
     SidecarStripped,
-    /// What the webhook injects is there without its seal, as in a preview or an imitation.
+    /// The pod contains injected parts without a seal, like a preview or an imitation.
     #[strum(serialize = "seal_missing")]
     SealMissing,
-    /// The seal is none, or was made for another pod.
+    /// The seal is not valid, or was made for another pod.
     #[strum(serialize = "seal_invalid")]
     SealInvalid,
-    /// The seal was made with a key that was taken out.
+    /// The seal was made with a key that was removed.
     #[strum(serialize = "seal_withdrawn")]
     SealWithdrawn,
-    /// The pod runs as the credential account itself.
+    /// The seal was not made within the ten minutes before the pod's creation.
+    #[strum(serialize = "seal_time")]
+    SealTime,
+    /// The pod runs as the credential account.
     #[strum(serialize = "credential_account")]
     CredentialAccount,
-    /// A container sets a variable that only we set.
+    /// A container sets an environment variable of the sidecar's API.
     #[strum(serialize = "environment")]
     Environment,
-    /// Something refers to one of our volumes, our audience or our container.
+    /// A field refers to one of our volumes, our audience or our container.
     #[strum(serialize = "reference")]
     Reference,
-    /// A container mounts something over or into our directories.
+    /// A container mounts a volume over or into our directories.
     #[strum(serialize = "mount_path")]
     MountPath,
     /// A container declares a port of the sidecar.
@@ -102,7 +105,7 @@ pub enum Reason {
     /// `hostNetwork`, `hostPID` or `hostIPC`.
     #[strum(serialize = "host_namespace")]
     HostNamespace,
-    /// A hostPath volume outside the platform's list, or writable.
+    /// A hostPath volume that is not listed, is writable, or reaches a container runtime or the kubelet.
     #[strum(serialize = "host_path")]
     HostPath,
     /// A container takes a port of the node.
@@ -132,6 +135,12 @@ pub enum Reason {
     /// A sysctl outside the baseline.
     #[strum(serialize = "sysctl")]
     Sysctl,
+    /// `terminationGracePeriodSeconds` of the final pod is below 35, which can cut off a refresh.
+    #[strum(serialize = "grace_period")]
+    GracePeriod,
+    /// A restart rule of a container has the action `RestartAllContainers`, which restarts the sidecar too.
+    #[strum(serialize = "restart_rule")]
+    RestartRule,
     /// A Windows pod: the sidecar runs on Linux.
     #[strum(serialize = "windows")]
     Windows,
@@ -156,7 +165,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The outcome that it belongs to.
+    /// Returns the outcome of this reason.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Injected | Self::Completed => Outcome::Injected,
@@ -176,6 +185,7 @@ impl Reason {
             | Self::SealMissing
             | Self::SealInvalid
             | Self::SealWithdrawn
+            | Self::SealTime
             | Self::CredentialAccount
             | Self::Environment
             | Self::Reference
@@ -194,6 +204,8 @@ impl Reason {
             | Self::Seccomp
             | Self::ProcMount
             | Self::Sysctl
+            | Self::GracePeriod
+            | Self::RestartRule
             | Self::Windows
             | Self::KeysMissing
             | Self::PodTooLarge
@@ -208,14 +220,14 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Which rule it breaks.
+    /// The broken rule.
     pub reason: Reason,
     /// One sentence: the field's path, what is wrong, what to write instead.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with the field's path in front.
+    /// Creates a refusal; the message begins with the field's path.
     pub fn new(reason: Reason, path: &str, sentence: impl fmt::Display) -> Self {
         Self { reason, message: format!("{path}: {sentence}") }
     }

@@ -1,9 +1,10 @@
-//! What the platform team decided, read from one YAML file: the sidecar's image and size, and what an agent's
-//! pod may do beyond the Pod Security baseline. The file is strict: a key that is unknown, or not built in this
-//! version, is refused with its path, since a typo in a security setting must not pass for the default.
-//! Nothing here does I/O; all that can be computed once for all pods is computed here.
+//! The policy of the platform team, read from one YAML file: the sidecar's image and resources, and what an agent's pod
+//! may do beyond the Pod Security baseline. A key that is unknown, or not built in this version, is refused with its
+//! path, because a typo in a security setting must not give the default. Nothing here does I/O. Everything that is the
+//! same for all pods is computed here once.
 
 pub mod directory;
+mod error;
 mod file;
 pub mod tolerate;
 
@@ -16,21 +17,25 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use directory::Directory;
+pub use error::PolicyError;
 use file::{Capability, IdentityFile, Mode, PolicyFile, SealFile, SidecarFile};
 use tolerate::Tolerated;
 
-/// Largest bundle of certificates. A bundle travels as one base64 argument, and all arguments stand in the seal: two
-/// bundles of this size leave it below the 256 KiB of annotations that a pod may have.
+/// Largest bundle of certificates, in bytes. A bundle is one base64 argument, and the seal contains all arguments: with
+/// two bundles of this size it stays below the 256 KiB of annotations that a pod may have.
 pub const MAX_PEM: usize = 48 * 1024;
 /// Largest policy file.
 const MAX_FILE: usize = 256 * 1024;
 const API_CA: &str = "the API server's CA";
 const PLACEHOLDER_CA: &str = "placeholder: the CA of the cluster\n";
 const PLACEHOLDER_IMAGE: &str = concat!("agent-creds-sidecar:", env!("CARGO_PKG_VERSION"));
-/// Where a pod finds the API server unless the file says otherwise.
+/// Identity server and CA of a release in the chart's default namespace, for previews.
+const PLACEHOLDER_SERVER: &str = "https://agent-creds-identity.agent-creds-system.svc";
+const PLACEHOLDER_CA_CONFIG_MAP: &str = "agent-creds-system/agent-creds-ca";
+/// URL of the API server where the file does not name one.
 const DEFAULT_API_SERVER: &str = "https://kubernetes.default.svc";
 
-/// The platform's decisions, checked.
+/// The checked policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The injected container.
@@ -41,7 +46,7 @@ pub struct Policy {
     pub api_ca_data: String,
     /// Base64 of the PEM bundle of additional roots for providers.
     pub provider_roots_data: Option<String>,
-    /// How a sidecar comes by its rights.
+    /// The account that the sidecar reads its Secrets as.
     pub identity: Identity,
     /// Grants of pods that name none, as in `agent-creds/grants`.
     pub default_grants: Vec<String>,
@@ -49,11 +54,11 @@ pub struct Policy {
     pub allow_capabilities: Vec<&'static str>,
     /// Directories of the node that pods may mount, read-only.
     pub allow_host_paths: Vec<Directory>,
-    /// What a newer Kubernetes may add to the injected parts.
+    /// Fields that a newer Kubernetes may add to the injected parts.
     pub tolerated: Vec<Tolerated>,
 }
 
-/// The injected container, as far as the platform decides it.
+/// The settings of the injected container.
 #[derive(Clone, Debug)]
 pub struct Sidecar {
     /// The image, by digest where known.
@@ -66,12 +71,12 @@ pub struct Sidecar {
     pub resources: Value,
 }
 
-/// How a sidecar comes by the rights to read its Secrets.
+/// The account that the sidecar reads its Secrets as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// As the pod's own ServiceAccount, so that the agent has the same rights.
+    /// The pod's own ServiceAccount, so the agent has the same rights.
     Pod,
-    /// As the credential ServiceAccount, by exchange at the identity server.
+    /// The credential ServiceAccount, whose tokens the identity server issues.
     Exchange {
         /// URL of the identity server.
         server: String,
@@ -81,28 +86,12 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The word for it in arguments and annotations.
+    /// Returns its name in arguments and annotations.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pod => "pod",
             Self::Exchange { .. } => "exchange",
         }
-    }
-}
-
-/// What is wrong with the policy file or the CA bundle.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct PolicyError {
-    /// The key, as in `allowHostPaths[0]`.
-    pub path: String,
-    /// What is wrong and what to write instead.
-    pub problem: String,
-}
-
-impl PolicyError {
-    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
     }
 }
 
@@ -115,15 +104,20 @@ impl Policy {
         Self::checked(PolicyFile::parse(text)?, bundle(API_CA, api_ca)?)
     }
 
-    /// For a preview without a cluster: placeholders stand for the image and the CA where they are not given.
+    /// Reads the file for a preview without a cluster. Placeholders stand for the image without a file, and for the API server's
+    /// CA, the identity server and its CA where they are not given.
     pub fn for_preview(text: Option<&str>, api_ca: Option<&[u8]>) -> Result<Self, PolicyError> {
-        let file = match text {
+        let mut file = match text {
             Some(text) => PolicyFile::parse(text)?,
             None => PolicyFile {
                 sidecar: SidecarFile { image: PLACEHOLDER_IMAGE.to_owned(), ..SidecarFile::default() },
                 ..PolicyFile::default()
             },
         };
+        if file.identity.server.is_empty() && file.identity.ca_config_map.is_empty() {
+            PLACEHOLDER_SERVER.clone_into(&mut file.identity.server);
+            PLACEHOLDER_CA_CONFIG_MAP.clone_into(&mut file.identity.ca_config_map);
+        }
         let api_ca = api_ca.map_or_else(|| Ok(STANDARD.encode(PLACEHOLDER_CA)), |pem| bundle(API_CA, pem))?;
         Self::checked(file, api_ca)
     }
@@ -173,7 +167,10 @@ fn checked_identity(file: IdentityFile) -> Result<Identity, PolicyError> {
         return Ok(Identity::Pod);
     }
     let ca_config_map = ObjectName::parse(&ca_config_map).map_err(|_| {
-        let problem = format!("found {ca_config_map:?}; write namespace/name of the ConfigMap with the CA");
+        let problem = format!(
+            "found {ca_config_map:?}; identity mode \"exchange\", the default, needs namespace/name of the ConfigMap with \
+             the identity server's CA"
+        );
         PolicyError::new("identity.caConfigMap", problem)
     })?;
     Ok(Identity::Exchange { server: https("identity.server", server)?, ca_config_map })
@@ -206,7 +203,7 @@ fn checked_sidecar(file: SidecarFile) -> Result<Sidecar, PolicyError> {
     Ok(Sidecar { image, image_pull_policy: image_pull_policy.as_str(), uid, resources })
 }
 
-/// Quantities are compared and counted by the API server alone; here they only have to be plain scalars.
+/// Checks that quantities are scalars. Their syntax is left to the API server.
 fn quantities(
     path: &str,
     map: &serde_json::Map<String, Value>,
@@ -228,7 +225,7 @@ fn https(path: &str, url: String) -> Result<String, PolicyError> {
     }
 }
 
-/// Defaults have to make sense for a pod whose ServiceAccount has the shortest of names.
+/// Checks the grants as those of a pod whose ServiceAccount has the shortest name.
 fn checked_grants(grants: Vec<String>) -> Result<Vec<String>, PolicyError> {
     if !grants.is_empty() {
         Selection::parse(&std::collections::BTreeMap::new(), "a", &grants)
@@ -237,7 +234,7 @@ fn checked_grants(grants: Vec<String>) -> Result<Vec<String>, PolicyError> {
     Ok(grants)
 }
 
-/// Base64 of a PEM bundle that holds at least one certificate and nothing that could be a key.
+/// Returns the base64 of a PEM bundle with at least one certificate and no private key.
 fn bundle(path: &str, pem: &[u8]) -> Result<String, PolicyError> {
     if pem.len() > MAX_PEM {
         return Err(PolicyError::new(path, format!("{} bytes of PEM; at most {MAX_PEM} fit", pem.len())));
@@ -249,7 +246,7 @@ fn bundle(path: &str, pem: &[u8]) -> Result<String, PolicyError> {
             "holds no PEM certificate; write one or more -----BEGIN CERTIFICATE-----",
         ));
     }
-    // The bundle stands in the arguments of every injected pod.
+    // The arguments of every injected pod contain the bundle.
     if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
         return Err(PolicyError::new(path, "holds a private key; write certificates alone"));
     }

@@ -27,6 +27,9 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
+/// 2026-01-01T00:00:00Z
+const NOW: i64 = 1_767_225_600;
+
 fn keys() -> Keys {
     Keys::new(&[7; 32], None).expect("keys")
 }
@@ -128,6 +131,7 @@ fn without_ours(mut pod: Value) -> Value {
         }
     };
     let spec = &mut pod["spec"];
+    spec.as_object_mut().expect("a spec").remove("terminationGracePeriodSeconds");
     for list in ["volumes", "initContainers", "containers"] {
         prune(spec, list);
     }
@@ -183,8 +187,8 @@ proptest! {
     #[test]
     fn the_patch_applies_asks_for_nothing_more_and_touches_nothing_else(before in pod()) {
         let policy = Policy::for_preview(None, None).expect("the defaults");
-        let Decision::Injected { reason, patch, .. } = decide(&before, &policy, Some(&keys()), "ops") else {
-            return Err(TestCaseError::fail(format!("{:?}", decide(&before, &policy, Some(&keys()), "ops"))));
+        let Decision::Injected { reason, patch, .. } = decide(&before, &policy, &keys(), "ops", NOW) else {
+            return Err(TestCaseError::fail(format!("{:?}", decide(&before, &policy, &keys(), "ops", NOW))));
         };
         prop_assert_eq!(reason, Reason::Injected);
 
@@ -196,8 +200,8 @@ proptest! {
         patch.apply(&mut ours).expect("it applies");
         prop_assert_eq!(&ours, &after);
 
-        prop_assert_eq!(decide(&after, &policy, Some(&keys()), "ops"), Decision::Unchanged(Reason::AlreadyInjected));
-        prop_assert_eq!(confirm(&after, &policy, &keys(), "ops"), Decision::Unchanged(Reason::Verified));
+        prop_assert_eq!(decide(&after, &policy, &keys(), "ops", NOW), Decision::Unchanged(Reason::AlreadyInjected));
+        prop_assert_eq!(confirm(&after, &policy, &keys(), "ops", NOW), Decision::Unchanged(Reason::Verified));
 
         let skip = "eks.amazonaws.com/skip-containers";
         let skipped = after["metadata"]["annotations"][skip].as_str().expect("text");
@@ -218,7 +222,7 @@ proptest! {
     ) {
         let policy = Policy::for_preview(None, None).expect("the defaults");
         let mut pod = pod;
-        if let (true, Decision::Injected { patch, .. }) = (injected, decide(&pod, &policy, Some(&keys()), "ops")) {
+        if let (true, Decision::Injected { patch, .. }) = (injected, decide(&pod, &policy, &keys(), "ops", NOW)) {
             patch.apply(&mut pod).expect("it applies");
         }
         for (index, value) in broken {
@@ -229,9 +233,9 @@ proptest! {
                 *pod.pointer_mut(pointer).expect("it is there") = value;
             }
         }
-        if let Decision::Injected { patch, .. } = decide(&pod, &policy, Some(&keys()), "ops") {
+        if let Decision::Injected { patch, .. } = decide(&pod, &policy, &keys(), "ops", NOW) {
             prop_assert!(patch.apply(&mut pod.clone()).is_ok(), "{}", pod);
         }
-        let _ = confirm(&pod, &policy, &keys(), "ops");
+        let _ = confirm(&pod, &policy, &keys(), "ops", NOW);
     }
 }

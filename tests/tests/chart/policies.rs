@@ -1,7 +1,9 @@
 //! The rendered ValidatingAdmissionPolicies. `e2e/policies.rs` tests their effect with pods.
 
 use agent_creds_core::annotations::{Annotation, INJECT, PREFIX, SEAL, STATUS};
-use agent_creds_core::pod::{AUDIENCE, CONTAINER, IDENTITY_VOLUME, INJECTED_LABEL, VOLUMES};
+use agent_creds_core::pod::{
+    AUDIENCE, CONTAINER, GRACE_PERIOD_SECONDS, IDENTITY_VOLUME, INJECTED_LABEL, VOLUMES,
+};
 
 use super::*;
 
@@ -120,6 +122,8 @@ fn the_policies_contain_every_name_of_this_version() {
     for name in [INJECTED_LABEL, INJECT, SEAL, STATUS, CONTAINER, IDENTITY_VOLUME] {
         assert!(injected.contains(&format!("'{name}'")), "{name}");
     }
+    let grace = format!("terminationGracePeriodSeconds.orValue(30) >= {GRACE_PERIOD_SECONDS}\"");
+    assert!(injected.contains(&grace), "{injected}");
     assert!(VOLUMES.iter().all(|volume| volume.starts_with(&format!("{CONTAINER}-"))));
     assert!(pods.contains(&format!("startsWith('{CONTAINER}-')")));
     assert!(tokens.contains(&format!("'{AUDIENCE}' in object.spec.audiences")));

@@ -11,7 +11,7 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-const GRACE: &str = "write terminationGracePeriodSeconds: 30 or more, or omit it (the default is 30)";
+const GRACE: &str = "write terminationGracePeriodSeconds: 35 or more (the webhook sets 35 if it is less)";
 const RESTARTS: &str = "write the action Restart, which restarts only the container itself";
 const NOT_INJECTED: &str = "remove them, and ask for the sidecar with the annotation agent-creds/inject";
 
@@ -39,6 +39,7 @@ fn injected() -> Value {
         "metadata": {"name": "pod", "namespace": "ops", "labels": {"agent-creds/injected": "true"}, "annotations": {
             "agent-creds/inject": "true", "agent-creds/seal": "e30.e30.AAAA", "agent-creds/status": "{}"}},
         "spec": {
+            "terminationGracePeriodSeconds": 35,
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "initContainers": [{"name": "agent-creds", "image": "x", "restartPolicy": "Always", "securityContext": context,
                 "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}}}],
@@ -132,13 +133,14 @@ fn a_short_grace_period_is_refused_for_an_injected_pod() {
     let _cluster = Cluster::alone();
     install();
     let mut pod = injected();
-    for seconds in [0, 1, 29] {
-        pod["spec"]["terminationGracePeriodSeconds"] = seconds.into();
+    // Null is the API server's default, 30.
+    for seconds in [json!(0), json!(1), json!(34), Value::Null] {
+        pod["spec"]["terminationGracePeriodSeconds"] = seconds;
         refused(&pod, GRACE);
     }
-    for seconds in [30, 3600] {
+    for seconds in [35, 3600] {
         pod["spec"]["terminationGracePeriodSeconds"] = seconds.into();
-        admit(&pod).expect("the default, or longer");
+        admit(&pod).expect("long enough");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::hostile::exchange::{tells, told};
 use crate::hostile::people::{Person, copied, sidecar};
 
 /// Part of the refusal of an object that has our name and differs from the injected one.
-const NOT_OURS: &str = "not what the webhook adds under a name of its own";
+const NOT_OURS: &str = "differs from what the webhook adds under this name";
 
 fn made(pod: &Value) -> Met {
     Person::editor().would_create(pod)
@@ -32,7 +32,7 @@ attempts! {
         let unsealed = |pod: &mut Value| drop(pod["metadata"]["annotations"].as_object_mut().expect("annotations").remove("agent-creds/seal"));
         let forged = |pod: &mut Value| pod["metadata"]["annotations"]["agent-creds/seal"] = json!("e30.e30.AAAA");
         all(vec![
-            changed(unsealed, "the webhook adds this, with a seal, and there is none"),
+            changed(unsealed, "only the webhook adds this, together with a seal, and the pod has no seal"),
             changed(forged, "not a seal of this cluster's webhook"),
         ])
     }
@@ -165,10 +165,10 @@ attempts! {
         let mut pod = agent_pod("own", NAMESPACE);
         control(made(&pod));
         pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(ACCOUNT);
-        let first = stopped(made(&pod), "is the credential account, which may read what lasts");
+        let first = stopped(made(&pod), "is the credential account, which may read the grant Secrets");
         pod["metadata"]["annotations"]["agent-creds/service-account"] = json!(CREDENTIAL);
         pod["spec"]["serviceAccountName"] = json!(CREDENTIAL);
-        all(vec![first, stopped(made(&pod), "is the credential account, which may read what lasts")])
+        all(vec![first, stopped(made(&pod), "is the credential account, which may read the grant Secrets")])
     }
     /// An annotated pod of an account without the right to assume names another agent's credential account
     another_agents_grants {

@@ -1,9 +1,9 @@
 //! Accounts near the agent with their rights in the cluster, and the pods that they create.
 
-use agent_creds_tests::cluster::{get, kubectl, pipe};
+use agent_creds_tests::cluster::{kubectl, pipe};
 use serde_json::{Value, json};
 
-use crate::hostile::agent::NAMESPACE;
+use crate::hostile::agent::{NAMESPACE, agent_pod};
 use crate::hostile::apart::APART;
 use crate::hostile::attempt::Met;
 
@@ -57,9 +57,11 @@ impl Person {
     }
 }
 
-/// Returns the agent's pod as a manifest that creates it again, with everything that was injected.
+/// Returns a pod of the agent as a manifest that creates it again, with everything that was injected. Admission makes it now,
+/// because a seal counts for ten minutes.
 pub(crate) fn copied() -> Value {
-    let mut pod = get(&["pod", "agent", "--namespace", NAMESPACE]);
+    let made = Person::administrator(NAMESPACE).would_create(&agent_pod("copied", NAMESPACE));
+    let mut pod: Value = serde_json::from_str(&made.expect("an injected pod")).expect("JSON");
     let metadata = &mut pod["metadata"];
     let (annotations, labels) = (metadata["annotations"].clone(), metadata["labels"].clone());
     *metadata =

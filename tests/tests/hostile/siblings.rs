@@ -87,20 +87,20 @@ attempts! {
         let at = |path: &'static str| move |pod: &mut Value| {
             pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "own", "mountPath": path}]);
         };
-        changed(at("/run/mine"), at("/run/agent-creds/tokens"), "is the sidecar's; choose a path outside")
+        changed(at("/run/mine"), at("/run/agent-creds/tokens"), "is a directory of the sidecar; choose a path outside")
     }
     /// A pod shares the sidecar's processes: one process namespace for the pod, or the node's
     processes_of_the_sidecar {
         all(vec![
             forbidden(|pod| pod["spec"]["shareProcessNamespace"] = json!(true), "every container could read the sidecar's memory through /proc"),
-            forbidden(|pod| pod["spec"]["hostPID"] = json!(true), "spec.hostPID: the pod would share the node's"),
+            forbidden(|pod| pod["spec"]["hostPID"] = json!(true), "spec.hostPID: the pod would share a namespace of the node"),
         ])
     }
     /// A pod uses the node's network and IPC
     network_of_the_node {
         all(vec![
-            forbidden(|pod| pod["spec"]["hostNetwork"] = json!(true), "spec.hostNetwork: the pod would share the node's"),
-            forbidden(|pod| pod["spec"]["hostIPC"] = json!(true), "spec.hostIPC: the pod would share the node's"),
+            forbidden(|pod| pod["spec"]["hostNetwork"] = json!(true), "spec.hostNetwork: the pod would share a namespace of the node"),
+            forbidden(|pod| pod["spec"]["hostIPC"] = json!(true), "spec.hostIPC: the pod would share a namespace of the node"),
         ])
     }
     /// A pod mounts the node's files: the kubelet's directory with the tokens of all pods, and /proc
@@ -115,7 +115,7 @@ attempts! {
     rights_over_the_node {
         let context = |context: Value| move |pod: &mut Value| pod["spec"]["containers"][0]["securityContext"] = context.clone();
         all(vec![
-            forbidden(context(json!({"privileged": true})), "a privileged container owns the node"),
+            forbidden(context(json!({"privileged": true})), "a privileged container has full access to the node"),
             forbidden(context(json!({"capabilities": {"add": ["SYS_PTRACE"]}})), "is outside the Pod Security baseline"),
             forbidden(context(json!({"capabilities": {"add": ["SYS_ADMIN"]}})), "is outside the Pod Security baseline"),
             forbidden(context(json!({"seccompProfile": {"type": "Unconfined"}})), "write RuntimeDefault or Localhost"),
@@ -147,8 +147,8 @@ attempts! {
         // The API server's own plugins make this change to every container, so it is allowed.
         let harmless = replaced("imagePullPolicy", json!("Always"));
         all(vec![
-            Mutator::compared(&[replaced("image", json!(IMAGE))], std::slice::from_ref(&harmless), "not what the webhook adds"),
-            Mutator::compared(&[replaced("command", json!(["/bin/sh"]))], std::slice::from_ref(&harmless), "not what the webhook adds"),
+            Mutator::compared(&[replaced("image", json!(IMAGE))], std::slice::from_ref(&harmless), "differs from what the webhook adds"),
+            Mutator::compared(&[replaced("command", json!(["/bin/sh"]))], std::slice::from_ref(&harmless), "differs from what the webhook adds"),
             Mutator::compared(&[json!({"op": "remove", "path": "/spec/initContainers/0/securityContext"})], &[harmless], "another admission webhook removed this"),
         ])
     }

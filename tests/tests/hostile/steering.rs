@@ -41,7 +41,10 @@ fn begin_again() {
 
 fn start() {
     let mut pod = agent_pod("steered", NAMESPACE);
-    pod["metadata"]["annotations"]["agent-creds/grants"] = json!("steered");
+    let annotations = &mut pod["metadata"]["annotations"];
+    annotations["agent-creds/grants"] = json!("steered");
+    // The pod also starts with a grant that is refused.
+    annotations["agent-creds/strict-start"] = json!("false");
     pipe(&pod.to_string(), &["create"]).expect("making the pod");
     await_ready("steered", NAMESPACE);
 }

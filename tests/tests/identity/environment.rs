@@ -137,7 +137,7 @@ impl Environment {
         let ca = std::fs::read(cluster::directory().join("ca.crt")).expect("the cluster's CA");
         let policy = Policy::parse(POLICY, &ca).expect("a policy");
         let keys = Keys::new(&SEAL_KEY, None).expect("a key");
-        match decide(&pod, &policy, Some(&keys), &self.namespace) {
+        match decide(&pod, &policy, &keys, &self.namespace, jiff::Timestamp::now().as_second()) {
             Decision::Injected { patch, .. } => patch.apply(&mut pod).expect("the patch fits"),
             Decision::Unchanged(_) => {}
             Decision::Refused(refusals) => panic!("{refusals:?}"),

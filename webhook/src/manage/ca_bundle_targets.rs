@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::Manager;
 use super::api::ApiError;
+use super::candidate::Candidate;
 use super::objects::{self, Object, SERVICE};
 use crate::rotation::Certificate;
 
@@ -22,19 +22,20 @@ pub(super) struct CaBundleTargets {
 
 impl CaBundleTargets {
     /// Reads them. Those that do not exist are left out.
-    pub(super) async fn read(manager: &Manager) -> Result<Self, ApiError> {
-        let path = objects::path(&manager.duties, "configmaps", CA_CONFIG_MAP);
-        let map = objects::read(&manager.api, &path).await?.map(|(map, _)| map);
+    pub(super) async fn read(candidate: &Candidate) -> Result<Self, ApiError> {
+        let path = objects::path(&candidate.duties, "configmaps", CA_CONFIG_MAP);
+        let map = objects::read(&candidate.api, &path).await?.map(|(map, _)| map);
         if map.is_none() {
             tracing::warn!(name = CA_CONFIG_MAP, "the ConfigMap does not exist; helm upgrade creates it");
         }
         let mut configurations = Vec::new();
         for resource in CONFIGURATIONS {
-            if let Some((found, _)) = objects::read(&manager.api, &objects::configuration(resource)).await? {
+            if let Some((found, _)) = objects::read(&candidate.api, &objects::configuration(resource)).await?
+            {
                 configurations.push((resource, found));
             }
         }
-        Ok(Self { namespace: manager.duties.namespace.clone(), map, configurations })
+        Ok(Self { namespace: candidate.duties.namespace.clone(), map, configurations })
     }
 
     /// Returns their versions.
@@ -78,14 +79,14 @@ impl CaBundleTargets {
     }
 
     /// Writes the bundle to the first place that does not have it.
-    pub(super) async fn publish(&self, manager: &Manager, bundle: &str) -> Result<(), ApiError> {
+    pub(super) async fn publish(&self, candidate: &Candidate, bundle: &str) -> Result<(), ApiError> {
         if let Some(map) = &self.map
             && self.published() != bundle
         {
             let mut map = map.clone();
             map.0["data"] = json!({CA_KEY: bundle});
-            let path = objects::path(&manager.duties, "configmaps", CA_CONFIG_MAP);
-            return manager.api.put(&path, &map.0).await;
+            let path = objects::path(&candidate.duties, "configmaps", CA_CONFIG_MAP);
+            return candidate.api.put(&path, &map.0).await;
         }
         for (i, (resource, object)) in self.configurations.iter().enumerate() {
             let webhooks = self.webhooks().into_iter();
@@ -93,7 +94,7 @@ impl CaBundleTargets {
             let stale: Vec<_> = stale.map(|(_, j, _)| j).collect();
             if !stale.is_empty() {
                 let patch = patch(object, &stale, bundle);
-                return manager.api.patch(&objects::configuration(resource), &patch).await;
+                return candidate.api.patch(&objects::configuration(resource), &patch).await;
             }
         }
         Ok(())

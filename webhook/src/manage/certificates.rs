@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::api::ApiError;
 use super::ca_bundle_targets::CaBundleTargets;
+use super::candidate::{Candidate, Reconciled};
 use super::objects::{self, CERTIFICATES, SERVICE};
-use super::{Manager, Reconciled};
 use crate::rotation::ca_rotation::{View, next};
 use crate::rotation::certificate_set::CertificateSet;
 use crate::rotation::stable_since::StableSince;
@@ -32,16 +32,16 @@ pub fn names(namespace: &str) -> BTreeSet<String> {
 }
 
 /// Reads, decides, and writes at most one object.
-pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiError> {
-    let targets = CaBundleTargets::read(manager).await?;
-    let Some(names) = manager.duties.names.clone() else {
+pub(super) async fn reconcile(candidate: &Candidate, memory: &mut Memory) -> Result<Reconciled, ApiError> {
+    let targets = CaBundleTargets::read(candidate).await?;
+    let Some(names) = candidate.duties.names.clone() else {
         // Another party issues the certificate; the metric still tells whether it is trusted.
         let wanted = Certificate::parse(targets.published().as_bytes());
-        manager.metrics.ca_bundle_mismatch(targets.mismatch(&wanted));
+        candidate.metrics.ca_bundle_mismatch(targets.mismatch(&wanted));
         return Ok(Reconciled::Done);
     };
-    let path = objects::path(&manager.duties, "secrets", CERTIFICATES);
-    let Some((mut secret, date)) = objects::read(&manager.api, &path).await? else {
+    let path = objects::path(&candidate.duties, "secrets", CERTIFICATES);
+    let Some((mut secret, date)) = objects::read(&candidate.api, &path).await? else {
         return Err(ApiError::NotFound(path));
     };
     // API servers judge certificates by their own clock.
@@ -50,8 +50,8 @@ pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiEr
     let set = CertificateSet::read(&data);
     let bundle = set.bundle();
     let signing: Vec<_> = set.signing.iter().map(|pair| pair.certificate.clone()).collect();
-    manager.metrics.ca_bundle_mismatch(targets.mismatch(&signing));
-    manager.metrics.certificates_end(&set);
+    candidate.metrics.ca_bundle_mismatch(targets.mismatch(&signing));
+    candidate.metrics.certificates_end(&set);
 
     let mut annotations = secret.annotations();
     let versions = targets.versions().chain([secret.version()]).collect();
@@ -60,17 +60,17 @@ pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiEr
         names: &names,
         published: bundle.is_empty() || targets.trust(&bundle),
         asked: annotations.contains_key(ASK) && annotations.get(ASK) != annotations.get(DONE),
-        stable_for: manager.certificates.0.observe(versions, manager.now()),
+        stable_for: memory.0.observe(versions, candidate.now()),
     };
-    let timing = manager.duties.timing;
+    let timing = candidate.duties.timing;
     let step = next(&view, now, &timing);
     if step == Step::Rest {
         return Ok(Reconciled::Done);
     }
     let after = set.after(step, &names, &random::hex::<8>(), now, &timing)?;
-    manager.may_write()?;
+    candidate.may_write()?;
     if step == Step::Publish {
-        targets.publish(manager, &bundle).await?;
+        targets.publish(candidate, &bundle).await?;
         tracing::info!("trusted CAs published");
         return Ok(Reconciled::Again);
     }
@@ -82,9 +82,9 @@ pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiEr
         annotations.insert(DONE.to_owned(), asked);
         secret.annotate(&annotations);
     }
-    manager.api.put(&path, &secret.0).await?;
+    candidate.api.put(&path, &secret.0).await?;
     let (reason, note) = event(step, &after);
-    manager.record(&secret, reason, &note).await;
+    candidate.record(&secret, reason, &note).await;
     Ok(Reconciled::Again)
 }
 

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Manager;
 use super::api::ApiError;
+use super::candidate::Candidate;
 use super::objects::{self, Object};
 use crate::leader_election::{Action, ObservedLease};
 
 const NAME: &str = "agent-creds-manage";
 
-fn path(manager: &Manager) -> String {
-    format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{NAME}", manager.duties.namespace)
+fn path(candidate: &Candidate) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{NAME}", candidate.duties.namespace)
 }
 
 /// Reads the Lease, and acquires or renews it where it is due.
-pub(super) async fn turn(manager: &mut Manager) -> Result<(), ApiError> {
-    let path = path(manager);
-    let asked = manager.now();
-    let Some((mut lease, _)) = objects::read(&manager.api, &path).await? else {
+pub(super) async fn turn(candidate: &mut Candidate) -> Result<(), ApiError> {
+    let path = path(candidate);
+    let asked = candidate.now();
+    let Some((mut lease, _)) = objects::read(&candidate.api, &path).await? else {
         return Err(ApiError::NotFound(path));
     };
     let spec = &lease.0["spec"];
@@ -28,23 +28,23 @@ pub(super) async fn turn(manager: &mut Manager) -> Result<(), ApiError> {
         version: lease.version(),
         lasts: spec["leaseDurationSeconds"].as_u64().map(Duration::from_secs),
     };
-    let timing = manager.duties.timing;
+    let timing = candidate.duties.timing;
     // A candidate counts the duration from the answer to its read, the leader from the request of its renewal.
-    if manager.elector.next(&seen, manager.now(), &timing) != Action::Write {
+    if candidate.elector.next(&seen, candidate.now(), &timing) != Action::Write {
         return Ok(());
     }
-    let renewal = seen.holder.as_deref() == Some(manager.elector.me());
-    write(&mut lease, Some(manager.elector.me()), renewal, timing.lease);
-    match manager.api.put(&path, &lease.0).await {
+    let renewal = seen.holder.as_deref() == Some(candidate.elector.me());
+    write(&mut lease, Some(candidate.elector.me()), renewal, timing.lease);
+    match candidate.api.put(&path, &lease.0).await {
         Ok(()) => {
-            manager.elector.granted(asked);
+            candidate.elector.granted(asked);
             if !renewal {
-                tracing::info!(identity = manager.elector.me(), "became leader");
+                tracing::info!(identity = candidate.elector.me(), "became leader");
             }
             Ok(())
         }
         Err(ApiError::Conflict(_)) => {
-            manager.elector.lost();
+            candidate.elector.lost();
             Ok(())
         }
         // The write may have taken place. Until the last renewal ends, no other process can have the Lease.
@@ -53,13 +53,13 @@ pub(super) async fn turn(manager: &mut Manager) -> Result<(), ApiError> {
 }
 
 /// Releases the Lease, so that the next leader need not wait. Best effort: the Lease ends by itself.
-pub(super) async fn release(manager: &Manager) {
-    let path = path(manager);
-    if let Ok(Some((mut lease, _))) = objects::read(&manager.api, &path).await
-        && lease.0["spec"]["holderIdentity"] == manager.elector.me()
+pub(super) async fn release(candidate: &Candidate) {
+    let path = path(candidate);
+    if let Ok(Some((mut lease, _))) = objects::read(&candidate.api, &path).await
+        && lease.0["spec"]["holderIdentity"] == candidate.elector.me()
     {
-        write(&mut lease, None, true, manager.duties.timing.lease);
-        if manager.api.put(&path, &lease.0).await.is_ok() {
+        write(&mut lease, None, true, candidate.duties.timing.lease);
+        if candidate.api.put(&path, &lease.0).await.is_ok() {
             tracing::info!("released the Lease");
         }
     }

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Duties;
 use super::api::{Answer, Api, ApiError};
+use super::duties::Duties;
 use crate::rotation::certificate_set::Data;
 use agent_creds_runtime::random;
 

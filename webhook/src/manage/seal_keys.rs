@@ -1,8 +1,8 @@
 //! Reconciles the seal keys.
 
 use super::api::ApiError;
+use super::candidate::{Candidate, Reconciled};
 use super::objects::{self, SEAL};
-use super::{Manager, Reconciled};
 use crate::rotation::seal_key_rotation::{KeyRing, Step};
 use crate::rotation::stable_since::StableSince;
 use agent_creds_runtime::random;
@@ -18,14 +18,14 @@ impl Memory {
 }
 
 /// Reads, decides, and writes at most one object.
-pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiError> {
-    let path = objects::path(&manager.duties, "secrets", SEAL);
-    let Some((mut secret, _)) = objects::read(&manager.api, &path).await? else {
+pub(super) async fn reconcile(candidate: &Candidate, memory: &mut Memory) -> Result<Reconciled, ApiError> {
+    let path = objects::path(&candidate.duties, "secrets", SEAL);
+    let Some((mut secret, _)) = objects::read(&candidate.api, &path).await? else {
         return Err(ApiError::NotFound(path));
     };
     let ring = KeyRing { data: secret.secret(), annotations: secret.annotations() };
-    let stable_for = manager.keys.0.observe(secret.version(), manager.now());
-    let step = ring.next(stable_for, &manager.duties.timing);
+    let stable_for = memory.0.observe(secret.version(), candidate.now());
+    let step = ring.next(stable_for, &candidate.duties.timing);
     let (reason, note) = match step {
         Step::Rest => return Ok(Reconciled::Done),
         Step::Refuse(name) => {
@@ -43,8 +43,8 @@ pub(super) async fn reconcile(manager: &mut Manager) -> Result<Reconciled, ApiEr
     let after = ring.after(step, &random::bytes());
     secret.set_secret(&after.data);
     secret.annotate(&after.annotations);
-    manager.may_write()?;
-    manager.api.put(&path, &secret.0).await?;
-    manager.record(&secret, reason, note).await;
+    candidate.may_write()?;
+    candidate.api.put(&path, &secret.0).await?;
+    candidate.record(&secret, reason, note).await;
     Ok(Reconciled::Again)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use agent_creds_core::annotations::INJECT;
 use serde_json::Value;
 
-use super::Metrics;
 use super::api::{Api, ApiError};
+use super::metrics::Metrics;
 
 const PAGE: u32 = 500;
 /// While another manager is the leader, the loop runs this many times more often.

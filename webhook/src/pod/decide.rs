@@ -12,33 +12,33 @@ use super::patch::Patch;
 use super::seal::Sealed;
 use super::seal_keys::Keys;
 use super::verify::{self, verify};
-use super::{presence, view};
+use super::{grace_period, presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::{Identity, Policy};
 
 /// Annotation of the API's copy of a static pod. The kubelet runs the file, not this object.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// What happens to a pod.
+/// The decision about a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It is allowed as it is.
+    /// The pod is allowed without a change.
     Unchanged(Reason),
-    /// It is allowed with a patch, and its creator reads the warnings.
+    /// The pod is allowed with a patch. The API server shows the warnings to the pod's creator.
     Injected {
-        /// A new pod, or a container that came later.
+        /// A new pod, or a container that was added later.
         reason: Reason,
-        /// What is added.
+        /// The patch.
         patch: Patch,
         /// One sentence each.
         warnings: Vec<String>,
     },
-    /// It is denied; there is at least one refusal.
+    /// The pod is refused. The list is not empty.
     Refused(Vec<Refusal>),
 }
 
 impl Decision {
-    /// The reason; of several refusals, the first one's.
+    /// Returns the reason; of several refusals, that of the first.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unchanged(reason) | Self::Injected { reason, .. } => *reason,
@@ -47,24 +47,37 @@ impl Decision {
     }
 }
 
-/// Decides about a pod that is being created in `namespace`. Without `keys` it is a preview: nothing is sealed.
-pub fn decide(pod: &Value, policy: &Policy, keys: Option<&Keys>, namespace: &str) -> Decision {
-    asked(pod, |annotations| inject(pod, policy, keys, namespace, annotations))
+/// Decides about a pod that is being created in `namespace` at `now` (Unix seconds).
+pub fn decide(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
+    asked(pod, |annotations| inject(pod, policy, Some((keys, now)), namespace, annotations))
 }
 
-/// Decides about the final pod, which no webhook changes any more: it is what was sealed, and nothing in it is forbidden.
-pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Decision {
-    asked(pod, |_| {
-        verify::proven(pod, policy, keys, namespace).map(|_| Decision::Unchanged(Reason::Verified))
-    })
+/// Decides about a pod without a cluster: nothing is sealed.
+pub fn preview(pod: &Value, policy: &Policy, namespace: &str) -> Decision {
+    asked(pod, |annotations| inject(pod, policy, None, namespace, annotations))
 }
 
-/// What `decide` says about a pod that asks; whoever does not is left alone.
+/// Decides about the final pod, which no other webhook changes: it equals its seal, and contains nothing that is forbidden.
+/// A pod that is marked as injected has to be so, also where it no longer asks. A pod without a creation time is created at
+/// `now` (Unix seconds).
+pub fn confirm(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str, now: i64) -> Decision {
+    let verified = || {
+        verify::proven(pod, policy, keys, namespace, now)?;
+        grace_period::check(pod).map_err(alone)?;
+        Ok(Decision::Unchanged(Reason::Verified))
+    };
+    if presence::is_marked(pod) {
+        return verified().unwrap_or_else(Decision::Refused);
+    }
+    asked(pod, |_| verified())
+}
+
+/// Returns the decision of `decide` for a pod that asks for injection. Other pods are not changed.
 fn asked(
     pod: &Value,
     decide: impl FnOnce(&BTreeMap<String, String>) -> Result<Decision, Vec<Refusal>>,
 ) -> Decision {
-    // Who does not ask is no business of ours, whatever else the pod holds.
+    // A pod that does not ask for injection is allowed, whatever else it contains.
     let asks = &pod["metadata"]["annotations"][INJECT];
     if asks.is_null() || asks == "false" {
         return Decision::Unchanged(Reason::NotAsked);
@@ -87,7 +100,7 @@ fn asked(
 fn inject(
     pod: &Value,
     policy: &Policy,
-    keys: Option<&Keys>,
+    sealing: Option<(&Keys, i64)>,
     namespace: &str,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Decision, Vec<Refusal>> {
@@ -97,7 +110,7 @@ fn inject(
         .map_err(|error| alone(annotation(&error)))?;
     if let (Identity::Pod, Some(_)) = (&policy.identity, &selection.service_account) {
         let path = format!("metadata.annotations[{SERVICE_ACCOUNT}]");
-        let sentence = "identity mode \"pod\" knows no account but the pod's own; remove it";
+        let sentence = "identity mode \"pod\" uses only the pod's own account; remove the annotation";
         return Err(alone(Refusal::new(Reason::AnnotationInvalid, &path, sentence)));
     }
     let agents = agents(pod, &selection).map_err(alone)?;
@@ -105,21 +118,23 @@ fn inject(
         let fragment = Fragment::new(policy, namespace, account, &selection, agents);
         refuse(forbidden(pod, namespace, &fragment, false, policy))?;
         let mut patch = Patch::new(pod, fragment.clone(), false);
-        if let Some(keys) = keys {
-            patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
+        if let Some((keys, now)) = sealing {
+            patch.seal(Sealed::new(pod, namespace, fragment, now).seal(keys));
         }
         let warnings = warnings(&policy.identity, namespace, account);
         return Ok(Decision::Injected { reason: Reason::Injected, patch, warnings });
     };
-    // Not what would be injected today: what was, by whichever version.
-    let keys = keys.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
-    let sealed = verify(pod, policy, keys, namespace, &trace).map_err(alone)?;
-    let mut fragment = sealed.clone();
+    // The seal says what was injected, possibly by another version of the webhook.
+    let (keys, now) = sealing.ok_or_else(|| alone(verify::taken_in_preview(&trace)))?;
+    // The API server sets the creation time after this call. A value that is there already comes from the request.
+    let sealed = verify(pod, policy, keys, namespace, now, &trace).map_err(alone)?;
+    let mut fragment = sealed.fragment.clone();
     fragment.share.containers = agents;
     refuse(forbidden(pod, namespace, &fragment, true, policy))?;
     let mut patch = Patch::new(pod, fragment.clone(), true);
-    if fragment != sealed {
-        patch.seal(Sealed::new(pod, namespace, fragment).seal(keys));
+    if fragment != sealed.fragment {
+        // The time stays, or repeated calls would keep an old fragment valid for ever.
+        patch.seal(Sealed::new(pod, namespace, fragment, sealed.issued_at).seal(keys));
     }
     Ok(match patch.is_empty() {
         true => Decision::Unchanged(Reason::AlreadyInjected),
@@ -131,7 +146,7 @@ fn refuse(refusals: Vec<Refusal>) -> Result<(), Vec<Refusal>> {
     if refusals.is_empty() { Ok(()) } else { Err(refusals) }
 }
 
-/// Annotations under our prefix. What other people's annotations look like is not ours to judge.
+/// Returns the annotations under our prefix. Other annotations are not checked.
 fn own_annotations(pod: &Value) -> Result<BTreeMap<String, String>, Refusal> {
     let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
     all.filter(|(key, value)| key.starts_with(annotations::PREFIX) && !value.is_null())
@@ -159,7 +174,7 @@ fn annotation(error: &AnnotationError) -> Refusal {
     Refusal::new(reason, "metadata.annotations", error)
 }
 
-/// The containers that get access: those named, or the main ones.
+/// Returns the names of the containers that get access: those that the annotation names, or the main containers.
 fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
     let eligible =
         || view::containers(pod).filter(|c| c.list != "ephemeralContainers" && c.name() != CONTAINER);
@@ -179,7 +194,7 @@ fn agents(pod: &Value, selection: &Selection) -> Result<Vec<String>, Refusal> {
     }
 }
 
-/// Warnings reach `kubectl`'s user; API servers cut them at 256 characters.
+/// Returns warnings for the pod's creator. An API server cuts them at 256 characters.
 fn warnings(identity: &Identity, namespace: &str, account: &str) -> Vec<String> {
     match identity {
         Identity::Pod => vec![format!(

@@ -1,12 +1,14 @@
-//! How what stands in a pod differs from what we put there. A field that is missing is another webhook's doing, one that
-//! says something else is anybody's; and what newer API servers add is tolerated where the platform says so.
+//! Compares fields of a pod with the values that the webhook injected, and finds fields that are missing, different or
+//! added. Another webhook may remove a field, anybody may change one, and a newer API server may add one, which
+//! `seal.tolerate` can allow.
 
 use serde_json::{Map, Value};
 
 use super::view;
 use crate::policy::tolerate::Tolerated;
 
-/// Where a comparison stands: in the pod, for people; and from the part that is ours, for `seal.tolerate`.
+/// A position in a comparison: the path in the pod, for messages, and the path within the injected part, for
+/// `seal.tolerate`.
 #[derive(Clone)]
 pub(super) struct Place {
     shown: String,
@@ -16,23 +18,23 @@ pub(super) struct Place {
 /// The first difference of each kind.
 pub(super) struct Differences<'a> {
     tolerated: &'a [Tolerated],
-    /// Path of the first field that is not there.
+    /// Path of the first missing field.
     pub(super) missing: Option<String>,
-    /// Path of the first field that says something else.
+    /// Path of the first field with another value.
     pub(super) other: Option<String>,
-    /// Path of the first field that we did not write, and the entry of `seal.tolerate` that would let it pass.
+    /// Path of the first added field, and the entry of `seal.tolerate` that would allow it.
     pub(super) added: Option<(String, String)>,
 }
 
 impl Place {
-    /// `shown` is the path in the pod, `part` the name of what is ours there.
+    /// Creates a position. `shown` is the path in the pod, `part` the name of the injected part.
     pub(super) fn new(shown: impl Into<String>, part: impl Into<String>) -> Self {
         Self { shown: shown.into(), part: part.into() }
     }
 
-    /// A field of what is here.
+    /// Returns the position of a field of this object.
     pub(super) fn field(&self, key: &str) -> Self {
-        // Beyond plain words it comes from whoever changed the pod.
+        // Only injected names are plain words. Other keys come from the pod's author and are quoted.
         let plain = key.chars().all(|c| c.is_ascii_alphanumeric());
         let key = if plain { key.to_owned() } else { view::quoted(key) };
         Self { shown: format!("{}.{key}", self.shown), part: format!("{}.{key}", self.part) }
@@ -48,7 +50,7 @@ impl<'a> Differences<'a> {
         Self { tolerated, missing: None, other: None, added: None }
     }
 
-    /// Whether there is none.
+    /// Whether no difference was found.
     pub(super) fn is_empty(&self) -> bool {
         self.missing.is_none() && self.other.is_none() && self.added.is_none()
     }
@@ -80,7 +82,7 @@ impl<'a> Differences<'a> {
         }
     }
 
-    /// A field that we did not write.
+    /// Notes a field that the webhook did not write.
     pub(super) fn add(&mut self, place: &Place, value: &Value) {
         let passes = self.tolerated.iter().any(|tolerated| tolerated.covers(&place.part, value));
         if passes || is_nothing(value) {
@@ -93,7 +95,7 @@ impl<'a> Differences<'a> {
     }
 }
 
-/// What a serialiser may write for "not set".
+/// Whether a serialiser may write this value for an unset field.
 pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

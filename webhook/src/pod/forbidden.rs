@@ -1,6 +1,6 @@
-//! What a pod may not have beside a credential sidecar: everything through which one of its containers could
-//! reach the sidecar's memory, files or ports, or the node. Each refusal is one sentence that says what to
-//! change. The sidecar itself is left out: it equals what we inject, or the pod was refused before.
+//! Rules for pods with the sidecar: no container may reach the sidecar's memory, files or ports, or the node. Each
+//! refusal is one sentence that says what to change. The sidecar itself is not checked here, because it equals its
+//! fragment or the pod was refused before.
 
 mod baseline;
 
@@ -17,7 +17,8 @@ use crate::policy::Policy;
 use crate::policy::directory::Directory;
 use crate::policy::tolerate::Tolerated;
 
-/// All that must change in a pod of `namespace`. `present` says that the pod holds the fragment and that it is intact.
+/// Returns everything that must change in a pod of `namespace`. `present` says that the pod contains the fragment
+/// unchanged.
 pub fn forbidden(
     pod: &Value,
     namespace: &str,
@@ -35,6 +36,7 @@ pub fn forbidden(
         environment(container, own, &mut refusals);
         mount_paths(container, own, &mut refusals);
         ports(container, fragment, &mut refusals);
+        restart_rules(container, &mut refusals);
         user(&format!("{}.securityContext", container.path()), container.value, fragment, &mut refusals);
     }
     let own = Own { fragment, present, tolerated: &policy.tolerated };
@@ -42,7 +44,7 @@ pub fn forbidden(
     refusals.into()
 }
 
-/// What of the pod is ours.
+/// The injected part of a pod.
 #[derive(Clone, Copy)]
 struct Own<'a> {
     fragment: &'a Fragment,
@@ -51,7 +53,7 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Whether the container of this name has got what agents get.
+    /// Whether the container of this name is an agent container with its share.
     fn has_agent(self, container: &str) -> bool {
         self.present && self.fragment.is_agent(container)
     }
@@ -93,7 +95,7 @@ fn pod_level(pod: &Value, fragment: &Fragment, refusals: &mut Refusals) {
     }
 }
 
-/// Of one user, processes may signal and trace each other.
+/// Processes of one user may signal and trace each other.
 fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Refusals) {
     if owner["securityContext"]["runAsUser"].as_i64() == Some(fragment.uid.into()) {
         let sentence = format_args!("{} is the sidecar's user; choose another one", fragment.uid);
@@ -101,13 +103,13 @@ fn user(path: &str, owner: &Value, fragment: &Fragment, refusals: &mut Refusals)
     }
 }
 
-/// Whoever runs as the credential account has its rights: all that an exchange is for.
+/// Refuses a pod that runs as the credential account, because all of its containers would have the account's rights.
 fn account(pod: &Value, namespace: &str, fragment: &Fragment, refusals: &mut Refusals) {
     let account = view::service_account(pod);
     let is_own = |credential: &ObjectName| credential.namespace == namespace && credential.name == account;
     if fragment.credential.as_ref().is_some_and(is_own) {
         let sentence = format_args!(
-            "{account} is the credential account, which may read what lasts; run the agent as an account of its own and \
+            "{account} is the credential account, which may read the grant Secrets; run the agent as an account of its own and \
              give that one the right to assume {account}"
         );
         refusals.push(Refusal::new(Reason::CredentialAccount, "spec.serviceAccountName", sentence));
@@ -135,15 +137,19 @@ fn mount_paths(container: Container<'_>, own: Own<'_>, refusals: &mut Refusals) 
     for (list, key) in [("volumeMounts", "mountPath"), ("volumeDevices", "devicePath")] {
         for (i, mount) in view::items(container.value, list).iter().enumerate() {
             let Some(text) = view::text(mount, key) else { continue };
-            // What is not written out may lead there.
+            // A path that is not canonical may lead there.
             let path = Directory::parse(text);
             let hit = path.as_ref().is_none_or(|path| dirs.iter().flatten().any(|dir| path.is_within(dir)));
             if hit && !(ours && own.is_mount(mount)) {
                 let at = format!("{}.{list}[{i}].{key}", container.path());
                 let found = quoted(text);
                 let sentence = match path {
-                    Some(_) => format!("{found} is the sidecar's; choose a path outside {SHARED_DIR}*"),
-                    None => format!("{found} may lead to the sidecar's; write an absolute path without '..'"),
+                    Some(_) => {
+                        format!("{found} is a directory of the sidecar; choose a path outside {SHARED_DIR}*")
+                    }
+                    None => format!(
+                        "{found} may lead to a directory of the sidecar; write an absolute path without '..'"
+                    ),
                 };
                 refusals.push(Refusal::new(Reason::MountPath, &at, sentence));
             }
@@ -167,8 +173,21 @@ fn ports(container: Container<'_>, fragment: &Fragment, refusals: &mut Refusals)
     }
 }
 
-/// Looks for references by walking the whole document, not a list of known fields: the kubelet reads files
-/// of volumes that a container does not mount (`env.valueFrom.fileKeyRef`), and Kubernetes will grow more.
+/// A restart of all containers would end the sidecar without the time that a refresh needs.
+fn restart_rules(container: Container<'_>, refusals: &mut Refusals) {
+    for (i, rule) in view::items(container.value, "restartPolicyRules").iter().enumerate() {
+        if rule["action"] == "RestartAllContainers" {
+            let path = format!("{}.restartPolicyRules[{i}].action", container.path());
+            let sentence = "RestartAllContainers also restarts the sidecar, possibly during a refresh; write Restart, which \
+                            restarts only the container itself";
+            refusals.push(Refusal::new(Reason::RestartRule, &path, sentence));
+        }
+    }
+}
+
+/// Finds references to the sidecar's volumes, audience and container by walking the whole document. A list of known
+/// fields would be incomplete: the kubelet also reads files of volumes that a container does not mount
+/// (`env.valueFrom.fileKeyRef`), and newer versions of Kubernetes add fields.
 struct Walk<'a> {
     pod: &'a Value,
     own: Own<'a>,
@@ -183,8 +202,8 @@ enum Step<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Everything but `metadata`, which names things and refers to none of the pod's, and `status`, in which the kubelet
-    /// says what it mounted.
+    /// Walks everything but `metadata`, whose names refer to nothing in the pod, and `status`, in which the kubelet
+    /// reports mounts.
     fn run(mut self) {
         let pod = self.pod;
         let refers = |key: &str| !["metadata", "status"].contains(&key);
@@ -193,13 +212,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes to `value`, one step further; `key` is the nearest one above it.
+    /// Visits `value`, one step further; `key` is the nearest key above it.
     fn at(&mut self, step: Step<'a>, value: &'a Value, key: &str) {
         self.path.push(step);
         if !self.is_own(value) {
             match value {
                 Value::Object(map) => map.iter().for_each(|(key, value)| self.at(Step::Key(key), value, key)),
-                // The key goes down with the items: `audiences: [agent-creds]`.
+                // Items inherit the key of their list: `audiences: [agent-creds]`.
                 Value::Array(list) => {
                     list.iter().enumerate().for_each(|(i, item)| self.at(Step::Index(i), item, key));
                 }
@@ -244,14 +263,14 @@ impl<'a> Walk<'a> {
             }
     }
 
-    /// The current path as messages write it.
+    /// Returns the current path in the form of messages.
     fn shown(&self) -> String {
         let step = |(i, step): (usize, &Step<'_>)| {
             let dot = if i == 0 { "" } else { "." };
             match step {
                 Step::Index(index) => format!("[{index}]"),
                 Step::Key(key) if key.chars().all(|c| c.is_ascii_alphanumeric()) => format!("{dot}{key}"),
-                // No plain word: it comes from the pod's author.
+                // Other keys come from the pod's author.
                 Step::Key(key) => format!("{dot}{}", quoted(key)),
             }
         };

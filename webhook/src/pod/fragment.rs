@@ -1,6 +1,6 @@
-//! What is added to a pod, as one value built in one place: the container, the volumes, and what each agent
-//! container gets. Every field is set that the API server would default, so that the stored pod equals it.
-//! A field whose value is the type's zero is left out: webhooks written in Go drop it.
+//! Builds everything that is added to a pod, as one value: the container, the volumes, and the share of each agent
+//! container. Fields that the API server would default are set, so that the stored pod equals the fragment. A field
+//! with the zero value of its type is left out, because webhooks written in Go drop it.
 
 use agent_creds_core::annotations::{SelectedGrant, Selection};
 use agent_creds_core::names::{AccountName, ObjectName};
@@ -23,7 +23,7 @@ const TOKEN_SECONDS: u32 = 3600;
 /// Startup waits for as long as it takes: a probe that gave up would kill a refresh half way.
 const NEVER_GIVE_UP: i32 = i32::MAX;
 
-/// All that is added to one pod. It stands in the pod's seal, so versions before and after have to read it too.
+/// Everything that is added to one pod. The seal contains it, so earlier and later versions have to read it too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fragment {
@@ -31,7 +31,7 @@ pub struct Fragment {
     pub container: Value,
     /// Its volumes.
     pub volumes: Vec<Value>,
-    /// What agent containers get.
+    /// The share of each agent container.
     pub share: Share,
     /// Value of the status annotation.
     pub status: String,
@@ -39,26 +39,26 @@ pub struct Fragment {
     pub uid: u32,
     /// Ports of the sidecar: the local API and the metrics.
     pub ports: [u16; 2],
-    /// The credential ServiceAccount that the sidecar may have tokens of; none in identity mode `pod`.
+    /// The credential ServiceAccount whose tokens the sidecar may get; none in identity mode `pod`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<ObjectName>,
 }
 
-/// What each agent container gets.
+/// The part that each agent container gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// Names of the agent containers.
     pub containers: Vec<String>,
-    /// Variables.
+    /// Environment variables.
     pub env: Vec<Value>,
     /// The read-only mount of the shared volume.
     pub mount: Value,
 }
 
 impl Fragment {
-    /// Builds what a pod in `namespace` with this ServiceAccount and selection gets. `agents` are the names of the
-    /// containers that get access.
+    /// Builds the fragment of a pod in `namespace` with this ServiceAccount and selection. `agents` are the names of
+    /// the containers that get access.
     pub fn new(
         policy: &Policy,
         namespace: &str,
@@ -89,18 +89,18 @@ impl Fragment {
         }
     }
 
-    /// Whether the container of this name is an agent's.
+    /// Whether the container of this name is an agent container.
     pub fn is_agent(&self, container: &str) -> bool {
         self.share.containers.iter().any(|name| name == container)
     }
 
-    /// Whether the volume of this name is one of these, as the version called them that injected them.
+    /// Whether the fragment has a volume of this name. Another version of the webhook may have used other names.
     pub fn has_volume(&self, name: &str) -> bool {
         self.volumes.iter().any(|volume| volume["name"] == name)
     }
 }
 
-/// The account that the pod names, or the one that belongs to its own by name.
+/// Returns the credential account that the pod names, or `<pod's ServiceAccount>-creds`.
 fn credential(namespace: &str, account: &str, selection: &Selection) -> ObjectName {
     let named = selection.service_account.clone();
     let AccountName { namespace: other, name } =
@@ -163,7 +163,7 @@ fn container(
     })
 }
 
-/// The arguments of the sidecar. Its grants are in the namespace of the account that may read them.
+/// Returns the arguments of the sidecar. Its grants are in the namespace of the account that may read them.
 fn arguments(
     policy: &Policy,
     namespace: &str,
@@ -240,7 +240,7 @@ fn environment(port: u16) -> Vec<Value> {
 }
 
 fn status(policy: &Policy, selection: &Selection) -> String {
-    // Written piece by piece, so that people read it in this order.
+    // Formatted by hand, to keep this order for readers.
     let grants: Vec<_> = selection.grants.iter().map(|grant| grant.name.as_str()).collect();
     let [version, mode] = [env!("CARGO_PKG_VERSION"), policy.identity.as_str()].map(Value::from);
     format!(r#"{{"version":{version},"mode":{mode},"grants":{}}}"#, json!(grants))

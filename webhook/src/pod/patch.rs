@@ -1,12 +1,13 @@
-//! The patch of a decision: explicit `add` operations (RFC 6902), never a difference of typed objects, which
-//! would delete what the types do not know.
+//! The patch of a decision: explicit `add` operations (RFC 6902). A difference of typed objects would delete fields
+//! that the types do not know.
 
 use agent_creds_core::annotations::{SEAL, STATUS};
-use agent_creds_core::pod::{CONTAINER, EKS_SKIP_ANNOTATION, INJECTED_LABEL};
+use agent_creds_core::pod::{CONTAINER, EKS_SKIP_ANNOTATION, GRACE_PERIOD_SECONDS, INJECTED_LABEL};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fragment::{Fragment, Share};
+use super::grace_period;
 use super::view::{self, Container};
 
 /// Operations in the order in which they apply.
@@ -14,27 +15,27 @@ use super::view::{self, Container};
 #[serde(transparent)]
 pub struct Patch(Vec<Operation>);
 
-/// One `add`.
+/// One `add` operation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Operation {
     op: &'static str,
     /// JSON pointer (RFC 6901).
     pub path: String,
-    /// What is added there.
+    /// The added value.
     pub value: Value,
 }
 
-/// The patch is for another document.
+/// An operation does not fit the document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing can be added at {0}")]
 pub struct Misfit(String);
 
 impl Patch {
-    /// What a pod still lacks of the fragment: everything, or where the sidecar is `present`, what containers
-    /// that came later lack. Empty where nothing is missing.
+    /// Creates the patch with everything that the pod lacks of the fragment. Where the sidecar is `present`, that is
+    /// the share of containers that were added later. Empty where nothing is missing.
     pub fn new(pod: &Value, fragment: Fragment, present: bool) -> Self {
         let mut patch = Self::default();
-        // Before the sidecar goes in: that moves the other init containers by one.
+        // Before the sidecar is inserted, which moves the other init containers by one.
         for container in view::containers(pod).filter(|container| fragment.is_agent(container.name())) {
             patch.share(container, &fragment.share);
         }
@@ -49,6 +50,9 @@ impl Patch {
             patch.set(&pod["metadata"], "labels", INJECTED_LABEL, "true");
             patch.set(&pod["metadata"], "annotations", STATUS, &fragment.status);
         }
+        if grace_period::is_short(pod) {
+            patch.add("/spec/terminationGracePeriodSeconds".to_owned(), GRACE_PERIOD_SECONDS.into());
+        }
         let skip = view::text(&pod["metadata"]["annotations"], EKS_SKIP_ANNOTATION).unwrap_or_default();
         if let Some(longer) = appended(skip) {
             patch.set(&pod["metadata"], "annotations", EKS_SKIP_ANNOTATION, &longer);
@@ -56,17 +60,17 @@ impl Patch {
         patch
     }
 
-    /// Puts the seal on what the patch makes of the pod. Who asks for injection has annotations.
+    /// Adds the seal. A pod that asks for injection has annotations.
     pub fn seal(&mut self, seal: String) {
         self.add(format!("/metadata/annotations/{}", escaped(SEAL)), seal.into());
     }
 
-    /// The operations.
+    /// Returns the operations.
     pub fn operations(&self) -> &[Operation] {
         &self.0
     }
 
-    /// Whether there is nothing to do.
+    /// Whether the patch has no operation.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -147,14 +151,15 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The list of containers that the EKS Pod Identity webhook skips, with the sidecar; `None` where it has it.
+/// Returns the list of containers that the EKS Pod Identity webhook skips, with the sidecar; `None` where the list has
+/// it.
 fn appended(skip: &str) -> Option<String> {
     if skip.split(',').any(|name| name == CONTAINER) {
         return None;
     }
     match skip.trim_end_matches([',', ' ']) {
         "" => Some(CONTAINER.to_owned()),
-        // No space: whether its reader trims is its own business.
+        // Without a space, because the reader of the list may not trim.
         list => Some(format!("{list},{CONTAINER}")),
     }
 }

@@ -1,6 +1,6 @@
-//! What of ours is in a pod: whether anything has one of our names, and whether that equals the fragment, but for what
-//! the API server's own plugins do to every container. API servers call again after other webhooks changed the pod,
-//! people apply stored pods, and whoever may create pods may imitate one of ours.
+//! Finds the injected parts in a pod, and compares them with the fragment, except for the changes that the API server's
+//! own plugins make to every container. API servers call the webhook again after other webhooks changed the pod, people
+//! apply stored pods, and an attacker may imitate an injected pod.
 
 use agent_creds_core::annotations::{SEAL, STATUS};
 use agent_creds_core::pod::{CONTAINER, INJECTED_LABEL, VOLUMES};
@@ -12,11 +12,11 @@ use super::view::{self, Container};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::tolerate::Tolerated;
 
-/// Where the ServiceAccount plugin mounts its token, also into containers of ours.
+/// Directory where the ServiceAccount plugin mounts its token, also into injected containers.
 const API_ACCESS_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const API_ACCESS_VOLUME: &str = "kube-api-access-";
 
-/// Path of something in the pod that has one of our names; `None` where nothing has.
+/// Returns the path of the first object with one of our names; `None` where there is none.
 pub fn trace(pod: &Value) -> Option<String> {
     let containers = view::containers(pod).filter(|container| container.name() == CONTAINER);
     let volumes = volumes(pod).filter(|(_, volume)| is_ours(volume));
@@ -31,7 +31,14 @@ pub fn trace(pod: &Value) -> Option<String> {
         .or_else(|| annotation(SEAL))
 }
 
-/// Refuses a pod where what has our names is not the fragment.
+/// Whether the pod has the label or one of the annotations of an injected pod.
+pub(super) fn is_marked(pod: &Value) -> bool {
+    let metadata = &pod["metadata"];
+    view::field(&metadata["labels"], INJECTED_LABEL).is_some()
+        || [SEAL, STATUS].iter().any(|key| view::field(&metadata["annotations"], key).is_some())
+}
+
+/// Refuses a pod in which the objects with our names differ from the fragment.
 pub fn compare(pod: &Value, fragment: &Fragment, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let containers: Vec<_> =
         view::containers(pod).filter(|container| container.name() == CONTAINER).collect();
@@ -74,14 +81,14 @@ pub fn compare(pod: &Value, fragment: &Fragment, tolerated: &[Tolerated]) -> Res
     Ok(())
 }
 
-/// Whether `found` is what we add to a container, under the name `part` in `seal.tolerate`.
+/// Whether `found` equals `wanted`, a part of the fragment that `seal.tolerate` calls `part`.
 pub(super) fn is_same(wanted: &Value, found: &Value, part: &str, tolerated: &[Tolerated]) -> bool {
     let mut differences = Differences::new(tolerated);
     differences.compare(&Place::new("", part), wanted, Some(found));
     differences.is_empty()
 }
 
-/// The pod's volumes with their paths.
+/// Returns the pod's volumes with their paths.
 pub(super) fn volumes(pod: &Value) -> impl Iterator<Item = (String, &Value)> {
     let volumes = view::items(&pod["spec"], "volumes").iter().enumerate();
     volumes.map(|(i, volume)| (format!("spec.volumes[{i}]"), volume))
@@ -93,13 +100,13 @@ fn is_ours(volume: &Value) -> bool {
 }
 
 fn taken(path: &str) -> Refusal {
-    let sentence = "not what the webhook adds under a name of its own; rename it if it is yours, make an exception in \
+    let sentence = "differs from what the webhook adds under this name; rename it if it is yours, make an exception in \
                     the admission webhook that changed it, or apply the original manifest, without what agent-creds \
                     added";
     Refusal::new(Reason::NameTaken, path, sentence)
 }
 
-/// A field that we did not write, for whoever knows that his Kubernetes did.
+/// Refuses a field that the webhook did not write. Perhaps a newer Kubernetes did.
 fn grown(path: &str, line: &str) -> Refusal {
     let sentence = format_args!(
         "the webhook did not write this field; remove it, or make an exception in the admission webhook that added it. If \
@@ -108,8 +115,8 @@ fn grown(path: &str, line: &str) -> Refusal {
     Refusal::new(Reason::NameTaken, path, sentence)
 }
 
-/// What the live container lacks is another webhook's doing, and gets its own words: that is a bug that its
-/// owner has to hear of. Anything else under our name is refused as a name taken.
+/// Compares the live sidecar with the fragment. A missing field has a refusal of its own, because another webhook
+/// removed it, and its owner should know. Every other difference is a name that is taken.
 fn same_container(live: Container<'_>, ours: &Value, tolerated: &[Tolerated]) -> Result<(), Refusal> {
     let found = live.value.as_object().cloned().unwrap_or_default();
     let place = Place::new(live.path(), "container");
@@ -143,8 +150,8 @@ fn same_container(live: Container<'_>, ours: &Value, tolerated: &[Tolerated]) ->
     Err(Refusal::new(Reason::SidecarStripped, &path, sentence))
 }
 
-/// LimitRanger fills in requests and limits. Devices are none of these, whether as `claims` or as resources of a vendor:
-/// a device plugin gives mounts and variables.
+/// Whether the resources are only quantities, which LimitRanger fills in. Devices are refused, both `claims` and
+/// resources of a vendor: a device plugin adds mounts and variables.
 fn only_quantities(resources: &Value) -> bool {
     let quantities = |value: &Value| {
         value.is_null()
@@ -170,7 +177,7 @@ fn is_api_access(mount: &Value) -> bool {
         && mount.as_object().is_some_and(|map| map.keys().all(|key| known.contains(&key.as_str())))
 }
 
-/// What API servers fill in where pods can be resized in place.
+/// Whether this is the default of API servers that can resize pods in place.
 fn default_resize(value: &Value) -> bool {
     value
         .as_array()

@@ -7,9 +7,12 @@ use super::seal_keys::Keys;
 use crate::outcome::Reason;
 use crate::policy::Policy;
 
+/// The time of admission: 2026-01-01T00:00:00Z.
+pub(crate) const NOW: i64 = 1_767_225_600;
+
 pub(crate) fn policy() -> Policy {
     let text = "{sidecar: {image: 'registry.example/agent-creds-sidecar@sha256:0000'}, \
-                allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
+                identity: {mode: pod}, allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
     Policy::for_preview(Some(text), None).expect("a policy")
 }
 
@@ -58,7 +61,7 @@ pub(crate) fn with(mut pod: Value, pointer: &str, value: Value) -> Value {
 
 /// The pod after a first call.
 pub(crate) fn injected(pod: &Value) -> Value {
-    match decide(pod, &policy(), Some(&keys()), "ops") {
+    match decide(pod, &policy(), &keys(), "ops", NOW) {
         Decision::Injected { patch, .. } => {
             let mut pod = pod.clone();
             patch.apply(&mut pod).expect("the patch fits");
@@ -70,7 +73,7 @@ pub(crate) fn injected(pod: &Value) -> Value {
 
 /// Reason and message of a refusal; panics where the pod is allowed.
 pub(crate) fn refused(pod: &Value) -> (Reason, String) {
-    match decide(pod, &policy(), Some(&keys()), "ops") {
+    match decide(pod, &policy(), &keys(), "ops", NOW) {
         Decision::Refused(refusals) => {
             let messages: Vec<_> = refusals.iter().map(ToString::to_string).collect();
             (refusals[0].reason, messages.join("; "))

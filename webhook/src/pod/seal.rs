@@ -1,8 +1,8 @@
-//! The seal of a pod: what was injected into it, signed. A pod outlives the version that injected it, so yesterday's
-//! injection cannot be computed again with today's code; it is read from the seal instead.
+//! The seal of a pod: the injected fragment, signed. A pod outlives the version that injected it, and today's code
+//! cannot compute an earlier injection again, so it is read from the seal.
 //!
-//! A JWS in compact form (RFC 7515, HMAC-SHA256): header, payload and MAC, in base64url, with dots between. The payload
-//! is the JSON of [`Sealed`], so people can read it: `cut -d. -f2 | base64 -d`.
+//! A JWS in compact form (RFC 7515, HMAC-SHA256): header, payload and MAC in base64url, separated by dots. The payload
+//! is the JSON of [`Sealed`], which people can read: `cut -d. -f2 | base64 -d`.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,19 @@ use super::fragment::Fragment;
 use super::seal_keys::Keys;
 use super::view;
 
-/// Format of the payload. One that is added later has to be readable by the version before, or a rollback of the
-/// release would cut running agents off.
+/// Format of the payload. The version before a new format has to read it too; else a rollback of the release would
+/// refuse the tokens of running pods.
 const TYPE: &str = "agent-creds-seal+1";
 const ALGORITHM: &str = "HS256";
 /// The API server allows a pod 256 KiB of annotations.
 const LONGEST: usize = 256 * 1024;
+/// Longest time from a seal to the creation of its pod, in seconds. One request takes seconds; the rest is for clocks that
+/// differ.
+pub const MAX_AGE: i64 = 600;
+/// How long after the creation of its pod a seal may seem to be made, in seconds, because clocks differ.
+pub const CLOCK_TOLERANCE: i64 = 60;
 
-/// What is sealed: the fragment, and the pod that it is for.
+/// The payload of a seal: the fragment, the pod that it was made for, and the time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Sealed {
@@ -31,10 +36,13 @@ pub struct Sealed {
     pub namespace: String,
     /// The pod's ServiceAccount.
     pub service_account: String,
-    /// All of its annotations under our prefix, but seal and status.
+    /// The pod's annotations under our prefix, without seal and status.
     pub annotations: BTreeMap<String, String>,
-    /// What was injected.
+    /// The injected fragment.
     pub fragment: Fragment,
+    /// Time of the seal, in Unix seconds (RFC 7519 §4.1.6).
+    #[serde(rename = "iat")]
+    pub issued_at: i64,
 }
 
 /// The protected header.
@@ -46,18 +54,18 @@ struct Header {
     typ: String,
 }
 
-/// Why a seal is none.
+/// Why a seal is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealError {
-    /// Not one that any version wrote, or not with this key.
+    /// Another format, or a wrong MAC.
     Invalid,
-    /// Made with a key that is not there any more.
+    /// Made with a key that was removed.
     KeyUnknown,
 }
 
 impl Sealed {
-    /// What a seal of this pod has to say besides the fragment.
-    pub fn new(pod: &Value, namespace: &str, fragment: Fragment) -> Self {
+    /// Returns the payload of a seal for this pod at `now` (Unix seconds).
+    pub fn new(pod: &Value, namespace: &str, fragment: Fragment, now: i64) -> Self {
         let all = pod["metadata"]["annotations"].as_object().into_iter().flatten();
         let ours = all.filter(|(key, _)| key.starts_with(PREFIX) && ![SEAL, STATUS].contains(&key.as_str()));
         let text =
@@ -67,10 +75,16 @@ impl Sealed {
             service_account: view::service_account(pod).to_owned(),
             annotations: ours.map(text).collect(),
             fragment,
+            issued_at: now,
         }
     }
 
-    /// The annotation's value.
+    /// Whether the seal was made for a pod that was created at `created` (Unix seconds), and not for an earlier one.
+    pub fn is_timely(&self, created: i64) -> bool {
+        (created - MAX_AGE..=created + CLOCK_TOLERANCE).contains(&self.issued_at)
+    }
+
+    /// Returns the value of the annotation.
     pub fn seal(&self, keys: &Keys) -> String {
         let header = Header { alg: ALGORITHM.to_owned(), kid: keys.id().to_owned(), typ: TYPE.to_owned() };
         let signed = format!("{}.{}", encoded(&header), encoded(self));
@@ -78,14 +92,14 @@ impl Sealed {
         format!("{signed}.{mac}")
     }
 
-    /// Reads and checks the annotation's value. Nothing of it is looked at before its MAC was found right.
+    /// Reads the value of the annotation. The payload is parsed only after its MAC was verified.
     pub fn open(text: &str, keys: &Keys) -> Result<Self, SealError> {
         if text.len() > LONGEST {
             return Err(SealError::Invalid);
         }
         let (signed, mac) = text.rsplit_once('.').ok_or(SealError::Invalid)?;
         let (header, payload) = signed.split_once('.').ok_or(SealError::Invalid)?;
-        // The algorithm is ours alone to choose: the header has to be the one that we write.
+        // The header cannot select the algorithm: it has to equal the one that we write.
         let header: Header = decoded(header)?;
         if header.alg != ALGORITHM || header.typ != TYPE {
             return Err(SealError::Invalid);

@@ -1,30 +1,30 @@
-//! The keys that seals are made and checked with: the current one, and the one before or after it. The Secret holds no
-//! more than these two, so that taking one out withdraws all that it sealed.
+//! The keys that make and verify seals: the current key, and the previous or next one. The Secret contains at most
+//! these two, so removing one withdraws all seals that it made.
 
 use std::fmt;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::hmac;
 
-/// A key has at least so many bytes: as many as the MAC.
+/// Shortest key, in bytes: as long as the MAC.
 const SHORTEST: usize = 32;
 const LONGEST: usize = 1024;
 
-/// One key. No `Debug` of its bytes.
+/// One key. Its bytes are not printed.
 #[derive(Clone)]
 struct Key {
     id: String,
     mac: hmac::Key,
 }
 
-/// What seals are made and checked with.
+/// The current and the previous key.
 #[derive(Clone)]
 pub struct Keys {
     current: Key,
     previous: Option<Key>,
 }
 
-/// A key that cannot be one. Says which, and not what it is.
+/// A key of the wrong length. The message names the key and not its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {which} seal key has {length} bytes; {SHORTEST} to {LONGEST} are allowed")]
 pub struct KeyError {
@@ -37,7 +37,7 @@ impl Key {
         if !(SHORTEST..=LONGEST).contains(&bytes.len()) {
             return Err(KeyError { which, length: bytes.len() });
         }
-        // Half of a digest: enough to tell keys apart, and nothing about them.
+        // Half of a digest distinguishes keys and reveals nothing about them.
         let digest = digest::digest(&digest::SHA256, bytes);
         let id = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { id, mac: hmac::Key::new(hmac::HMAC_SHA256, bytes) })
@@ -45,7 +45,7 @@ impl Key {
 }
 
 impl Keys {
-    /// Keys from their bytes; an empty previous one is none.
+    /// Creates the keys from their bytes. An empty previous key counts as absent.
     pub fn new(current: &[u8], previous: Option<&[u8]>) -> Result<Self, KeyError> {
         let previous = previous.filter(|bytes| !bytes.is_empty());
         Ok(Self {
@@ -54,17 +54,17 @@ impl Keys {
         })
     }
 
-    /// Id of the key that seals.
+    /// Returns the id of the key that makes seals.
     pub fn id(&self) -> &str {
         &self.current.id
     }
 
-    /// The MAC of `bytes` with the current key.
+    /// Returns the MAC of `bytes` with the current key.
     pub(super) fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         hmac::sign(&self.current.mac, bytes).as_ref().to_vec()
     }
 
-    /// Whether `mac` is that of `bytes`, in constant time. `None`: there is no key of this id.
+    /// Whether `mac` is the MAC of `bytes`, compared in constant time; `None` where no key has this id.
     pub(super) fn verify(&self, id: &str, bytes: &[u8], mac: &[u8]) -> Option<bool> {
         let mut keys = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
         keys.find(|key| key.id == id).map(|key| hmac::verify(&key.mac, bytes, mac).is_ok())

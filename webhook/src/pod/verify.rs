@@ -1,33 +1,39 @@
-//! Whether a pod is what was sealed: asked at a second call of `/mutate`, at `/validate`, and whenever a sidecar wants a
-//! token. A valid seal says what was injected, not that this pod came through admission; so whoever gives something for
-//! it asks for the rest too, with [`proven`].
+//! Compares a pod with its seal: at a second call of `/mutate`, at `/validate`, and for each identity exchange. A valid
+//! seal says what was injected and not that the pod passed admission, so [`proven`] also checks everything that
+//! admission forbids.
 
 use agent_creds_core::annotations::SEAL;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::forbidden::forbidden;
 use super::fragment::Fragment;
-use super::seal::{SealError, Sealed};
+use super::seal::{MAX_AGE, SealError, Sealed};
 use super::seal_keys::Keys;
 use super::{presence, view};
 use crate::outcome::{Reason, Refusal};
 use crate::policy::Policy;
 
-/// What was injected into a pod of `namespace`, if it is still that. `trace` is the path of something of ours in it.
+/// Returns the seal's payload of a pod of `namespace` that was created at `created` (Unix seconds). `trace` is the path of an
+/// injected object in it.
+///
+/// # Errors
+/// Where the pod differs from its seal, or the seal was made for another pod or at another time.
 pub fn verify(
     pod: &Value,
     policy: &Policy,
     keys: &Keys,
     namespace: &str,
+    created: i64,
     trace: &str,
-) -> Result<Fragment, Refusal> {
+) -> Result<Sealed, Refusal> {
     let path = format!("metadata.annotations[{SEAL}]");
     let refusal = |reason, sentence: &str| Refusal::new(reason, &path, sentence);
     let Some(seal) = view::field(&pod["metadata"]["annotations"], SEAL) else {
         return Err(Refusal::new(
             Reason::SealMissing,
             trace,
-            "the webhook adds this, with a seal, and there is none; apply the original manifest, without what agent-creds \
+            "only the webhook adds this, together with a seal, and the pod has no seal; apply the original manifest, without what agent-creds \
              added (a preview of `inject` cannot be applied), or rename it if it is yours",
         ));
     };
@@ -38,10 +44,10 @@ pub fn verify(
         ),
         SealError::KeyUnknown => refusal(
             Reason::SealWithdrawn,
-            "made with a key that was taken out since; create the pod anew from its original manifest",
+            "made with a key that was removed since; create the pod again from its original manifest",
         ),
     })?;
-    let live = Sealed::new(pod, namespace, sealed.fragment.clone());
+    let live = Sealed::new(pod, namespace, sealed.fragment.clone(), sealed.issued_at);
     let changed = [
         (live.namespace != sealed.namespace, "the namespace"),
         (live.service_account != sealed.service_account, "spec.serviceAccountName"),
@@ -55,20 +61,35 @@ pub fn verify(
         return Err(refusal(Reason::SealInvalid, &sentence));
     }
     presence::compare(pod, &sealed.fragment, &policy.tolerated)?;
-    Ok(sealed.fragment)
+    if !sealed.is_timely(created) {
+        return Err(Refusal::new(Reason::SealTime, &path, untimely(sealed.issued_at, created)));
+    }
+    Ok(sealed)
 }
 
-/// The same about a final pod: its agents have got all that they get, and nothing in it is forbidden.
-pub fn proven(pod: &Value, policy: &Policy, keys: &Keys, namespace: &str) -> Result<Fragment, Vec<Refusal>> {
+/// Returns the fragment of a final pod: its agent containers have their share, and it contains nothing that is
+/// forbidden. A pod without a creation time is created at `now` (Unix seconds).
+///
+/// # Errors
+/// As [`verify`]; and where an agent container lacks its share, or the pod contains something that is forbidden.
+pub fn proven(
+    pod: &Value,
+    policy: &Policy,
+    keys: &Keys,
+    namespace: &str,
+    now: i64,
+) -> Result<Fragment, Vec<Refusal>> {
     let alone = |refusal| vec![refusal];
     view::check_shape(pod).map_err(alone)?;
-    let fragment = verify(pod, policy, keys, namespace, "spec.initContainers").map_err(alone)?;
+    let created = view::created(pod).map_err(alone)?.unwrap_or(now);
+    let sealed = verify(pod, policy, keys, namespace, created, "spec.initContainers").map_err(alone)?;
+    let fragment = sealed.fragment;
     shared(pod, &fragment, policy).map_err(alone)?;
     let refusals = forbidden(pod, namespace, &fragment, true, policy);
     if refusals.is_empty() { Ok(fragment) } else { Err(refusals) }
 }
 
-/// Refuses a pod of which an agent container lacks something.
+/// Refuses a pod in which an agent container lacks a part of its share.
 fn shared(pod: &Value, fragment: &Fragment, policy: &Policy) -> Result<(), Refusal> {
     for name in &fragment.share.containers {
         let Some(container) = view::containers(pod).find(|container| container.name() == name) else {
@@ -88,13 +109,32 @@ fn shared(pod: &Value, fragment: &Fragment, policy: &Policy) -> Result<(), Refus
     Ok(())
 }
 
+/// Returns the sentence about a seal that was made too early or too late for its pod.
+fn untimely(issued_at: i64, created: i64) -> String {
+    let shown =
+        |seconds| Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds}"), |at| at.to_string());
+    let (made, pod) = (shown(issued_at), shown(created));
+    if issued_at < created {
+        format!(
+            "made at {made}, more than {} minutes before this pod ({pod}), as in a copy of an older pod; apply the original \
+             manifest, without what agent-creds added",
+            MAX_AGE / 60
+        )
+    } else {
+        format!(
+            "made at {made}, after this pod was created ({pod}); synchronise the clocks of the API server and of the \
+             webhook's nodes"
+        )
+    }
+}
+
 fn stripped(path: &str) -> Refusal {
     let sentence =
         "another admission webhook removed or changed what the agent gets here; make an exception in it";
     Refusal::new(Reason::SidecarStripped, path, sentence)
 }
 
-/// The answer to a preview of what was injected before: without keys nothing about it can be told.
+/// Returns the refusal of a preview of an injected pod, which cannot be verified without keys.
 pub(super) fn taken_in_preview(trace: &str) -> Refusal {
     let sentence =
         "the pod has been injected before; preview its original manifest, without what agent-creds added";

@@ -1,5 +1,6 @@
-//! Reading a pod that may have any shape. `null` is read as absent everywhere, as the API server does.
+//! Reads pods of any shape. `null` counts as absent, as in the API server.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::outcome::{Reason, Refusal};
@@ -7,7 +8,7 @@ use crate::outcome::{Reason, Refusal};
 /// The lists of containers in `spec`.
 const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
-/// One container and where it stands.
+/// A container and its position.
 #[derive(Clone, Copy)]
 pub(crate) struct Container<'a> {
     /// `initContainers`, `containers` or `ephemeralContainers`.
@@ -19,23 +20,23 @@ pub(crate) struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Its name; a container without one is refused before anybody asks.
+    /// Returns its name; [`check_shape`] refuses a container without one.
     pub(crate) fn name(self) -> &'a str {
         text(self.value, "name").unwrap_or_default()
     }
 
-    /// Its path as messages write it.
+    /// Returns its path in the form of messages.
     pub(crate) fn path(self) -> String {
         format!("spec.{}[{}]", self.list, self.index)
     }
 
-    /// Its path as a JSON pointer.
+    /// Returns its path as a JSON pointer.
     pub(crate) fn pointer(self) -> String {
         format!("/spec/{}/{}", self.list, self.index)
     }
 }
 
-/// All containers: init, main, ephemeral.
+/// Returns all containers: init, main, ephemeral.
 pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = Container<'_>> {
     LISTS.into_iter().flat_map(|list| {
         let values = items(&pod["spec"], list).iter().enumerate();
@@ -43,29 +44,41 @@ pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = Container<'_>> {
     })
 }
 
-/// A field that is there and not `null`.
+/// Returns a field that is not `null`.
 pub(crate) fn field<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     value.get(key).filter(|found| !found.is_null())
 }
 
-/// A field that is text.
+/// Returns a field that is text.
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
 }
 
-/// A field that is a list; empty where it is absent.
+/// Returns a field that is a list; an empty one where it is absent.
 pub(crate) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The pod's ServiceAccount.
+/// Returns when the pod was created, in Unix seconds; `None` before the API server has set it.
+pub(crate) fn created(pod: &Value) -> Result<Option<i64>, Refusal> {
+    const CREATED: &str = "creationTimestamp";
+    let Some(found) = field(&pod["metadata"], CREATED) else { return Ok(None) };
+    let parsed = found.as_str().and_then(|at| at.parse::<Timestamp>().ok());
+    let wrong = || {
+        let sentence = "not a time; the API server sets it, so leave it out";
+        Refusal::new(Reason::PodInvalid, &format!("metadata.{CREATED}"), sentence)
+    };
+    parsed.map(|at| Some(at.as_second())).ok_or_else(wrong)
+}
+
+/// Returns the name of the pod's ServiceAccount.
 pub(crate) fn service_account(pod: &Value) -> &str {
-    // The API server copies the deprecated name into the other one; a file that never was there may lack it.
+    // The API server copies the deprecated field into the other one; a manifest may have only the deprecated one.
     let named = |key| text(&pod["spec"], key).filter(|name| !name.is_empty());
     named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or("default")
 }
 
-/// A value of the pod in a message: short, and without control characters.
+/// Returns a value of the pod for a message: quoted, short, and without control characters.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     if text.chars().count() <= LONGEST {
@@ -96,11 +109,11 @@ pub(crate) fn check_annotations(pod: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Most entries of a list of the pod's spec. A real pod has some; what takes time grows with them.
+/// Most entries of a list in the pod's spec, because the time of the checks grows with them.
 const MOST: usize = 1000;
 
-/// Refuses a pod without the shape that all other functions rely on: lists are lists of limited length, and containers are
-/// objects with a name.
+/// Refuses a pod whose spec does not have the expected shape: lists of limited length, and containers with names. The
+/// other functions rely on it.
 pub(crate) fn check_shape(pod: &Value) -> Result<(), Refusal> {
     let wrong =
         |path: &str, wanted: &str| Err(Refusal::new(Reason::PodInvalid, path, format_args!("not {wanted}")));

@@ -1,9 +1,9 @@
-//! The policy file as it is written: shapes and defaults, nothing that depends on another key.
+//! The policy file as it is written: its shape and its defaults. Rules over several keys are in the parent module.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::PolicyError;
+use super::error::PolicyError;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -29,8 +29,7 @@ pub(super) struct SidecarFile {
     pub(super) resources: Resources,
 }
 
-/// `sidecar.resources`. There is no CPU limit by default: throttling a sidecar that refreshes a token helps
-/// nobody.
+/// `sidecar.resources`. There is no CPU limit by default, because a throttled sidecar delays a refresh.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Resources {
@@ -54,12 +53,12 @@ pub(super) struct SealFile {
     pub(super) tolerate: Vec<String>,
 }
 
-/// `identity.mode`.
+/// `identity.mode`. In `pod` the agent can read its Secrets, so a platform has to ask for it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Mode {
-    #[default]
     Pod,
+    #[default]
     Exchange,
 }
 
@@ -72,8 +71,8 @@ pub(super) enum PullPolicy {
     Never,
 }
 
-/// What may stand in `allowCapabilities`: what service meshes need to redirect a pod's traffic. More would be
-/// a way to the node, or to the sidecar's memory.
+/// Values of `allowCapabilities`: those that service meshes need to redirect a pod's traffic. Others would give access
+/// to the node or to the sidecar's memory.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Capability {
     #[serde(rename = "NET_ADMIN")]
@@ -123,7 +122,7 @@ impl Default for Resources {
 }
 
 impl PolicyFile {
-    /// Reads the YAML. An empty file is the defaults.
+    /// Reads the YAML. An empty file gives the defaults.
     pub(super) fn parse(text: &str) -> Result<Self, PolicyError> {
         let options = serde_yaml::options! {
             budget: serde_yaml::budget! { max_nodes: 5_000, max_depth: 16, max_documents: 1, max_aliases: 0, max_anchors: 0 },
@@ -133,7 +132,7 @@ impl PolicyFile {
                 || "the policy file".to_owned(),
                 |at| format!("the policy file, line {}, column {}", at.line(), at.column()),
             );
-            PolicyError::new(path, "this is not YAML that can be read; each key may stand once")
+            PolicyError::new(path, "not valid YAML; each key may occur only once")
         })?;
         match value {
             None | Some(Value::Null) => Ok(Self::default()),

@@ -1,6 +1,7 @@
 use super::*;
 
 const IMAGE: &str = "sidecar: {image: registry.example/agent-creds-sidecar@sha256:0000}\n";
+const IDENTITY: &str = "identity: {server: 'https://id.ns.svc', caConfigMap: ns/ca}\n";
 
 fn ca() -> Vec<u8> {
     let names = vec!["kubernetes.default.svc".to_owned()];
@@ -8,7 +9,8 @@ fn ca() -> Vec<u8> {
 }
 
 fn parse(text: &str) -> Result<Policy, PolicyError> {
-    Policy::parse(&format!("{IMAGE}{text}"), &ca())
+    let identity = if text.contains("identity:") { "" } else { IDENTITY };
+    Policy::parse(&format!("{IMAGE}{identity}{text}"), &ca())
 }
 
 fn refused(text: &str) -> String {
@@ -18,7 +20,8 @@ fn refused(text: &str) -> String {
 #[test]
 fn defaults_fill_what_the_file_leaves_out() {
     let ca = ca();
-    let policy = Policy::parse(IMAGE, &ca).unwrap();
+    let policy = Policy::parse(&format!("{IMAGE}{IDENTITY}"), &ca).unwrap();
+    assert_eq!(policy.identity.as_str(), "exchange");
     assert_eq!(policy.sidecar.image, "registry.example/agent-creds-sidecar@sha256:0000");
     assert_eq!((policy.sidecar.uid, policy.sidecar.image_pull_policy), (54911, "IfNotPresent"));
     assert_eq!(policy.sidecar.resources, json!({"requests": {"cpu": "5m", "memory": "16Mi"}}));
@@ -33,8 +36,17 @@ fn a_preview_needs_neither_file() {
     let policy = Policy::for_preview(None, None).unwrap();
     assert!(policy.sidecar.image.starts_with("agent-creds-sidecar:"));
     assert_eq!(STANDARD.decode(&policy.api_ca_data).unwrap(), PLACEHOLDER_CA.as_bytes());
+    let exchange = Identity::Exchange {
+        server: PLACEHOLDER_SERVER.to_owned(),
+        ca_config_map: ObjectName::parse(PLACEHOLDER_CA_CONFIG_MAP).unwrap(),
+    };
+    assert_eq!(policy.identity, exchange);
     let policy = Policy::for_preview(Some(IMAGE), Some(&ca())).unwrap();
     assert!(policy.sidecar.image.starts_with("registry.example"));
+    assert_eq!(policy.identity, exchange);
+    let pod = Policy::for_preview(Some(&format!("{IMAGE}identity: {{mode: pod}}")), None).unwrap();
+    assert_eq!(pod.identity, Identity::Pod);
+    assert!(Policy::for_preview(Some(&format!("{IMAGE}identity: {{server: 'https://id'}}")), None).is_err());
     assert!(Policy::for_preview(Some("sidecar: {}"), None).is_err());
     assert!(Policy::for_preview(None, Some(b"x")).is_err());
 }
@@ -48,16 +60,18 @@ fn unknown_keys_are_refused_with_their_path() {
     let message = Policy::parse(image, &ca()).expect_err("refused").to_string();
     assert!(message.starts_with("sidecar.imagePullpolicy: unknown field"), "{message}");
     assert!(refused("allowCapabilities: [SYS_ADMIN]").starts_with("allowCapabilities[0]: unknown variant"));
-    assert!(refused("defaultGrants: [a]\ndefaultGrants: [b]").contains("line 3"));
-    assert!(refused("defaultGrants: [").contains("not YAML"));
+    assert!(refused("defaultGrants: [a]\ndefaultGrants: [b]").contains("line 4"));
+    assert!(refused("defaultGrants: [").contains("not valid YAML"));
 }
 
 #[test]
-fn an_exchange_needs_to_know_where() {
+fn exchange_is_the_default_and_needs_its_server_and_ca() {
     let with = |identity: &str| parse(&format!("identity: {identity}"));
     let policy = with("{mode: exchange, server: 'https://id.ns.svc', caConfigMap: ns/ca}").unwrap();
     assert_eq!(policy.identity.as_str(), "exchange");
+    assert_eq!(with("{mode: pod}").unwrap().identity, Identity::Pod);
     for (identity, path) in [
+        ("{}", "identity.caConfigMap"),
         ("{mode: exchange}", "identity.caConfigMap"),
         ("{mode: exchange, caConfigMap: ns/ca}", "identity.server"),
         ("{mode: exchange, server: 'http://id', caConfigMap: ns/ca}", "identity.server"),
@@ -80,14 +94,14 @@ fn an_image_is_needed_and_root_is_refused() {
 #[test]
 fn requests_are_filled_up_from_limits() {
     let text = "sidecar: {image: a, resources: {requests: {cpu: 1}, limits: {memory: 32Mi, cpu: 2}}}";
-    let policy = Policy::parse(text, &ca()).unwrap();
+    let policy = Policy::for_preview(Some(text), None).unwrap();
     let expected =
         json!({"limits": {"memory": "32Mi", "cpu": "2"}, "requests": {"cpu": "1", "memory": "32Mi"}});
     assert_eq!(policy.sidecar.resources, expected);
     let bad = "sidecar: {image: a, resources: {limits: {memory: [1]}}}";
     let message = Policy::parse(bad, &ca()).expect_err("refused").to_string();
     assert!(message.starts_with("sidecar.resources.limits.memory"), "{message}");
-    let none = Policy::parse("sidecar: {image: a, resources: {requests: {}}}", &ca()).unwrap();
+    let none = Policy::for_preview(Some("sidecar: {image: a, resources: {requests: {}}}"), None).unwrap();
     assert_eq!(none.sidecar.resources, json!({}));
 }
 
@@ -95,7 +109,11 @@ fn requests_are_filled_up_from_limits() {
 fn lists_are_checked_at_the_start() {
     assert!(refused("defaultGrants: [Pager]").starts_with("defaultGrants: "));
     assert_eq!(parse("defaultGrants: [pagerduty, dd=team-dd]").unwrap().default_grants.len(), 2);
-    assert!(refused("allowHostPaths: [/var/log, /]").starts_with("allowHostPaths[1]: "));
+    assert_eq!(
+        refused("allowHostPaths: [/var/log, /var/run/docker.sock]"),
+        "allowHostPaths[1]: found \"/var/run/docker.sock\", through which a pod reaches /run/docker.sock (the container \
+         runtime), and with it every pod of the node; remove it"
+    );
     assert_eq!(parse("allowCapabilities: [NET_RAW]").unwrap().allow_capabilities, ["NET_RAW"]);
     for bad in ["http://kubernetes.default.svc", "kubernetes", "https://", "https://u@host"] {
         assert!(refused(&format!("apiServer: \"{bad}\"")).starts_with("apiServer: found"), "{bad}");

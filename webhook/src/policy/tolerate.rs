@@ -1,13 +1,13 @@
-//! Fields that a newer Kubernetes adds to what we inject, by the platform's word: `seal.tolerate`. A field that is added
-//! and not listed makes the pod another one than was sealed; the refusal prints the entry that would let it pass.
+//! `seal.tolerate`: fields that a newer Kubernetes may add to the injected parts. A pod with an added field that is not
+//! listed is refused, and the refusal prints the entry that would allow it.
 
 use serde_json::Value;
 
-/// Longest value that a refusal prints; a default of an API server is shorter.
+/// Longest value that a refusal prints, in bytes. Defaults of an API server are shorter.
 const LONGEST: usize = 200;
 
-/// Fields that Kubernetes has had all along and that we do not write: no newer version adds one of them by itself, and each
-/// would give somebody a say in what the sidecar does.
+/// Fields that Kubernetes has had before this version and that the webhook does not write. No newer version adds one of
+/// them by itself, and each would change what the sidecar does.
 const OLD: [&str; 28] = [
     "add",
     "appArmorProfile",
@@ -71,7 +71,7 @@ impl Tolerated {
         self.path == path && self.value == *value
     }
 
-    /// The entry for a field, where there can be one.
+    /// Returns the entry for a field; `None` where the field cannot be tolerated.
     pub(crate) fn line(path: &str, value: &Value) -> Option<String> {
         let value = value.to_string();
         (!is_old(path) && value.len() <= LONGEST).then(|| format!("{path}={value}"))

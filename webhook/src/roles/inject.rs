@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::outcome::Refusal;
-use crate::pod::decide::{Decision, decide};
+use crate::pod::decide::{self, Decision};
 use crate::policy::Policy;
 
 /// Largest input.
@@ -33,12 +33,12 @@ pub struct Config {
     namespace: String,
 }
 
-/// What previews have to say beside their output.
+/// Messages of a preview besides its output.
 #[derive(Debug, Default)]
 pub struct Notes {
     /// One sentence each.
     pub warnings: Vec<String>,
-    /// What is refused, with the object that it is about.
+    /// Refusals, with the object that each is about.
     pub refusals: Vec<(String, Refusal)>,
 }
 
@@ -56,13 +56,16 @@ impl fmt::Display for Refused {
 /// Reads, previews and prints; nothing is printed where anything is refused.
 pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -> anyhow::Result<()> {
     let Config { file, policy, api_ca, namespace } = config;
-    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is no name of a namespace");
+    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is not a valid namespace name");
     let text = policy.as_deref().map(read).transpose()?;
     let ca = api_ca.as_deref().map(read).transpose()?;
     let policy =
         Policy::for_preview(text.as_deref(), ca.as_deref().map(str::as_bytes)).context("in the policy")?;
     if text.is_none() {
-        writeln!(notices, "note: without --policy the image is a placeholder and the defaults hold")?;
+        writeln!(
+            notices,
+            "note: without --policy the defaults hold; the image and the identity server are placeholders"
+        )?;
     }
     writeln!(
         notices,
@@ -114,13 +117,13 @@ fn inject(document: &mut Value, policy: &Policy, namespace: &str, notes: &mut No
     if !pointer.is_empty() && document["metadata"]["annotations"].get(INJECT).is_some() {
         let path = pointer.replace('/', ".");
         notes.warnings.push(format!(
-            "{object}: annotation {INJECT} is on the {kind} itself, where nobody reads it; write it at \
+            "{object}: annotation {INJECT} is on the {kind} itself, where it has no effect; write it at \
              {}.metadata.annotations",
             path.trim_start_matches('.')
         ));
     }
     let Some(pod) = document.pointer_mut(pointer) else { return Ok(()) };
-    match decide(pod, policy, None, &namespace) {
+    match decide::preview(pod, policy, &namespace) {
         Decision::Unchanged(_) => {}
         Decision::Injected { patch, warnings, .. } => {
             notes.warnings.extend(warnings.into_iter().map(|warning| format!("{object}: {warning}")));

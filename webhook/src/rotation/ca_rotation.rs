@@ -11,9 +11,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::certificate::Certificate;
 use super::certificate_set::CertificateSet;
+use super::issue;
 use super::step::Step;
-use super::{Certificate, Timing, issue, seconds};
+use super::timing::{Timing, seconds};
 
 /// The inputs of a decision.
 #[derive(Clone, Copy)]

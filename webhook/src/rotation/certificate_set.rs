@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::certificate::{Certificate, Pair};
+use super::issue::{self, IssueError};
 use super::step::Step;
-use super::{Certificate, IssueError, Pair, Timing, issue};
+use super::timing::Timing;
 
 /// Data of a Secret, decoded.
 pub type Data = BTreeMap<String, Vec<u8>>;

@@ -8,7 +8,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-use super::{Certificate, Pair, Timing, seconds};
+use super::certificate::{Certificate, Pair};
+use super::timing::{Timing, seconds};
 
 /// A certificate could not be issued.
 #[derive(Debug, thiserror::Error)]

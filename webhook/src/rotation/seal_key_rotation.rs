@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use super::certificate_set::Data;
-use super::{ASK, DONE, Timing, UNDERWAY};
+use super::request::{ASK, DONE, UNDERWAY};
+use super::timing::Timing;
 
 /// Length of a key in bytes.
 pub const LENGTH: usize = 32;

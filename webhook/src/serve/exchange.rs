@@ -1,9 +1,9 @@
-//! `POST /identity`: HTTP around the steps of [`crate::token_exchange`], and the requests to the API server between them. Every pod of the
-//! cluster reaches this port, so size, time and requests to the API server are limited. The body of a refusal does not tell its
-//! reason.
+//! `POST /identity`: HTTP around the steps of [`crate::token_exchange`], and the requests to the API server between
+//! them. Every pod of the cluster reaches this port, so size, time and requests to the API server are limited. All
+//! refusals look the same to a caller, except for a right that a verified pod lacks.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use agent_creds_core::exchange_api::{MAX_REQUEST, PATH};
 use agent_creds_core::words::Word as _;
@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 use http::request::Builder;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -101,7 +102,7 @@ struct Request {
     token: String,
 }
 
-/// Facts about a request for its log line.
+/// The verified parts of a request, for its log line.
 #[derive(Default)]
 struct Known {
     caller: Option<Caller>,
@@ -124,7 +125,7 @@ impl<T: Into<Stopped>> From<T> for Ended {
 }
 
 impl Context {
-    /// Returns the state without known addresses and pods.
+    /// Creates a state without known addresses and pods.
     pub fn new(
         api: ApiServer,
         keys: Arc<SealKeys>,
@@ -192,7 +193,7 @@ async fn identity(
     response
 }
 
-/// Logs one line. It contains only those claims of the token that the API server verified.
+/// Logs one line. Of the token it contains only verified parts.
 fn said(Peer(source): Peer, reason: Reason, detail: Option<&str>, known: &Known) {
     let caller = known.caller.as_ref();
     let account = caller.map(|caller| caller.account.to_string());
@@ -215,7 +216,7 @@ async fn answer(
 ) -> Result<Minted, (Option<StatusCode>, Ended)> {
     let received = received(headers, body, context.bounds.body).await;
     let plausible = received.and_then(|token| {
-        let now = unix(SystemTime::now());
+        let now = Timestamp::now().as_second();
         match claims::check(&token, context.settings.issuer.as_deref(), now) {
             Ok(()) => Ok(token),
             Err(reason) => Err((None, reason)),
@@ -259,12 +260,13 @@ async fn exchange(context: &Context, peer: Peer, token: &str, known: &mut Known)
     let caller = known.caller.insert(caller::reviewed(&read(&review))?);
     // After the TokenReview, because an unverified token must not count against the pod that it names.
     context.take(&context.pods, &caller.pod_uid, Reason::PodLimited)?;
-    // A valid token does not count against its address: other pods can have the same one.
+    // The request of a verified pod does not count against its address, which other pods may share.
     locked(&context.sources).give_back(&peer.0);
 
     let found = get(api, &pod::path(caller)).await?;
-    let credential = pod::found(&read(&found), caller, unix(SystemTime::now()), |pod, namespace| {
-        sealed(pod, namespace, &settings.policy, keys.current().as_deref())
+    let now = Timestamp::now().as_second();
+    let credential = pod::found(&read(&found), caller, now, |pod, namespace| {
+        sealed(pod, namespace, &settings.policy, keys.current().as_deref(), now)
     })?;
     let credential = known.credential.insert(credential);
 
@@ -330,9 +332,4 @@ fn refused(reason: Reason, status: Option<StatusCode>, wait: Duration) -> Respon
         Outcome::Issued | Outcome::Refused => {}
     }
     response
-}
-
-fn unix(time: SystemTime) -> i64 {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }

@@ -16,6 +16,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::json_size::JsonSize;
@@ -45,11 +46,11 @@ const MOST_REFUSALS: usize = 10;
 /// State of the endpoint.
 #[derive(Debug)]
 pub struct Context {
-    /// The platform's decisions.
+    /// The policy.
     pub policy: Policy,
     /// Seal keys.
     pub keys: Arc<SealKeys>,
-    /// Where requests are counted.
+    /// Counts the requests.
     pub metrics: Metrics,
     /// Time limit for receiving a body.
     pub body_timeout: Duration,
@@ -93,7 +94,7 @@ async fn review(
     // Without the time that the API server took to send the body.
     let started = Instant::now();
     let keys = context.keys.current();
-    let answer = answer(&bytes, question, &context.policy, keys.as_deref());
+    let answer = answer(&bytes, question, &context.policy, keys.as_deref(), Timestamp::now().as_second());
     drop(bytes);
     let length = answer.review.as_ref().map_or(0, Vec::len);
     if !context.budget.extend(&mut charge, peer.0, length) {
@@ -139,18 +140,25 @@ struct Answer {
     review: Option<Vec<u8>>,
 }
 
-fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
+/// Answers a review that arrived at `now` (Unix seconds).
+fn answer(bytes: &[u8], question: Question, policy: &Policy, keys: Option<&Keys>, now: i64) -> Answer {
     // The parser needs a byte for each level, also where it skips.
     if JsonSize::of(bytes).depth > MAX_DEPTH {
         return invalid(Some(String::new()));
     }
     match serde_json::from_slice::<Review<'_>>(bytes) {
-        Ok(review) if review.is_valid() => reviewed(&review.request, question, policy, keys),
+        Ok(review) if review.is_valid() => reviewed(&review.request, question, policy, keys, now),
         _ => invalid(wire::uid(bytes)),
     }
 }
 
-fn reviewed(request: &Request<'_>, question: Question, policy: &Policy, keys: Option<&Keys>) -> Answer {
+fn reviewed(
+    request: &Request<'_>,
+    question: Question,
+    policy: &Policy,
+    keys: Option<&Keys>,
+    now: i64,
+) -> Answer {
     let operation = Operation::parse(&request.operation);
     let about = match request.subresource() {
         Some("") if operation == Operation::Create => Ok(()),
@@ -167,8 +175,8 @@ fn reviewed(request: &Request<'_>, question: Question, policy: &Policy, keys: Op
         let pod = parsed(request.object()).map_err(refused)?;
         name = name_of(&pod).to_owned();
         Ok(match question {
-            Question::Mutate => decide(&pod, policy, Some(keys), namespace),
-            Question::Validate => confirm(&pod, policy, keys, namespace),
+            Question::Mutate => decide(&pod, policy, keys, namespace, now),
+            Question::Validate => confirm(&pod, policy, keys, namespace, now),
         })
     });
     let decision = decision.unwrap_or_else(|decision| decision);
@@ -238,7 +246,7 @@ fn invalid(uid: Option<String>) -> Answer {
     Answer { operation: Operation::Unknown, reason, review }
 }
 
-/// All refusals as one text.
+/// Returns all refusals as one text.
 fn sentence(refusals: &[Refusal]) -> String {
     let mut text = "agent-creds: ".to_owned();
     for (i, refusal) in refusals.iter().take(MOST_REFUSALS).enumerate() {

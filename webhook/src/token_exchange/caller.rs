@@ -1,4 +1,4 @@
-//! Step 2: who the API server says that a token's bearer is.
+//! Step 2: TokenReview, which verifies the token and names its account and its pod.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,15 @@ use agent_creds_core::names::{ObjectName, is_label};
 use agent_creds_core::pod::AUDIENCE;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 
+use super::account::account;
+use super::answer::Answer;
 use super::outcome::Reason;
-use super::{Answer, account};
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 const USER: &str = "system:serviceaccount:";
 
-/// Who asks.
+/// The account and the pod of a verified token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caller {
     /// The pod's ServiceAccount.
@@ -22,11 +23,11 @@ pub struct Caller {
     pub pod: String,
     /// Its uid.
     pub pod_uid: String,
-    /// The user as the API server knows it, for the question what it may do.
+    /// The user as the API server knows it, for the SubjectAccessReview.
     pub user: UserInfo,
 }
 
-/// The question.
+/// Returns the TokenReview of a token.
 pub fn review(token: &str) -> TokenReview {
     TokenReview {
         spec: TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: Some(token.to_owned()) },
@@ -34,13 +35,13 @@ pub fn review(token: &str) -> TokenReview {
     }
 }
 
-/// What its answer means.
+/// Reads the answer to the TokenReview.
 pub fn reviewed(answer: &Answer<'_>) -> Result<Caller, Reason> {
     let status = answer.object::<TokenReview>()?.status.ok_or(Reason::ApiAnswer)?;
     if status.authenticated != Some(true) {
         return Err(Reason::Unauthentic);
     }
-    // An authenticator that knows nothing of audiences accepts the token all the same, and names none.
+    // An authenticator without support for audiences accepts the token and names no audience.
     if !status.audiences.iter().flatten().any(|audience| audience == AUDIENCE) {
         return Err(Reason::Audience);
     }

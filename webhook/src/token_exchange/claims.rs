@@ -1,5 +1,5 @@
-//! What a token says of itself, unverified: enough to send most of what does not belong here away without a question to
-//! the API server, and not to be believed beyond that.
+//! Step 1: the unverified claims of a token. They only serve to refuse most wrong tokens without a request to the API
+//! server.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use super::outcome::Reason;
 
 /// Longest token. Projected tokens have one to two KiB.
 const LONGEST: usize = 8 * 1024;
-/// How far the clocks of the API server and of this machine may differ, in seconds.
+/// Tolerated difference between the clocks of the API server and of this machine, in seconds.
 const SKEW: i64 = 60;
 
 #[derive(Deserialize)]
@@ -42,8 +42,8 @@ struct Pod {
     uid: String,
 }
 
-/// Refuses a token that cannot be one of a sidecar, at `now` (Unix seconds). Where `issuer` is `None` any will do: the API
-/// server knows its own.
+/// Refuses a token that cannot be one of a sidecar, at `now` (Unix seconds). Without `issuer` every issuer passes, and
+/// the API server decides.
 pub fn check(token: &str, issuer: Option<&str>, now: i64) -> Result<(), Reason> {
     let claims = claims(token).ok_or(Reason::Malformed)?;
     let ours = match &claims.aud {
@@ -66,7 +66,7 @@ pub fn check(token: &str, issuer: Option<&str>, now: i64) -> Result<(), Reason> 
     }
 }
 
-/// The payload of a JWT in compact form: three parts of base64url, the payload a JSON object.
+/// Returns the claims of a JWT in compact form: three parts in base64url, of which the payload is a JSON object.
 fn claims(token: &str) -> Option<Claims> {
     let mut parts = token.split('.');
     let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);

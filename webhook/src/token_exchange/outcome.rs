@@ -5,17 +5,17 @@ use agent_creds_core::exchange_api::Missing;
 
 use strum::{EnumMessage, IntoStaticStr, VariantArray};
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, EnumMessage)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
-    /// A token was handed out.
+    /// A token was issued.
     Issued,
     /// No token: 403.
     Refused,
-    /// Asked too often: 429.
+    /// Too many requests: 429.
     Limited,
-    /// We or the API server cannot answer now: 503.
+    /// The identity server or the API server cannot answer now: 503.
     Unavailable,
     /// Not a request that a sidecar sends: 400, 408, 413 or 415.
     Invalid,
@@ -33,19 +33,19 @@ pub enum Reason {
     /// The token is for another audience.
     #[strum(serialize = "audience")]
     Audience,
-    /// The token is of another issuer.
+    /// The token has another issuer.
     #[strum(serialize = "issuer")]
     Issuer,
-    /// The token has ended.
+    /// The token has expired.
     #[strum(serialize = "token_expired")]
     Expired,
-    /// The token is bound to no pod.
+    /// The token is not bound to a pod.
     #[strum(serialize = "not_of_a_pod")]
     NotOfPod,
-    /// The API server refuses the token: forged, ended, or its pod is gone.
+    /// The API server refuses the token: it is forged or expired, or its pod was deleted.
     #[strum(serialize = "token_refused")]
     Unauthentic,
-    /// The pod is gone.
+    /// The pod does not exist.
     #[strum(serialize = "pod_missing")]
     PodMissing,
     /// Another pod has the name of the token's pod.
@@ -57,10 +57,10 @@ pub enum Reason {
     /// The pod has finished, or should have been deleted by now.
     #[strum(serialize = "pod_ended")]
     PodEnded,
-    /// The pod's seal does not hold, or the pod is not what was sealed.
+    /// The pod's seal is not valid or of another time, or the pod differs from it.
     #[strum(serialize = "seal")]
     Seal,
-    /// Something in the pod could reach into the sidecar.
+    /// The pod contains something that could reach into the sidecar.
     #[strum(serialize = "pod_forbidden")]
     PodForbidden,
     /// The credential ServiceAccount is the pod's own.
@@ -72,31 +72,31 @@ pub enum Reason {
     /// The credential ServiceAccount does not exist.
     #[strum(serialize = "account_missing")]
     AccountMissing,
-    /// The identity server may not mint tokens of the credential ServiceAccount.
+    /// The identity server may not create tokens of the credential ServiceAccount.
     #[strum(serialize = "mint_missing")]
     MintMissing,
-    /// Too many tokens from one address that came to nothing.
+    /// Too many requests without a valid token from one address.
     #[strum(serialize = "source_limited")]
     SourceLimited,
-    /// One pod asks too often.
+    /// Too many requests of one pod.
     #[strum(serialize = "pod_limited")]
     PodLimited,
-    /// Too many requests are under way.
+    /// Too many requests at the same time.
     #[strum(serialize = "busy")]
     Busy,
-    /// There are no seal keys, so no pod can prove itself.
+    /// There are no seal keys, so no seal can be verified.
     #[strum(serialize = "keys_missing")]
     KeysMissing,
     /// The API server does not answer in time.
     #[strum(serialize = "api_timeout")]
     ApiTimeout,
-    /// No connection to the API server, or it broke.
+    /// The connection to the API server failed.
     #[strum(serialize = "api_unreachable")]
     ApiUnreachable,
     /// The API server answers with an error.
     #[strum(serialize = "api_error")]
     ApiError,
-    /// The API server answers something else than what was asked for, or too much.
+    /// The API server's answer is too large or not the requested object.
     #[strum(serialize = "api_answer")]
     ApiAnswer,
     /// The identity server lacks a right of its own, or its token is not accepted.
@@ -111,7 +111,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The outcome that it belongs to.
+    /// Returns the outcome of this reason.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Issued => Outcome::Issued,
@@ -145,7 +145,7 @@ impl Reason {
 }
 
 impl Reason {
-    /// What a pod that has proved itself is told, so that its sidecar can say which right to give.
+    /// Returns the missing right that the sidecar of a verified pod is told.
     pub fn missing(self) -> Option<Missing> {
         match self {
             Self::AssumeMissing => Some(Missing::Assume),

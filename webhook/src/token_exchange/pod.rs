@@ -1,28 +1,29 @@
-//! Step 3: the pod as it is now. A token is as good as the moment it was made in; a pod changes.
+//! Step 3: the pod as it is stored now. It may have changed or ended since its token was issued.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::answer::Answer;
 use super::caller::Caller;
 use super::outcome::Reason;
-use super::{Answer, Stopped};
+use super::stopped::Stopped;
 use crate::json_size::JsonSize;
 use agent_creds_core::names::ObjectName;
 
-/// How long after its end a pod may still be there: the clocks of two machines differ, and the API server accepts tokens
-/// of a pod just as long.
+/// Time for which a pod may outlast its end, in seconds, because clocks differ. The API server accepts tokens of a
+/// deleted pod for the same time.
 const LEEWAY: i64 = 60;
 /// Bytes of a parsed pod, at most. One is parsed at a time. Four times what admission accepts: the stored pod has also a status and
 /// `managedFields`.
 const MAX_POD: usize = 48 * 1024 * 1024;
 
-/// The path of the pod. Without a resourceVersion, so the answer is what is stored now, and nobody's cache.
+/// Returns the path of the pod. Without a resourceVersion the API server reads the stored object and not a cache.
 pub fn path(caller: &Caller) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", caller.account.namespace, caller.pod)
 }
 
-/// What the answer means, at `now` (Unix seconds): whether the pod is the one that asks, and alive; then the account that it
-/// may have a token of, as `sealed` says of a pod and its namespace.
+/// Reads the answer at `now` (Unix seconds): checks that the pod is the one of the token and has not ended, and returns
+/// the account that `sealed` finds for the pod and its namespace.
 pub fn found(
     answer: &Answer<'_>,
     caller: &Caller,
@@ -54,8 +55,8 @@ pub fn found(
     Ok(credential)
 }
 
-/// Whether nothing of the pod can run any more. One that is being deleted works to its end: a refresh token may be under
-/// way. Its `deletionTimestamp` lies as far ahead as it was given grace.
+/// Whether the pod has ended. A pod that is being deleted has not: a refresh may be in progress. Its
+/// `deletionTimestamp` is the end of its grace period.
 fn ended(pod: &Value, now: i64) -> Result<bool, Reason> {
     if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
         return Ok(true);
@@ -75,7 +76,7 @@ mod tests {
     use k8s_openapi::api::authentication::v1::UserInfo;
     use serde_json::json;
 
-    use super::super::account;
+    use super::super::account::account;
     use super::*;
 
     /// 2026-01-01T00:00:00Z

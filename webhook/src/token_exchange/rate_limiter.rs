@@ -1,28 +1,28 @@
-//! How often somebody may ask: a bucket for each key, that fills up with time. The table is bounded, whoever comes.
+//! A rate limiter: a token bucket for each key, in a table of limited size.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// So many at once, and one more after each `every`.
+/// A rate: this many requests at once, and one more after each `every`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// At once.
+    /// Requests at once.
     pub burst: u32,
-    /// Until there may be one more.
+    /// Time until one more request is allowed.
     pub every: Duration,
 }
 
-/// Asked too often.
+/// A request over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimited {
-    /// When the next one may come.
+    /// Time until the next request is allowed.
     pub wait: Duration,
-    /// The first one since this key was last let through: worth a line in the log, which the others are not.
+    /// Whether this is the first refusal since the key's last allowed request. Only that one is logged.
     pub first: bool,
 }
 
-/// The buckets. Time is given by the caller, counted from any moment.
+/// The buckets. The caller passes the time, counted from any moment.
 #[derive(Debug)]
 pub struct RateLimiter<K> {
     rate: Rate,
@@ -32,18 +32,18 @@ pub struct RateLimiter<K> {
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// When it will be full. One that is full is as good as none.
+    /// Time when the bucket is full. A full bucket equals an absent one.
     full: Duration,
     limited: bool,
 }
 
 impl<K: Clone + Eq + Hash> RateLimiter<K> {
-    /// For at most `capacity` keys at a time.
+    /// Creates a table for at most `capacity` keys.
     pub fn new(rate: Rate, capacity: usize) -> Self {
         Self { rate, capacity, buckets: HashMap::new() }
     }
 
-    /// Takes one for `key`.
+    /// Takes one request for `key`.
     pub fn take(&mut self, key: &K, now: Duration) -> Result<(), RateLimited> {
         if !self.buckets.contains_key(key) {
             self.make_room(now);
@@ -59,15 +59,15 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         Ok(())
     }
 
-    /// Puts back what was taken: it shall not count.
+    /// Gives one request back to `key`.
     pub fn give_back(&mut self, key: &K) {
         if let Some(bucket) = self.buckets.get_mut(key) {
             bucket.full = bucket.full.saturating_sub(self.rate.every);
         }
     }
 
-    /// Forgets the full ones where the table is, and, where all owe something, the one that owes least: who floods stays
-    /// in it.
+    /// Makes room in a full table: removes the full buckets, or the fullest one where none is full. So the buckets of
+    /// keys with many requests stay.
     fn make_room(&mut self, now: Duration) {
         if self.buckets.len() < self.capacity {
             return;

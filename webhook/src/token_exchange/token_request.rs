@@ -1,18 +1,18 @@
-//! Step 4: whether the pod's account may have a token of the credential's, and the token.
+//! Step 4: SubjectAccessReview and TokenRequest for the credential account.
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Answer;
+use super::answer::Answer;
 use super::caller::Caller;
 use super::outcome::Reason;
 use agent_creds_core::names::ObjectName;
 
-/// The verb, which means something to us alone.
+/// The verb of the right. Only the identity server asks about it.
 const ASSUME: &str = "assume";
 
-/// May the caller assume the account?
+/// Returns the question whether the caller may assume the account.
 pub fn question(caller: &Caller, credential: &ObjectName) -> SubjectAccessReview {
     let user = &caller.user;
     SubjectAccessReview {
@@ -35,18 +35,19 @@ pub fn question(caller: &Caller, credential: &ObjectName) -> SubjectAccessReview
     }
 }
 
-/// What the answer means.
+/// Reads the answer to the question: the right is missing unless the answer allows it and does not deny it.
 pub fn allowed(answer: &Answer<'_>) -> Result<(), Reason> {
     let status = answer.object::<SubjectAccessReview>()?.status.ok_or(Reason::ApiAnswer)?;
     if status.allowed && status.denied != Some(true) { Ok(()) } else { Err(Reason::AssumeMissing) }
 }
 
-/// The path to mint at.
+/// Returns the path of the TokenRequest.
 pub fn path(credential: &ObjectName) -> String {
     format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", credential.namespace, credential.name)
 }
 
-/// A token for the API server itself, so without an audience. Bound to no pod: the pod is another account's.
+/// Returns the request for a token for the API server itself, without an audience. It cannot be bound to a pod of
+/// another account.
 pub fn request(seconds: u32) -> TokenRequest {
     let spec = TokenRequestSpec {
         audiences: Vec::new(),
@@ -56,15 +57,16 @@ pub fn request(seconds: u32) -> TokenRequest {
     TokenRequest { spec, ..TokenRequest::default() }
 }
 
-/// What was minted.
+/// An issued token.
 pub struct Minted {
     /// The token.
     pub token: String,
-    /// When it ends.
+    /// Its expiry, as the API server wrote it.
     pub ends: Time,
 }
 
-/// What the answer means. The right is asked for first, so who lacks it does not learn whether the account exists.
+/// Reads the answer to the TokenRequest. It is sent only after the right was checked, so a pod without the right does not learn
+/// whether the account exists.
 pub fn minted(answer: &Answer<'_>) -> Result<Minted, Reason> {
     match answer.status {
         403 => Err(Reason::MintMissing),
@@ -86,7 +88,7 @@ mod tests {
     use k8s_openapi::api::authentication::v1::UserInfo;
     use serde_json::{Value, json};
 
-    use super::super::account;
+    use super::super::account::account;
     use super::*;
 
     fn credential() -> ObjectName {

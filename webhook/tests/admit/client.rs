@@ -83,7 +83,8 @@ impl Authority {
     /// A folder with all files of the role.
     pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        let policy = "sidecar: {image: registry.example/agent-creds-sidecar@sha256:0000}\n";
+        let policy =
+            "sidecar: {image: registry.example/agent-creds-sidecar@sha256:0000}\nidentity: {mode: pod}\n";
         let (certificate, key) = self.pair();
         let files =
             [("policy.yaml", policy), ("ca.crt", &self.pem), ("tls.crt", &certificate), ("tls.key", &key)];

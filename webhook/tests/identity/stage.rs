@@ -21,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Parser as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -223,18 +224,19 @@ impl Stage {
 
 /// The pod as the API server has it.
 fn pod(ca: &[u8]) -> Value {
+    let now = Timestamp::now();
     let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": "agent-1", "namespace": "ops", "uid": "u1",
+            "name": "agent-1", "namespace": "ops", "uid": "u1", "creationTimestamp": now.to_string(),
             "annotations": {"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"},
         },
         "spec": {"serviceAccountName": "agent", "containers": [{"name": "main", "image": "agent:1"}]},
     });
     let policy = Policy::parse(POLICY, ca).expect("a policy");
     let keys = Keys::new(&KEY, None).expect("a key");
-    let Decision::Injected { patch, .. } = decide(&pod, &policy, Some(&keys), "ops") else {
+    let Decision::Injected { patch, .. } = decide(&pod, &policy, &keys, "ops", now.as_second()) else {
         panic!("not injected")
     };
     patch.apply(&mut pod).expect("the patch fits");

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::pod::sample::{injected, keys, pod, policy, refused, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, refused, with};
 
 #[test]
 fn the_sidecar_comes_first_and_only_agents_get_access() {
@@ -108,7 +108,7 @@ fn whoever_does_not_ask_is_left_alone_whatever_the_pod_looks_like() {
         json!({"metadata": {"annotations": {"other": 1}}, "spec": {"volumes": [{"name": "agent-creds-spool"}]}}),
     ] {
         assert_eq!(
-            decide(&pod, &policy(), Some(&keys()), "ops"),
+            decide(&pod, &policy(), &keys(), "ops", NOW),
             Decision::Unchanged(Reason::NotAsked),
             "{pod}"
         );
@@ -118,19 +118,19 @@ fn whoever_does_not_ask_is_left_alone_whatever_the_pod_looks_like() {
 #[test]
 fn a_mirror_pod_cannot_be_changed() {
     let mirror = with(pod(), "/metadata/annotations/kubernetes.io~1config.mirror", json!("x"));
-    assert_eq!(decide(&mirror, &policy(), Some(&keys()), "ops"), Decision::Unchanged(Reason::MirrorPod));
+    assert_eq!(decide(&mirror, &policy(), &keys(), "ops", NOW), Decision::Unchanged(Reason::MirrorPod));
 }
 
 #[test]
 fn a_second_call_changes_nothing() {
     let after = injected(&pod());
-    assert_eq!(decide(&after, &policy(), Some(&keys()), "ops"), Decision::Unchanged(Reason::AlreadyInjected));
+    assert_eq!(decide(&after, &policy(), &keys(), "ops", NOW), Decision::Unchanged(Reason::AlreadyInjected));
 }
 
 #[test]
 fn a_container_that_came_later_gets_access_too() {
     let after = with(injected(&pod()), "/spec/containers/1", json!({"name": "late", "image": "x"}));
-    let Decision::Injected { reason, patch, warnings } = decide(&after, &policy(), Some(&keys()), "ops")
+    let Decision::Injected { reason, patch, warnings } = decide(&after, &policy(), &keys(), "ops", NOW)
     else {
         panic!("refused")
     };
@@ -141,8 +141,33 @@ fn a_container_that_came_later_gets_access_too() {
 }
 
 #[test]
+fn a_later_call_accepts_only_a_seal_of_the_last_ten_minutes() {
+    let after = injected(&pod());
+    let joined = with(after.clone(), "/spec/containers/1", json!({"name": "late", "image": "x"}));
+    // What the request says about the creation has no effect.
+    let backdated = with(joined.clone(), "/metadata/creationTimestamp", json!("2026-01-01T00:00:00Z"));
+    let reason = |pod: &Value, seconds| decide(pod, &policy(), &keys(), "ops", NOW + seconds).reason();
+    assert_eq!((reason(&after, 600), reason(&joined, 600)), (Reason::AlreadyInjected, Reason::Completed));
+    for pod in [&after, &joined, &backdated] {
+        assert_eq!(reason(pod, 601), Reason::SealTime);
+    }
+}
+
+#[test]
+fn a_later_call_keeps_the_time_of_the_seal() {
+    let mut joined = with(injected(&pod()), "/spec/containers/1", json!({"name": "late", "image": "x"}));
+    let Decision::Injected { patch, .. } = decide(&joined, &policy(), &keys(), "ops", NOW + 600) else {
+        panic!("refused")
+    };
+    patch.apply(&mut joined).unwrap();
+    let seal = joined["metadata"]["annotations"]["agent-creds/seal"].as_str().unwrap();
+    assert_eq!(Sealed::open(seal, &keys()).unwrap().issued_at, NOW);
+    assert_eq!(decide(&joined, &policy(), &keys(), "ops", NOW + 601).reason(), Reason::SealTime);
+}
+
+#[test]
 fn mode_pod_warns_in_one_short_line() {
-    let Decision::Injected { warnings, .. } = decide(&pod(), &policy(), Some(&keys()), "ops") else {
+    let Decision::Injected { warnings, .. } = decide(&pod(), &policy(), &keys(), "ops", NOW) else {
         panic!("refused")
     };
     assert_eq!(warnings.len(), 1);

@@ -1,6 +1,6 @@
 //! The Pod Security Standards, level baseline, over all containers.
 //! <https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline>
-//! A namespace may enforce less; beside a credential it is enforced here.
+//! A namespace may enforce less; pods with the sidecar have to meet this level in every namespace.
 
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub(super) fn pod(pod: &Value, policy: &Policy, refusals: &mut Refusals) {
     let spec = &pod["spec"];
     for key in ["hostNetwork", "hostPID", "hostIPC"] {
         if spec[key] == true {
-            let sentence = "the pod would share the node's; remove it";
+            let sentence = "the pod would share a namespace of the node; remove it";
             refusals.push(Refusal::new(Reason::HostNamespace, &format!("spec.{key}"), sentence));
         }
     }
@@ -85,7 +85,7 @@ pub(super) fn container(container: Container<'_>, policy: &Policy, refusals: &mu
         refuse(
             Reason::Privileged,
             "privileged",
-            "a privileged container owns the node; remove it".to_owned(),
+            "a privileged container has full access to the node; remove it".to_owned(),
         );
     }
     for (i, added) in view::items(&context["capabilities"], "add").iter().enumerate() {
@@ -105,7 +105,7 @@ pub(super) fn container(container: Container<'_>, policy: &Policy, refusals: &mu
     handlers(container, refusals);
 }
 
-/// What pods and containers have in common.
+/// Rules about the security context of a pod or a container.
 fn security_context(path: &str, context: &Value, refusals: &mut Refusals) {
     let mut refuse = |reason, key: &str, sentence: &str| {
         refusals.push(Refusal::new(reason, &format!("{path}.{key}"), sentence));
@@ -144,7 +144,7 @@ fn ports(container: Container<'_>, refusals: &mut Refusals) {
     }
 }
 
-/// The kubelet, which is on the node's network, would call any host that is named here.
+/// The kubelet sends these requests from the node's network, to any host that is named here.
 fn handlers(container: Container<'_>, refusals: &mut Refusals) {
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|key| (key, &container.value[key]));
     let hooks = [("lifecycle.postStart", "postStart"), ("lifecycle.preStop", "preStop")]
@@ -156,20 +156,29 @@ fn handlers(container: Container<'_>, refusals: &mut Refusals) {
                 refusals.push(Refusal::new(
                     Reason::HostProbe,
                     &path,
-                    "remove it; without it the pod itself is meant",
+                    "remove it; the default is the pod itself",
                 ));
             }
         }
     }
 }
 
-/// A directory of the platform's list may be mounted read-only: who may write into it can place a link there
-/// that leads anywhere on the node.
+/// Checks a hostPath volume. A listed directory may only be mounted read-only, because a container that can write to it
+/// could place a symbolic link to any file of the node.
 fn host_path(pod: &Value, path: &str, volume: &Value, policy: &Policy, refusals: &mut Refusals) {
     let Some(source) = view::field(volume, "hostPath") else { return };
     let found = view::text(source, "path").unwrap_or_default();
-    let listed = Directory::parse(found)
-        .is_some_and(|found| policy.allow_host_paths.iter().any(|allowed| found.is_within(allowed)));
+    let directory = Directory::parse(found);
+    if let Some(reached) = directory.as_ref().and_then(Directory::reaches) {
+        let sentence = format_args!(
+            "through {} a container reaches {reached}; use another kind of volume",
+            quoted(found)
+        );
+        refusals.push(Refusal::new(Reason::HostPath, &format!("{path}.hostPath"), sentence));
+        return;
+    }
+    let listed =
+        directory.is_some_and(|found| policy.allow_host_paths.iter().any(|allowed| found.is_within(allowed)));
     if !listed {
         let sentence = format_args!(
             "{} is a directory of the node; use another kind of volume, or ask the platform team for allowHostPaths",

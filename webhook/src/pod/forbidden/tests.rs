@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::decide::{Decision, decide};
-use crate::pod::sample::{injected, keys, pod, policy, refused, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, refused, with};
 
 #[test]
 fn a_token_of_our_audience_is_found_wherever_it_hides() {
@@ -112,7 +112,7 @@ fn words_that_only_look_like_references_are_let_pass() {
         ),
     ] {
         let pod = with(pod(), pointer, value);
-        let decision = decide(&pod, &policy(), Some(&keys()), "ops");
+        let decision = decide(&pod, &policy(), &keys(), "ops", NOW);
         assert!(matches!(decision, Decision::Injected { .. }), "{pointer}: {decision:?}");
     }
 }
@@ -137,6 +137,36 @@ fn our_variables_are_ours_to_set() {
 }
 
 #[test]
+fn a_path_to_a_runtime_or_the_kubelet_is_refused_even_if_it_is_listed() {
+    let mut listing = policy();
+    listing.allow_host_paths.extend(
+        ["/", "/run", "/run/docker.sock", "/var/lib/kubelet"]
+            .map(|path| Directory::parse(path).expect("an absolute path")),
+    );
+    for (path, reached) in [
+        ("/", "/etc/cni"),
+        ("/run", "/run/containerd"),
+        ("/var/run/", "/run/containerd"),
+        ("/var/run/docker.sock", "/run/docker.sock"),
+        ("//run//docker.sock/", "/run/docker.sock"),
+        ("/run/k3s/containerd/containerd.sock", "/run/k3s"),
+        ("/var/lib/kubelet/pods", "/var/lib/kubelet"),
+    ] {
+        let pod = with(pod(), "/spec/volumes", json!([{"name": "h", "hostPath": {"path": path}}]));
+        let Decision::Refused(refusals) = decide(&pod, &listing, &keys(), "ops", NOW) else {
+            panic!("allowed: {path}")
+        };
+        assert_eq!(refusals[0].reason, Reason::HostPath);
+        let message = refusals[0].to_string();
+        assert!(message.contains(&format!("a container reaches {reached}")), "{message}");
+        assert!(!message.contains("ask the platform team"), "{message}");
+    }
+    let climbing = json!([{"name": "h", "hostPath": {"path": "/run/x/../docker.sock"}}]);
+    let decision = decide(&with(pod(), "/spec/volumes", climbing), &listing, &keys(), "ops", NOW);
+    assert_eq!(decision.reason(), Reason::HostPath);
+}
+
+#[test]
 fn host_paths_of_the_list_are_read_only() {
     let volume =
         |path: &str| with(pod(), "/spec/volumes", json!([{"name": "h", "hostPath": {"path": path}}]));
@@ -144,7 +174,7 @@ fn host_paths_of_the_list_are_read_only() {
         |path: &str, mount: Value| with(volume(path), "/spec/containers/0/volumeMounts", json!([mount]));
     let read_only = json!({"name": "h", "mountPath": "/h", "readOnly": true});
     let allowed =
-        |pod: &Value| matches!(decide(pod, &policy(), Some(&keys()), "ops"), Decision::Injected { .. });
+        |pod: &Value| matches!(decide(pod, &policy(), &keys(), "ops", NOW), Decision::Injected { .. });
     assert!(allowed(&mounted("/var/log/pods", read_only.clone())));
     assert_eq!(
         refused(&mounted("/var/log/pods", json!({"name": "h", "mountPath": "/h"}))).0,
@@ -165,7 +195,7 @@ fn the_platform_may_allow_one_capability_and_not_the_other() {
         |name: &str| with(pod(), "/spec/initContainers/0/securityContext/capabilities/add", json!([name]));
     for name in ["NET_RAW", "CHOWN"] {
         assert!(
-            matches!(decide(&adding(name), &policy(), Some(&keys()), "ops"), Decision::Injected { .. }),
+            matches!(decide(&adding(name), &policy(), &keys(), "ops", NOW), Decision::Injected { .. }),
             "{name}"
         );
     }
@@ -198,9 +228,7 @@ fn everything_wrong_is_said_at_once() {
     let pod = with(pod(), "/spec/hostNetwork", json!(true));
     let pod = with(pod, "/spec/shareProcessNamespace", json!(true));
     let pod = with(pod, "/spec/containers/0/securityContext/runAsUser", json!(54911));
-    let Decision::Refused(refusals) = decide(&pod, &policy(), Some(&keys()), "ops") else {
-        panic!("allowed")
-    };
+    let Decision::Refused(refusals) = decide(&pod, &policy(), &keys(), "ops", NOW) else { panic!("allowed") };
     let reasons: Vec<_> = refusals.iter().map(|refusal| refusal.reason).collect();
     assert_eq!(reasons, [Reason::HostNamespace, Reason::ProcessNamespace, Reason::SidecarUid]);
     for refusal in refusals {

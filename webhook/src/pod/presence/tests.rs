@@ -2,10 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::decide::{Decision, decide};
-use crate::pod::sample::{injected, keys, pod, policy, refused, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, refused, with};
 
 fn unchanged(pod: &Value) {
-    let decision = decide(pod, &policy(), Some(&keys()), "ops");
+    let decision = decide(pod, &policy(), &keys(), "ops", NOW);
     assert_eq!(decision, Decision::Unchanged(Reason::AlreadyInjected));
 }
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::pod::sample::{injected, keys, pod};
+use crate::pod::sample::{NOW, injected, keys, pod};
 
 fn text() -> String {
     view::text(&injected(&pod())["metadata"]["annotations"], SEAL).unwrap().to_owned()
@@ -23,6 +23,7 @@ fn a_seal_says_what_was_injected_and_into_which_pod() {
         json!({"agent-creds/inject": "true", "agent-creds/grants": "pagerduty"})
     );
     assert_eq!(payload["fragment"]["container"], injected(&pod())["spec"]["initContainers"][0]);
+    assert_eq!(payload["iat"], NOW);
     let sealed = Sealed::open(&text, &keys()).unwrap();
     assert_eq!(sealed.fragment.share.containers, ["main"]);
 }
@@ -65,6 +66,16 @@ fn the_header_chooses_nothing() {
 }
 
 #[test]
+fn a_seal_without_a_time_is_refused() {
+    let mut payload = part(&text(), 1);
+    payload.as_object_mut().unwrap().remove("iat");
+    let header = text().split('.').next().unwrap().to_owned();
+    let signed = format!("{header}.{}", BASE64.encode(payload.to_string()));
+    let text = format!("{signed}.{}", BASE64.encode(keys().sign(signed.as_bytes())));
+    assert_eq!(Sealed::open(&text, &keys()), Err(SealError::Invalid));
+}
+
+#[test]
 fn a_key_counts_until_it_is_taken_out() {
     let old = text();
     let rotated = Keys::new(&[8; 32], Some(&[7; 32])).unwrap();
@@ -89,6 +100,7 @@ fn a_seal_of_the_first_version_is_read_for_ever() {
             "ports": [9911, 9912],
             "credential": {"namespace": "vault", "name": "devops-agent-creds"},
         },
+        "iat": NOW,
     });
     let header = json!({"alg": "HS256", "kid": keys().id(), "typ": "agent-creds-seal+1"});
     let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(payload.to_string()));

@@ -2,7 +2,7 @@ use agent_creds_core::pod::VOLUMES;
 use serde_json::json;
 
 use super::*;
-use crate::pod::sample::{injected, keys, pod, policy, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, with};
 use crate::policy::Policy;
 
 fn proven_by(
@@ -11,7 +11,7 @@ fn proven_by(
     keys: &Keys,
     namespace: &str,
 ) -> Result<Fragment, (Reason, String)> {
-    proven(pod, policy, keys, namespace).map_err(|mut refusals| {
+    proven(pod, policy, keys, namespace, NOW).map_err(|mut refusals| {
         let first = refusals.remove(0);
         (first.reason, first.message)
     })
@@ -57,7 +57,7 @@ fn an_imitation_without_a_seal_or_with_a_withdrawn_one_is_refused() {
 fn another_version_of_the_webhook_verifies_what_this_one_injected() {
     let after = injected(&pod());
     let text = "{sidecar: {image: 'registry.example/other:2', uid: 7777}, apiServer: 'https://other', \
-                allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
+                identity: {mode: pod}, allowCapabilities: [NET_RAW], allowHostPaths: [/var/log]}";
     let tomorrow = Policy::for_preview(Some(text), None).unwrap();
     let fragment = proven_by(&after, &tomorrow, &keys(), "ops").expect("still the same pod");
     assert_eq!(fragment.uid, 54911);
@@ -128,10 +128,88 @@ fn the_agent_may_not_run_as_the_credential_account() {
     let text = "{sidecar: {image: x}, identity: {mode: exchange, server: 'https://id', caConfigMap: ns/ca}}";
     let policy = Policy::for_preview(Some(text), None).unwrap();
     let own = with(pod(), "/metadata/annotations/agent-creds~1service-account", json!("devops-agent"));
-    let refusals = match crate::pod::decide::decide(&own, &policy, Some(&keys()), "ops") {
+    let refusals = match crate::pod::decide::decide(&own, &policy, &keys(), "ops", NOW) {
         crate::pod::decide::Decision::Refused(refusals) => refusals,
         other => panic!("{other:?}"),
     };
     assert_eq!(refusals[0].reason, Reason::CredentialAccount);
     assert!(refusals[0].message.starts_with("spec.serviceAccountName: "), "{}", refusals[0]);
+}
+
+/// The pod as the API server stores it at this time.
+fn created(pod: Value, at: i64) -> Value {
+    let at = Timestamp::from_second(at).unwrap().to_string();
+    with(pod, "/metadata/creationTimestamp", json!(at))
+}
+
+#[test]
+fn accepts_a_seal_of_the_ten_minutes_before_the_pod() {
+    let after = injected(&pod());
+    for seconds in [0, 1, 600, -60] {
+        assert!(
+            proven_by(&created(after.clone(), NOW + seconds), &policy(), &keys(), "ops").is_ok(),
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn refuses_a_seal_of_another_time_than_its_pod() {
+    let after = injected(&pod());
+    let (reason, message) = refused(&created(after.clone(), NOW + 601));
+    assert_eq!(reason, Reason::SealTime);
+    assert_eq!(
+        message,
+        "metadata.annotations[agent-creds/seal]: made at 2026-01-01T00:00:00Z, more than 10 minutes before this pod \
+         (2026-01-01T00:10:01Z), as in a copy of an older pod; apply the original manifest, without what agent-creds added"
+    );
+    let (reason, message) = refused(&created(after.clone(), NOW - 61));
+    assert_eq!(reason, Reason::SealTime);
+    assert!(
+        message.contains("after this pod was created (2025-12-31T23:58:59Z); synchronise the clocks"),
+        "{message}"
+    );
+    let (reason, message) = refused(&with(after, "/metadata/creationTimestamp", json!("yesterday")));
+    assert_eq!(reason, Reason::PodInvalid);
+    assert!(message.starts_with("metadata.creationTimestamp: "), "{message}");
+}
+
+#[test]
+fn a_running_pod_keeps_its_seal() {
+    let running = created(injected(&pod()), NOW);
+    let later = NOW + 365 * 86_400;
+    assert!(proven(&running, &policy(), &keys(), "ops", later).is_ok());
+}
+
+#[test]
+fn an_injected_pod_stays_one_when_it_no_longer_asks() {
+    let confirmed = |pod: &Value| crate::pod::decide::confirm(pod, &policy(), &keys(), "ops", NOW).reason();
+    let after = injected(&pod());
+    assert_eq!(confirmed(&after), Reason::Verified);
+    for asks in [json!("false"), json!(null)] {
+        let silent = with(after.clone(), "/metadata/annotations/agent-creds~1inject", asks);
+        assert_eq!(confirmed(&silent), Reason::SealInvalid);
+    }
+    let mirror = with(after, "/metadata/annotations/kubernetes.io~1config.mirror", json!("x"));
+    let privileged = with(mirror, "/spec/containers/0/securityContext", json!({"privileged": true}));
+    assert_eq!(confirmed(&privileged), Reason::Privileged);
+}
+
+#[test]
+fn a_pod_that_is_only_marked_as_injected_is_refused() {
+    let bare = json!({"metadata": {}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
+    for (pod, reason) in [(bare, Reason::NotAsked), (pod(), Reason::SealMissing)] {
+        let confirmed =
+            |pod: &Value| crate::pod::decide::confirm(pod, &policy(), &keys(), "ops", NOW).reason();
+        assert_eq!(confirmed(&pod), reason);
+        for mark in ["labels/agent-creds~1injected", "annotations/agent-creds~1status"] {
+            let marked = with(pod.clone(), &format!("/metadata/{mark}"), json!("true"));
+            assert_eq!(confirmed(&marked), Reason::SealMissing, "{mark}");
+        }
+    }
+    // The first call refuses it, too.
+    let labelled = with(pod(), "/metadata/labels", json!({"agent-creds/injected": "true"}));
+    let (reason, message) = crate::pod::sample::refused(&labelled);
+    assert_eq!(reason, Reason::SealMissing);
+    assert!(message.starts_with("metadata.labels[agent-creds/injected]: "), "{message}");
 }

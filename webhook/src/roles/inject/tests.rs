@@ -24,7 +24,7 @@ fn pods_are_found_in_everything_that_has_a_template() {
         );
         let (documents, notes) = run(&text);
         assert_eq!(sidecar(&documents[0]["spec"]["template"])["name"], "agent-creds", "{kind}");
-        assert!(notes.refusals.is_empty() && notes.warnings[0].starts_with(&format!("{kind} default/x: ")));
+        assert!(notes.refusals.is_empty() && notes.warnings.is_empty(), "{notes:?}");
     }
     let cron = format!("{{kind: CronJob, spec: {{jobTemplate: {{spec: {{template: {TEMPLATE}}}}}}}}}");
     assert_eq!(sidecar(&run(&cron).0[0]["spec"]["jobTemplate"]["spec"]["template"])["name"], "agent-creds");
@@ -86,22 +86,24 @@ fn refusals_end_the_run_without_output() {
     let file = folder.path().join("pod.yaml");
     std::fs::write(&file, format!("{{kind: Job, metadata: {{name: x}}, spec: {{template: {TEMPLATE}}}}}"))
         .unwrap();
-    let run = |file: &Path| {
-        let config =
-            Config { file: file.to_owned(), policy: None, api_ca: None, namespace: "ops".to_owned() };
+    let run = |file: &Path, policy: Option<PathBuf>| {
+        let config = Config { file: file.to_owned(), policy, api_ca: None, namespace: "ops".to_owned() };
         let (mut output, mut notices) = (Vec::new(), Vec::new());
         let result = main(config, &mut output, &mut notices);
         (result, String::from_utf8(output).unwrap(), String::from_utf8(notices).unwrap())
     };
-    let (result, output, notices) = run(&file);
+    let (result, output, notices) = run(&file, None);
     assert!(result.is_ok() && output.contains("name: agent-creds"), "{output}");
-    assert!(
-        notices.contains("without --policy")
-            && notices.contains("warning: Job ops/x: agent-creds: identity mode")
-    );
+    assert!(output.contains("--identity=exchange"), "{output}");
+    assert!(notices.contains("without --policy") && !notices.contains("warning"), "{notices}");
+    let policy = folder.path().join("policy.yaml");
+    std::fs::write(&policy, "{sidecar: {image: x}, identity: {mode: pod}}").unwrap();
+    let (result, output, notices) = run(&file, Some(policy));
+    assert!(result.is_ok() && output.contains("--identity=pod"), "{output}");
+    assert!(notices.contains("warning: Job ops/x: agent-creds: identity mode"), "{notices}");
     std::fs::write(&file, "kind: Pod\nmetadata: {name: x, annotations: {agent-creds/inject: 'on'}}").unwrap();
-    let (result, output, _) = run(&file);
+    let (result, output, _) = run(&file, None);
     let message = result.expect_err("refused").to_string();
     assert!(message.contains("Pod ops/x: metadata.annotations: ") && output.is_empty(), "{message}");
-    assert!(run(&folder.path().join("none")).0.expect_err("no file").to_string().contains("none"));
+    assert!(run(&folder.path().join("none"), None).0.expect_err("no file").to_string().contains("none"));
 }

@@ -12,8 +12,11 @@ use serde_json::json;
 
 use super::*;
 
+/// 2026-01-01T00:00:00Z
+const NOW: i64 = 1_767_225_600;
+
 fn policy() -> Policy {
-    Policy::for_preview(None, None).expect("the defaults")
+    Policy::for_preview(Some("{sidecar: {image: x}, identity: {mode: pod}}"), None).expect("a policy")
 }
 
 fn review(uid: &str, operation: &str, object: &Value) -> Value {
@@ -47,7 +50,7 @@ fn asked(review: &Value) -> (Reason, Value) {
 }
 
 fn of(question: Question, review: &Value) -> (Reason, Value) {
-    let answer = answer(review.to_string().as_bytes(), question, &policy(), Some(&keys()));
+    let answer = answer(review.to_string().as_bytes(), question, &policy(), Some(&keys()), NOW);
     let review: Value = serde_json::from_slice(&answer.review.expect("a review")).expect("JSON");
     assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
     assert_eq!(review["kind"], "AdmissionReview");
@@ -115,7 +118,8 @@ fn the_final_pod_and_what_joins_it_are_validated() {
 #[test]
 fn without_keys_an_annotated_pod_has_to_wait() {
     for question in [Question::Mutate, Question::Validate] {
-        let answer = answer(review("u", "CREATE", &pod()).to_string().as_bytes(), question, &policy(), None);
+        let answer =
+            answer(review("u", "CREATE", &pod()).to_string().as_bytes(), question, &policy(), None, NOW);
         assert_eq!(answer.reason, Reason::KeysMissing);
     }
 }
@@ -131,7 +135,10 @@ fn a_refusal_says_what_to_change() {
     );
     assert_eq!(response["status"]["code"], 403);
     let message = response["status"]["message"].as_str().expect("text");
-    assert_eq!(message, "agent-creds: spec.hostNetwork: the pod would share the node's; remove it");
+    assert_eq!(
+        message,
+        "agent-creds: spec.hostNetwork: the pod would share a namespace of the node; remove it"
+    );
 }
 
 #[test]
@@ -163,8 +170,8 @@ fn other_json_is_denied_with_its_uid_where_it_has_one() {
         assert_eq!((reason, &response["allowed"]), (Reason::ReviewInvalid, &json!(false)), "{request}");
         assert_eq!(response["uid"], uid, "{request}");
     }
-    assert!(answer(b"not JSON", Question::Mutate, &policy(), None).review.is_none());
-    assert!(answer(b"", Question::Mutate, &policy(), None).review.is_none());
+    assert!(answer(b"not JSON", Question::Mutate, &policy(), None, NOW).review.is_none());
+    assert!(answer(b"", Question::Mutate, &policy(), None, NOW).review.is_none());
 }
 
 /// Receives a body with these headers, within `seconds`; the status if it is refused.
@@ -251,7 +258,7 @@ fn raw(object: &str) -> String {
 }
 
 fn denied(review: &str) -> (Reason, String) {
-    let answer = answer(review.as_bytes(), Question::Mutate, &policy(), Some(&keys()));
+    let answer = answer(review.as_bytes(), Question::Mutate, &policy(), Some(&keys()), NOW);
     let response: Value = serde_json::from_slice(&answer.review.expect("a review")).expect("JSON");
     let message = response["response"]["status"]["message"].as_str().expect("text").to_owned();
     (answer.reason, message)

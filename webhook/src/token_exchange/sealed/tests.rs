@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::pod::decide::{Decision, decide};
-use crate::pod::sample::{injected, keys, pod, policy, with};
+use crate::pod::sample::{NOW, injected, keys, pod, policy, with};
 
 /// The policy of a cluster with an identity server.
 fn exchange() -> Policy {
@@ -18,7 +18,7 @@ fn sealed_for(account: Option<&str>) -> Value {
     if let Some(account) = account {
         pod["metadata"]["annotations"][SERVICE_ACCOUNT] = json!(account);
     }
-    match decide(&pod, &exchange(), Some(&keys()), "ops") {
+    match decide(&pod, &exchange(), &keys(), "ops", NOW) {
         Decision::Injected { patch, .. } => patch.apply(&mut pod).expect("the patch fits"),
         other => panic!("{other:?}"),
     }
@@ -26,7 +26,7 @@ fn sealed_for(account: Option<&str>) -> Value {
 }
 
 fn asked(pod: &Value) -> Result<String, Reason> {
-    let named = sealed(pod, "ops", &exchange(), Some(&keys()));
+    let named = sealed(pod, "ops", &exchange(), Some(&keys()), NOW);
     named.map(|account| account.to_string()).map_err(|stopped| stopped.reason)
 }
 
@@ -46,15 +46,15 @@ fn what_was_changed_since_or_never_sealed_gets_nothing() {
     for pod in [pod(), image, annotation, account, json!({}), json!({"spec": []})] {
         assert_eq!(asked(&pod), Err(Reason::Seal), "{pod}");
     }
-    let elsewhere = sealed(&good, "other", &exchange(), Some(&keys())).unwrap_err();
+    let elsewhere = sealed(&good, "other", &exchange(), Some(&keys()), NOW).unwrap_err();
     assert_eq!(elsewhere.reason, Reason::Seal);
     assert!(
         elsewhere.detail.is_some_and(|detail| detail.starts_with("seal_invalid: ")),
         "for who reads the log"
     );
     let withdrawn = Keys::new(&[1; 32], None).expect("keys");
-    assert_eq!(sealed(&good, "ops", &exchange(), Some(&withdrawn)).unwrap_err().reason, Reason::Seal);
-    assert_eq!(sealed(&good, "ops", &exchange(), None).unwrap_err().reason, Reason::KeysMissing);
+    assert_eq!(sealed(&good, "ops", &exchange(), Some(&withdrawn), NOW).unwrap_err().reason, Reason::Seal);
+    assert_eq!(sealed(&good, "ops", &exchange(), None, NOW).unwrap_err().reason, Reason::KeysMissing);
 }
 
 #[test]
@@ -68,7 +68,15 @@ fn a_valid_seal_is_not_all() {
 
 #[test]
 fn a_pod_that_was_sealed_without_an_account_has_nothing_to_exchange() {
-    let stopped = sealed(&injected(&pod()), "ops", &policy(), Some(&keys())).unwrap_err();
+    let stopped = sealed(&injected(&pod()), "ops", &policy(), Some(&keys()), NOW).unwrap_err();
     assert_eq!(stopped.reason, Reason::Seal);
     assert!(stopped.detail.is_some_and(|detail| detail.contains("identity mode pod")));
+}
+
+#[test]
+fn a_seal_that_is_older_than_its_pod_gets_nothing() {
+    let copied = with(sealed_for(None), "/metadata/creationTimestamp", json!("2026-01-01T00:10:01Z"));
+    let stopped = sealed(&copied, "ops", &exchange(), Some(&keys()), NOW + 700).unwrap_err();
+    assert_eq!(stopped.reason, Reason::Seal);
+    assert!(stopped.detail.is_some_and(|detail| detail.starts_with("seal_time: ")), "for the log");
 }
