@@ -8,6 +8,7 @@
 
 pub mod leader_election;
 pub mod manage;
+pub mod manifests;
 pub mod metrics;
 pub mod outcome;
 pub mod pod;

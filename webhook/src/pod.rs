@@ -12,4 +12,4 @@ pub(crate) mod sample;
 pub mod seal;
 pub mod seal_keys;
 pub mod verify;
-mod view;
+pub(crate) mod view;
