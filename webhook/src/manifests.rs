@@ -1,4 +1,4 @@
-//! Manifests in files: read as kubectl reads them, and previewed as admission would leave them. Without I/O.
+//! Manifests: reads them as kubectl does, and previews them as admission would leave them. No I/O.
 
 mod cluster;
 mod documents;

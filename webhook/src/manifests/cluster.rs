@@ -1,5 +1,5 @@
-//! What the API server makes of a pod before admission: `null` in a map of text is empty text, and another type than text is
-//! refused.
+//! Reads a pod as the API server does before admission: `null` in annotations and labels is an empty string, and other types
+//! are refused where it expects a string.
 
 use agent_creds_core::annotations::INJECT;
 use serde_json::Value;
@@ -12,7 +12,7 @@ const MAPS: [&str; 2] = ["annotations", "labels"];
 /// The lists of containers.
 const LISTS: [&str; 2] = ["initContainers", "containers"];
 
-/// Changes a pod that asks for injection into what the API server reads. Returns what it refuses.
+/// Changes a pod that asks for injection to what the API server reads. Returns the values that it refuses.
 pub(super) fn read(pod: &mut Value) -> Vec<Refusal> {
     let asks = pod["metadata"]["annotations"].get(INJECT);
     if asks.is_none_or(|value| value == "false") {

@@ -1,4 +1,4 @@
-//! The manifests of an input as admission would leave them, and what there is to say about each.
+//! Previews the manifests of an input: prints them as admission would leave them, and explains what is not injected.
 
 use agent_creds_core::annotations::{INJECT, misspelt};
 use anyhow::Context as _;
@@ -12,18 +12,18 @@ use crate::outcome::{Reason, Refusal};
 use crate::pod::decide::{Decision, decide};
 use crate::policy::Policy;
 
-/// What a preview has to say beside its output, one sentence each.
+/// The sentences of a preview that are not part of its output.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// What is not injected, and why.
+    /// Objects that are not injected, and why.
     pub notes: Vec<String>,
-    /// What is probably a mistake.
+    /// Probable mistakes, and the warnings of the webhook.
     pub warnings: Vec<String>,
-    /// What is refused, with the object that it is about.
+    /// Refusals, each with its object.
     pub refusals: Vec<(String, Refusal)>,
 }
 
-/// The manifests in `text` as admission would leave them. `namespace` is that of manifests that name none.
+/// Returns the manifests in `text` as admission would leave them. `namespace` is that of manifests that name none.
 pub fn preview(text: &str, policy: &Policy, namespace: &str) -> anyhow::Result<(String, Notes)> {
     let documents = documents::read(text).context("reading the manifests")?;
     check(&documents)?;
@@ -155,7 +155,7 @@ impl Preview<'_> {
     }
 }
 
-/// Kind, namespace and name of an object, or its place in the input.
+/// Returns kind, namespace and name of an object, or its place in the input.
 fn title(object: &Value, place: &str, namespace: &str) -> String {
     let named = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
     match object["kind"].as_str() {
@@ -175,13 +175,14 @@ fn unasked(pod: &Value, reason: Reason, annotations: &str) -> String {
     }
 }
 
-/// The misspelt annotations of a pod, and what they were meant to be.
+/// Returns the misspelt annotations of a pod, each with the probable one.
 fn misspelt_keys(pod: &Value) -> Vec<(String, &'static str)> {
     let keys = pod["metadata"]["annotations"].as_object().into_iter().flatten().map(|(key, _)| key);
     keys.filter_map(|key| Some((key.clone(), misspelt(key)?))).collect()
 }
 
-/// Annotations where no pod gets them, and where to write them: at the templates below, else at any of the object.
+/// Returns the sentence about annotations that no pod gets. The place to write them is a template below, else any template
+/// of the object.
 fn misplaced(stray: &Stray, templates: &[Template]) -> String {
     let keys: Vec<&str> = stray.keys.iter().map(|key| misspelt(key).unwrap_or(key)).collect();
     let one = matches!(keys[..], [_]);
@@ -199,7 +200,7 @@ fn misplaced(stray: &Stray, templates: &[Template]) -> String {
     }
 }
 
-/// The path of the object whose `metadata.annotations` a path is, or of what has the map.
+/// Returns the path of the object to which `metadata.annotations` at `path` belongs, else the parent of `path`.
 fn owner(path: &Path) -> &[Step] {
     let steps = &path.0[..path.0.len().saturating_sub(1)];
     match steps.last() {

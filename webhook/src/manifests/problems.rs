@@ -1,4 +1,4 @@
-//! Why a manifest cannot be read, in our own sentences.
+//! The errors of unreadable manifests. The parser's own messages are not shown: they do not say what to write instead.
 
 use std::fmt;
 

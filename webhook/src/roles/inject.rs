@@ -1,4 +1,5 @@
-//! Role `inject`: what admission would make of manifests, printed. The same decision, without a cluster.
+//! Role `inject`: prints manifests as admission would leave them. It makes the same decision as the role `admit`, without a
+//! cluster.
 
 use std::fmt;
 use std::io::{self, Read as _, Write};
@@ -11,7 +12,7 @@ use crate::manifests::preview;
 use crate::outcome::Refusal;
 use crate::policy::Policy;
 
-/// Largest input.
+/// Maximum size of an input, in bytes.
 const MAX_INPUT: u64 = 32 * 1024 * 1024;
 
 /// Arguments of `inject`.
@@ -31,7 +32,7 @@ pub struct Config {
     namespace: String,
 }
 
-/// At least one pod is refused. The text names all of them.
+/// The pods that are refused, at least one.
 #[derive(Debug, thiserror::Error)]
 pub struct Refused(Vec<(String, Refusal)>);
 
@@ -42,10 +43,16 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads, previews and prints; nothing is printed where anything is refused.
+/// Reads the manifests, and prints them to `output` as admission would leave them. Notes and warnings go to `notices`.
+///
+/// # Errors
+/// If a pod is refused, a file cannot be read, or no document is an object. Nothing is written to `output` then.
 pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -> anyhow::Result<()> {
     let Config { file, policy, api_ca, namespace } = config;
-    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is no name of a namespace");
+    anyhow::ensure!(
+        is_label(&namespace),
+        "--namespace: expected a name of a namespace, found {namespace:?}; write lowercase letters, digits and -"
+    );
     let text = policy.as_deref().map(read).transpose()?;
     let ca = api_ca.as_deref().map(read).transpose()?;
     let policy =
@@ -73,6 +80,7 @@ pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -
     output.write_all(printed.as_bytes()).context("printing")
 }
 
+/// Returns the name of an input for messages.
 fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
@@ -86,7 +94,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
         std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes))
     };
     let length = read.with_context(context)?;
-    anyhow::ensure!(length as u64 != MAX_INPUT, "{} is larger than {MAX_INPUT} bytes", name(path));
+    anyhow::ensure!(
+        length as u64 != MAX_INPUT,
+        "{}: larger than 32 MiB; divide it into several files",
+        name(path)
+    );
     String::from_utf8(bytes).map_err(|error| {
         let line =
             1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();

@@ -28,3 +28,19 @@ fn refusals_end_the_run_without_output() {
     assert!(message.contains("Pod ops/x: metadata.annotations: ") && output.is_empty(), "{message}");
     assert!(run(&folder.path().join("none")).0.expect_err("no file").to_string().contains("none"));
 }
+
+#[test]
+fn a_file_of_another_encoding_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin-1.yaml");
+    std::fs::write(&file, b"kind: Pod\n# caf\xe9\n").unwrap();
+    let message = read(&file).expect_err("not UTF-8").to_string();
+    assert!(message.ends_with("latin-1.yaml: line 2 is not UTF-8 text; save the file as UTF-8"), "{message}");
+}
+
+#[test]
+fn a_namespace_that_cannot_be_one_is_refused() {
+    let config = Config { file: "-".into(), policy: None, api_ca: None, namespace: "Ops".to_owned() };
+    let message = main(config, &mut Vec::new(), &mut Vec::new()).expect_err("refused").to_string();
+    assert!(message.starts_with("--namespace: expected a name of a namespace, found \"Ops\""), "{message}");
+}
