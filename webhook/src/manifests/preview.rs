@@ -27,7 +27,7 @@ pub struct Notes {
 pub fn preview(text: &str, policy: &Policy, namespace: &str) -> anyhow::Result<(String, Notes)> {
     let documents = documents::read(text).context("reading the manifests")?;
     check(&documents)?;
-    let mut preview = Preview { policy, namespace, notes: Notes::default() };
+    let mut preview = Preview { policy, namespace, notes: Notes::default(), earlier: 0 };
     let mut printed = String::new();
     for Document { number, mut value, remarks } in documents {
         for remark in remarks {
@@ -73,12 +73,14 @@ struct Preview<'a> {
     policy: &'a Policy,
     namespace: &'a str,
     notes: Notes,
+    /// How many warnings the objects before this one had.
+    earlier: usize,
 }
 
 impl Preview<'_> {
     /// Adds a warning. Several templates of one object may have the same.
     fn warn(&mut self, warning: String) {
-        if !self.notes.warnings.contains(&warning) {
+        if !self.notes.warnings[self.earlier..].contains(&warning) {
             self.notes.warnings.push(warning);
         }
     }
@@ -103,6 +105,7 @@ impl Preview<'_> {
     }
 
     fn object(&mut self, object: &mut Value, place: &str) -> anyhow::Result<()> {
+        self.earlier = self.notes.warnings.len();
         let found = templates::find(object);
         let named = object["metadata"]["namespace"].as_str().filter(|name| !name.is_empty());
         let title = title(object, place, named.unwrap_or(self.namespace));

@@ -1,3 +1,4 @@
+use super::super::problems;
 use super::*;
 
 fn failed(text: &str) -> (usize, String, &'static str) {
