@@ -3,6 +3,7 @@
 
 mod decode;
 mod nodes;
+mod strict;
 
 use serde_json::Value;
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Tag};
 
 use super::super::path::{Path, Step};
 use super::super::problems::{self, syntax};
 use super::Problem;
+use super::strict::Strict;
 
 /// A node of the document. Children, anchors and aliases are indices.
 pub(super) struct Node {
@@ -36,8 +37,6 @@ pub(super) struct Nodes {
     anchors: HashMap<usize, usize>,
     /// The lists and maps that are not complete.
     open: Vec<usize>,
-    /// Whether the innermost of them is a list without brackets.
-    block_list: Vec<bool>,
     /// The line from which on the input is ignored.
     pub(super) ignored: Option<usize>,
 }
@@ -81,7 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Nodes, Problem> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_anchor_events = true;
-    let lines: Vec<&str> = text.split('\n').collect();
+    let mut strict = Strict::new(text);
     let mut nodes = Nodes::default();
     let mut events = Parser::new_from_str_with_options(text, options);
     while let Some(event) = events.next() {
@@ -91,7 +90,7 @@ pub(super) fn parse(text: &str) -> Result<Nodes, Problem> {
             sentence: syntax(error.kind()),
         })?;
         let line = span.start.line();
-        if let Some(sentence) = stricter(&event, &span, &lines, nodes.block_list.last() == Some(&true)) {
+        if let Some(sentence) = strict.check(&event, &span) {
             return Err(Problem { line, field: nodes.field(), sentence });
         }
         match event {
@@ -100,24 +99,18 @@ pub(super) fn parse(text: &str) -> Result<Nodes, Problem> {
                 let tag = tag.as_deref().map(Tag::to_string).unwrap_or_default();
                 nodes.add(line, anchor, Content::Scalar { text: text.into_owned(), plain, tag });
             }
-            Event::SequenceStart(style, anchor, _) => {
-                nodes.add(line, anchor, Content::Sequence(Vec::new()));
-                nodes.block_list.push(style == StructureStyle::Block);
-            }
-            Event::MappingStart(_, anchor, _) => {
-                nodes.add(line, anchor, Content::Mapping(Vec::new()));
-                nodes.block_list.push(false);
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                nodes.open.pop();
-                nodes.block_list.pop();
-            }
+            Event::SequenceStart(_, anchor, _) => nodes.add(line, anchor, Content::Sequence(Vec::new())),
+            Event::MappingStart(_, anchor, _) => nodes.add(line, anchor, Content::Mapping(Vec::new())),
+            Event::SequenceEnd | Event::MappingEnd => drop(nodes.open.pop()),
             // The parser resolved the name.
             Event::Alias(anchor) => match nodes.anchors.get(&anchor) {
                 Some(target) => nodes.add(line, 0, Content::Alias(*target)),
                 None => return Err(Problem { line, field: nodes.field(), sentence: problems::ANCHOR }),
             },
             Event::DocumentEnd => {
+                if let Some(line) = strict.tab(line) {
+                    return Err(Problem { line, field: String::new(), sentence: problems::TAB });
+                }
                 let more = !matches!(events.next(), None | Some(Ok((Event::StreamEnd, _))));
                 nodes.ignored = more.then_some(line);
                 return Ok(nodes);
@@ -126,25 +119,4 @@ pub(super) fn parse(text: &str) -> Result<Nodes, Problem> {
         }
     }
     Ok(nodes)
-}
-
-/// Returns what kubectl refuses although our parser, which follows YAML 1.2, reads it.
-fn stricter(event: &Event<'_>, span: &Span, lines: &[&str], in_block_list: bool) -> Option<&'static str> {
-    let line = span.start.line().checked_sub(1).and_then(|line| lines.get(line)).unwrap_or(&"");
-    let tab_before = || line.chars().take(span.start.col()).any(|c| c == '\t');
-    match event {
-        Event::MappingStart(StructureStyle::Block, ..) if tab_before() => Some(problems::TAB),
-        Event::Scalar(text, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
-            let from: String = line.chars().skip(span.start.col()).collect();
-            let indicated =
-                from.trim_start_matches(['|', '>', '+', '-']).starts_with(|c: char| c.is_ascii_digit());
-            (text.trim_start_matches('\n').starts_with('\t') && !indicated).then_some(problems::TAB)
-        }
-        Event::Scalar(..) if in_block_list && tab_before() => Some(problems::TAB),
-        Event::Anchor(_, name) => {
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            (!plain).then_some(problems::ANCHOR_NAME)
-        }
-        _ => None,
-    }
 }

@@ -59,3 +59,19 @@ fn nesting_is_limited_before_the_stack_is() {
     let chain: String = (1..600).map(|i| format!("a{i}: &a{i} [[[[*a{}]]]]\n", i - 1)).collect();
     assert_eq!(failed(&format!("a0: &a0 x\n{chain}")).2, problems::TOO_DEEP);
 }
+
+#[test]
+fn a_tab_that_begins_a_line_is_refused_outside_of_values_and_brackets() {
+    for text in ["a: 1\n\t\nb: 2\n", "a:\n  b: \"x\"\n\t# c\n", "a: x\n\ty\n"] {
+        assert_eq!(failed(text).2, problems::TAB, "{text:?}");
+    }
+    for text in [
+        "a: [1,\n\t2]\n",
+        "a: |\n  x\n  \ty\n",
+        "a: x\n  \t\nb: 1\n",
+        "a: {b: 1,\n\t# c\n  d: 2}\n",
+        "a: \t1\n",
+    ] {
+        assert!(read(text).is_ok(), "{text:?}: {:?}", read(text));
+    }
+}
