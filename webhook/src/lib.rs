@@ -9,6 +9,7 @@
 pub mod json_size;
 pub mod leader_election;
 pub mod manage;
+pub mod manifests;
 pub mod metrics;
 pub mod outcome;
 pub mod pod;

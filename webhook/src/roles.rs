@@ -1,4 +1,4 @@
-//! The subcommands: one file each, and nothing but wiring in them.
+//! The subcommands, one file each. They read arguments and files, and connect the parts.
 
 pub mod admit;
 pub mod identity;
@@ -12,12 +12,12 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Cli {
-    /// What to be.
+    /// The role to run.
     #[command(subcommand)]
     pub role: Role,
 }
 
-/// What to be.
+/// The roles.
 #[derive(Debug, Subcommand)]
 pub enum Role {
     /// Answer the API server's admission requests.

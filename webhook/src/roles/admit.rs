@@ -1,4 +1,4 @@
-//! Role `admit`: the admission endpoint, with the certificate and the policy as files, and no rights in the
+//! Role `admit`: serves the admission endpoint. It reads the certificate and the policy from files, and has no rights in the
 //! Kubernetes API.
 
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub struct Config {
     /// Private key of the serving certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
-    /// Directory with the seal keys: `current`, and where there is one `previous`; read again when it changes
+    /// Directory with the seal keys: `current` and, if present, `previous`; read again when it changes
     #[arg(long, value_name = "DIRECTORY")]
     seal_keys: PathBuf,
     /// Address of the admission endpoint (HTTPS)
@@ -52,7 +52,7 @@ pub struct Timing {
     pub body: Duration,
     /// Interval at which the files of certificate and keys are read.
     pub reload: Duration,
-    /// How long requests are still accepted after the role has become not ready: the API server learns of that later.
+    /// How long requests are still accepted after the role becomes not ready: the API server learns of it later.
     pub linger: Duration,
 }
 
@@ -76,7 +76,7 @@ pub struct Prepared {
     ports: Ports,
 }
 
-/// Loads and binds, then serves until SIGTERM; a second signal ends it at once.
+/// Reads the files, opens the ports, and serves until SIGTERM. A second signal stops it immediately.
 pub async fn main(config: Config) -> anyhow::Result<()> {
     let prepared = config.prepare().await?;
     let (address, probe_address) = prepared.addresses().context("reading the addresses")?;
@@ -97,13 +97,14 @@ impl Config {
 }
 
 impl Prepared {
-    /// The addresses of the admission endpoint and of the probes.
+    /// Returns the addresses of the admission endpoint and of the probes.
     pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
         self.ports.addresses()
     }
 }
 
-/// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
+/// Serves until it is stopped. `stopping` counts the requests to stop: at 1 the open requests are finished, at 2 they are
+/// dropped.
 pub async fn run(prepared: Prepared, timing: Timing, stopping: watch::Receiver<u8>) {
     let Prepared { policy, keys, metrics, ports } = prepared;
     let Timing { limits, body, reload, linger } = timing;

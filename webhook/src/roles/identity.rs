@@ -1,5 +1,5 @@
-//! Role `identity`: `POST /identity`, with the certificate, the policy and the seal keys as files, and few rights in the
-//! Kubernetes API.
+//! Role `identity`: serves `POST /identity`. It reads the certificate, the policy and the seal keys from files, and has few
+//! rights in the Kubernetes API.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,13 +32,13 @@ pub struct Config {
     /// Token of the identity server's ServiceAccount; read again as it is renewed
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
-    /// Issuer of the cluster's ServiceAccount tokens. Where it is given, tokens of other issuers are refused without a TokenReview
+    /// Issuer of the cluster's ServiceAccount tokens. If set, tokens of other issuers are refused without a TokenReview
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// Lifetime of the issued tokens, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(900..=3600))]
     token_seconds: u32,
-    /// Directory with the seal keys: `current`, and where there is one `previous`; read again when it changes
+    /// Directory with the seal keys: `current` and, if present, `previous`; read again when it changes
     #[arg(long, value_name = "DIRECTORY")]
     seal_keys: PathBuf,
     /// Serving certificate and the chain behind it (PEM); read again when it changes
@@ -66,7 +66,7 @@ pub struct Timing {
     pub api: Duration,
     /// Interval at which the files of certificate and keys are read.
     pub reload: Duration,
-    /// How long requests are still accepted after the role has become not ready: nodes learn of that later.
+    /// How long requests are still accepted after the role becomes not ready: nodes learn of it later.
     pub linger: Duration,
 }
 
@@ -111,13 +111,13 @@ impl Config {
 }
 
 impl Prepared {
-    /// The addresses of the identity endpoint and of the probes.
+    /// Returns the addresses of the identity endpoint and of the probes.
     pub fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
         self.ports.addresses()
     }
 }
 
-/// Loads and binds, then serves until SIGTERM; a second signal ends it at once.
+/// Reads the files, opens the ports, and serves until SIGTERM. A second signal stops it immediately.
 pub async fn main(config: Config) -> anyhow::Result<()> {
     let prepared = config.prepare(Timing::default()).await?;
     let (address, probe_address) = prepared.addresses().context("reading the addresses")?;
@@ -125,7 +125,8 @@ pub async fn main(config: Config) -> anyhow::Result<()> {
     serving::until_signalled(|stopping| run(prepared, stopping)).await
 }
 
-/// Serves. `stopping` counts the requests to stop: with 1 the open requests are finished, with 2 they are not.
+/// Serves until it is stopped. `stopping` counts the requests to stop: at 1 the open requests are finished, at 2 they are
+/// dropped.
 pub async fn run(prepared: Prepared, stopping: watch::Receiver<u8>) {
     let Prepared { context, keys, ports, timing } = prepared;
     let Timing { limits, reload, linger, .. } = timing;

@@ -1,19 +1,18 @@
-//! Role `inject`: what admission would make of manifests, printed. The same decision, without a cluster.
+//! Role `inject`: prints manifests as admission would leave them. It makes the same decision as the role `admit`, without a
+//! cluster.
 
 use std::fmt;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use agent_creds_core::annotations::INJECT;
 use agent_creds_core::names::is_label;
 use anyhow::Context as _;
-use serde_json::Value;
 
+use crate::manifests::preview;
 use crate::outcome::Refusal;
-use crate::pod::decide::{self, Decision};
 use crate::policy::Policy;
 
-/// Largest input.
+/// Maximum size of an input, in bytes.
 const MAX_INPUT: u64 = 32 * 1024 * 1024;
 
 /// Arguments of `inject`.
@@ -33,16 +32,7 @@ pub struct Config {
     namespace: String,
 }
 
-/// Messages of a preview besides its output.
-#[derive(Debug, Default)]
-pub struct Notes {
-    /// One sentence each.
-    pub warnings: Vec<String>,
-    /// Refusals, with the object that each is about.
-    pub refusals: Vec<(String, Refusal)>,
-}
-
-/// At least one pod is refused. The text names all of them.
+/// The pods that are refused, at least one.
 #[derive(Debug, thiserror::Error)]
 pub struct Refused(Vec<(String, Refusal)>);
 
@@ -53,10 +43,16 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads, previews and prints; nothing is printed where anything is refused.
+/// Reads the manifests, and prints them to `output` as admission would leave them. Notes and warnings go to `notices`.
+///
+/// # Errors
+/// If a pod is refused, a file cannot be read, or no document is an object. Nothing is written to `output` then.
 pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -> anyhow::Result<()> {
     let Config { file, policy, api_ca, namespace } = config;
-    anyhow::ensure!(is_label(&namespace), "--namespace: {namespace:?} is not a valid namespace name");
+    anyhow::ensure!(
+        is_label(&namespace),
+        "--namespace: expected a name of a namespace, found {namespace:?}; write lowercase letters, digits and -"
+    );
     let text = policy.as_deref().map(read).transpose()?;
     let ca = api_ca.as_deref().map(read).transpose()?;
     let policy =
@@ -74,7 +70,10 @@ pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -
     if ca.is_none() {
         writeln!(notices, "note: without --api-ca the CA of the cluster is a placeholder")?;
     }
-    let (printed, notes) = preview(&read(&file)?, &policy, &namespace)?;
+    let (printed, notes) = preview(&read(&file)?, &policy, &namespace).with_context(|| name(&file))?;
+    for note in &notes.notes {
+        writeln!(notices, "note: {note}")?;
+    }
     for warning in &notes.warnings {
         writeln!(notices, "warning: {warning}")?;
     }
@@ -84,82 +83,30 @@ pub fn main(config: Config, output: &mut impl Write, notices: &mut impl Write) -
     output.write_all(printed.as_bytes()).context("printing")
 }
 
-/// The manifests in `text` as admission would leave them.
-pub fn preview(text: &str, policy: &Policy, namespace: &str) -> anyhow::Result<(String, Notes)> {
-    // Kubernetes reads YAML 1.1, where 0444 is octal.
-    let options = serde_yaml::options! { legacy_octal_numbers: true };
-    let documents: Vec<Value> = serde_yaml::from_multiple_with_options(text, options)
-        .map_err(|error| anyhow::anyhow!("{}", error.without_snippet()))
-        .context("reading the manifests")?;
-    let mut notes = Notes::default();
-    let mut printed = String::new();
-    for mut document in documents.into_iter().filter(|document| !document.is_null()) {
-        inject(&mut document, policy, namespace, &mut notes)?;
-        if !printed.is_empty() {
-            printed.push_str("---\n");
-        }
-        printed.push_str(&serde_yaml::to_string(&document).context("printing the manifests")?);
-    }
-    Ok((printed, notes))
-}
-
-fn inject(document: &mut Value, policy: &Policy, namespace: &str, notes: &mut Notes) -> anyhow::Result<()> {
-    let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-    if kind.ends_with("List") {
-        let items = document.get_mut("items").and_then(Value::as_array_mut);
-        return items.into_iter().flatten().try_for_each(|item| inject(item, policy, namespace, notes));
-    }
-    let Some(pointer) = template(&kind) else { return Ok(()) };
-    let named = |key: &str| document["metadata"][key].as_str().unwrap_or_default().to_owned();
-    let namespace =
-        Some(named("namespace")).filter(|name| !name.is_empty()).unwrap_or_else(|| namespace.to_owned());
-    let object = format!("{kind} {namespace}/{}{}", named("name"), named("generateName"));
-    if !pointer.is_empty() && document["metadata"]["annotations"].get(INJECT).is_some() {
-        let path = pointer.replace('/', ".");
-        notes.warnings.push(format!(
-            "{object}: annotation {INJECT} is on the {kind} itself, where it has no effect; write it at \
-             {}.metadata.annotations",
-            path.trim_start_matches('.')
-        ));
-    }
-    let Some(pod) = document.pointer_mut(pointer) else { return Ok(()) };
-    match decide::preview(pod, policy, &namespace) {
-        Decision::Unchanged(_) => {}
-        Decision::Injected { patch, warnings, .. } => {
-            notes.warnings.extend(warnings.into_iter().map(|warning| format!("{object}: {warning}")));
-            patch.apply(pod).with_context(|| object.clone())?;
-        }
-        Decision::Refused(refusals) => {
-            notes.refusals.extend(refusals.into_iter().map(|refusal| (object.clone(), refusal)));
-        }
-    }
-    Ok(())
-}
-
-/// Where the pod is in an object of this kind, as a JSON pointer.
-fn template(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Pod" => Some(""),
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
-            Some("/spec/template")
-        }
-        "CronJob" => Some("/spec/jobTemplate/spec/template"),
-        "PodTemplate" => Some("/template"),
-        _ => None,
-    }
+/// Returns the name of an input for messages.
+fn name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let context = || format!("reading {}", path.display());
-    let mut text = String::new();
+    let context = || format!("reading {}", name(path));
+    let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(MAX_INPUT).read_to_string(&mut text)
+        io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes))
     };
     let length = read.with_context(context)?;
-    anyhow::ensure!(length as u64 != MAX_INPUT, "{} is larger than {MAX_INPUT} bytes", path.display());
-    Ok(text)
+    anyhow::ensure!(
+        length as u64 != MAX_INPUT,
+        "{}: larger than 32 MiB; divide it into several files",
+        name(path)
+    );
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        anyhow::anyhow!("{}: line {line} is not UTF-8 text; save the file as UTF-8", name(path))
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Role `manage`: keeps certificates, their CA and the seal keys, and counts pods without the sidecar. It has rights in the API by name,
-//! and listens for probes and metrics alone.
+//! Role `manage`: keeps certificates, their CA and the seal keys, and counts pods without the sidecar. Its rights in the
+//! Kubernetes API name single objects, and it listens only for probes and metrics.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,16 +24,16 @@ pub struct Config {
     /// Where the servers' certificates come from
     #[arg(long, value_enum)]
     certificates: Source,
-    /// The API server
+    /// URL of the API server
     #[arg(long, value_name = "URL")]
     api_server: String,
     /// CA bundle of the API server (PEM)
     #[arg(long, value_name = "FILE")]
     api_ca: PathBuf,
-    /// The ServiceAccount token; read again as it is renewed
+    /// Token of the manager's ServiceAccount; read again as it is renewed
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
-    /// Name of this pod, for people who look at the Lease
+    /// Name of this pod, written to the Lease
     #[arg(long, value_name = "NAME", default_value = "manage")]
     pod: String,
     /// Address of /healthz, /readyz and /metrics (HTTP)
@@ -52,14 +52,14 @@ pub struct Config {
 pub enum Source {
     /// The manager issues them.
     SelfManaged,
-    /// Another party issues them.
+    /// Another component issues them, such as cert-manager.
     Given,
 }
 
 /// Reconciles until SIGTERM.
 ///
 /// # Errors
-/// Where a file cannot be read or the probe port not bound.
+/// If a file cannot be read, or the probe port cannot be opened.
 pub async fn main(config: Config) -> anyhow::Result<()> {
     let mut termination = Termination::listen().context("installing signal handlers")?;
     let read = async |path: &PathBuf| {

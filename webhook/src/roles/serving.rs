@@ -1,4 +1,4 @@
-//! What the roles that serve have in common: two ports, a certificate, and an orderly shutdown.
+//! The parts that the serving roles share: two ports, a certificate, and a graceful shutdown.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Ports {
         Ok(Self { certificates, reload, listener, probes, readiness })
     }
 
-    /// The addresses of the endpoint and of the probes.
+    /// Returns the addresses of the endpoint and of the probes.
     pub(super) fn addresses(&self) -> std::io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.listener.local_addr()?, self.probes.address()))
     }
@@ -63,7 +63,7 @@ pub(super) struct Pace {
     pub(super) limits: Limits,
     /// Interval at which the files of certificate and keys are read.
     pub(super) reload: Duration,
-    /// How long requests are still accepted after the role has become not ready.
+    /// How long requests are still accepted after the role becomes not ready.
     pub(super) linger: Duration,
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn policy(policy: &Path, api_ca: &Path) -> anyhow::Result<(Poli
     Ok((policy, ca))
 }
 
-/// Runs what `start` returns until SIGTERM; a second signal ends it at once.
+/// Runs the future that `start` returns until SIGTERM. A second signal stops it immediately.
 pub(super) async fn until_signalled<F: Future<Output = ()>>(
     start: impl FnOnce(watch::Receiver<u8>) -> F,
 ) -> anyhow::Result<()> {
@@ -98,8 +98,8 @@ pub(super) async fn until_signalled<F: Future<Output = ()>>(
     Ok(())
 }
 
-/// Serves `router` over TLS. The role becomes ready once there are a certificate and seal keys. `stopping` counts the requests to stop:
-/// with 1 the open requests are finished, with 2 they are not.
+/// Serves `router` over TLS. The role becomes ready when it has a certificate and seal keys. `stopping` counts the requests
+/// to stop: at 1 the open requests are finished, at 2 they are dropped.
 pub(super) async fn serve(
     ports: Ports,
     router: Router,
@@ -116,7 +116,7 @@ pub(super) async fn serve(
     let (stop, stopped) = watch::channel(false);
     let mut again = stopping.clone();
     let orderly = async {
-        // Both may be created after the installation.
+        // Both may be created after this process starts.
         let ready = async {
             certificates.available().await;
             keys.available().await;
@@ -143,10 +143,10 @@ pub(super) async fn serve(
     drop(probes);
 }
 
-/// Ends when the role was asked to stop `times` times.
+/// Waits until the role was asked to stop `times` times.
 async fn asked(stopping: &mut watch::Receiver<u8>, times: u8) {
     if stopping.wait_for(|asked| *asked >= times).await.is_err() {
-        // The sender is gone, so nobody can ask.
+        // The sender is gone, so no request can come.
         std::future::pending::<()>().await;
     }
 }
