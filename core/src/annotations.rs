@@ -5,9 +5,11 @@
 
 mod annotation;
 mod error;
+mod misspelt;
 
 pub use annotation::{Annotation, PREFIX, Usage};
 pub use error::AnnotationError;
+pub use misspelt::misspelt;
 
 use std::collections::BTreeMap;
 

@@ -9,4 +9,5 @@ pub mod names;
 pub mod pod;
 pub mod provider;
 pub mod sidecar_args;
+pub mod spelling;
 pub mod words;
