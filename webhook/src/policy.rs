@@ -4,8 +4,11 @@
 //! Nothing here does I/O; all that can be computed once for all pods is computed here.
 
 pub mod directory;
+mod error;
 mod file;
 pub mod tolerate;
+
+pub use error::PolicyError;
 
 use agent_creds_core::annotations::Selection;
 use agent_creds_core::names::ObjectName;
@@ -22,8 +25,6 @@ use tolerate::Tolerated;
 /// Largest bundle of certificates. A bundle travels as one base64 argument, and all arguments stand in the seal: two
 /// bundles of this size leave it below the 256 KiB of annotations that a pod may have.
 pub const MAX_PEM: usize = 48 * 1024;
-/// Largest policy file.
-const MAX_FILE: usize = 256 * 1024;
 const API_CA: &str = "the API server's CA";
 const PLACEHOLDER_CA: &str = "placeholder: the CA of the cluster\n";
 const PLACEHOLDER_IMAGE: &str = concat!("agent-creds-sidecar:", env!("CARGO_PKG_VERSION"));
@@ -90,28 +91,9 @@ impl Identity {
     }
 }
 
-/// What is wrong with the policy file or the CA bundle.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct PolicyError {
-    /// The key, as in `allowHostPaths[0]`.
-    pub path: String,
-    /// What is wrong and what to write instead.
-    pub problem: String,
-}
-
-impl PolicyError {
-    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
-    }
-}
-
 impl Policy {
     /// Reads the file; `api_ca` is the PEM bundle of the API server.
     pub fn parse(text: &str, api_ca: &[u8]) -> Result<Self, PolicyError> {
-        if text.len() > MAX_FILE {
-            return Err(PolicyError::new("the policy file", "larger than 256 KiB"));
-        }
         Self::checked(PolicyFile::parse(text)?, bundle(API_CA, api_ca)?)
     }
 
