@@ -2,17 +2,19 @@
 //! says which key is wrong and what to write instead.
 
 mod endpoints;
+mod error;
 pub mod file;
+
+pub use error::GrantError;
 
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use url::Url;
 
-use crate::names::PROVIDER_LABEL;
 use crate::provider::{Choice, ClientAuth, Flow, FlowRules, Provider};
 use endpoints::{per_pod, revocation, token_endpoint};
-use file::{FileError, GrantFile};
+use file::GrantFile;
 
 /// Longest credential in a grant Secret, and longest token in an answer, in bytes.
 pub const MAX_TOKEN: usize = 32 * 1024;
@@ -54,43 +56,24 @@ pub struct Grant {
     pub revocation_url: Option<Url>,
 }
 
-/// Why a Secret is no grant. The text starts with the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GrantError {
-    /// The label that selects the provider is missing or names none.
-    #[error("label {PROVIDER_LABEL}: found {found}; write one of {}", Provider::names().collect::<Vec<_>>().join(", "))]
-    Provider {
-        /// What the label says, shortened.
-        found: String,
-    },
-    /// A key is missing, empty, or has content that no credential has.
-    #[error("key {key}: {problem}")]
-    Key {
-        /// The key of the Secret.
-        key: &'static str,
-        /// What is wrong and what to write.
-        problem: String,
-    },
-    /// `grant.yaml` is wrong in itself or does not fit the provider.
-    #[error("key grant.yaml: {0}")]
-    File(#[source] FileError),
-}
-
 impl Grant {
     /// Reads a grant Secret: the value of its label `agent-creds/provider` and its data.
     pub fn read(provider: Option<&str>, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, GrantError> {
-        let provider = provider.and_then(Provider::named).ok_or_else(|| unknown_provider(provider))?;
+        let provider = provider.and_then(Provider::named).ok_or_else(|| GrantError::provider(provider))?;
         if let Some(key) = NOT_BUILT.into_iter().find(|key| data.contains_key(*key)) {
-            let problem = "not built in this version of agent-creds; remove the key".to_owned();
-            return Err(GrantError::Key { key, problem });
+            return Err(GrantError::key(key, "not built in this version of agent-creds; remove the key"));
         }
         let file = match data.get("grant.yaml") {
             None => GrantFile::default(),
-            Some(bytes) => GrantFile::parse(&utf8("grant.yaml", bytes)?).map_err(GrantError::File)?,
+            Some(bytes) => GrantFile::parse(&utf8("grant.yaml", bytes)?)?,
         };
         let flow = file.flow;
         let rules = provider.flow(flow).ok_or_else(|| {
-            wrong("flow", &format!("\"{}\"", flow.as_str()), &format!("a flow that {} has", provider.name))
+            GrantError::field(
+                "flow",
+                format!("\"{}\"", flow.as_str()),
+                format!("a flow that {} has", provider.name),
+            )
         })?;
         let region = choice("region", file.region.as_deref(), provider.region.as_ref(), &provider.name)?;
         let site = choice("site", file.site.as_deref(), provider.site.as_ref(), &provider.name)?;
@@ -100,16 +83,21 @@ impl Grant {
         let (token_url, client_auth) = token_endpoint(provider, &file, site.or(region))?;
         let per_pod = per_pod(&file, rules, provider)?;
         let revocation_url = revocation(&file, &token_url, per_pod)?;
-        let client_id = credential(data, "client_id")?.ok_or_else(|| missing("client_id", flow))?;
+        let client_id =
+            credential(data, "client_id")?.ok_or_else(|| GrantError::missing("client_id", flow))?;
         let client_secret = match (client_auth, credential(data, "client_secret")?) {
-            (ClientAuth::None, Some(_)) => return Err(needless("client_secret", "this client is public")),
-            (ClientAuth::Post | ClientAuth::Basic, None) => return Err(missing("client_secret", flow)),
+            (ClientAuth::None, Some(_)) => {
+                return Err(GrantError::needless("client_secret", "this client is public"));
+            }
+            (ClientAuth::Post | ClientAuth::Basic, None) => {
+                return Err(GrantError::missing("client_secret", flow));
+            }
             (_, secret) => secret.map(SecretString::from),
         };
         let refresh_token = match (flow, credential(data, "refresh_token")?) {
-            (Flow::RefreshToken, None) => return Err(missing("refresh_token", flow)),
+            (Flow::RefreshToken, None) => return Err(GrantError::missing("refresh_token", flow)),
             (Flow::ClientCredentials, Some(_)) => {
-                return Err(needless("refresh_token", "flow client_credentials has none"));
+                return Err(GrantError::needless("refresh_token", "flow client_credentials has none"));
             }
             (_, token) => token.map(SecretString::from),
         };
@@ -139,33 +127,9 @@ impl Grant {
     }
 }
 
-fn unknown_provider(found: Option<&str>) -> GrantError {
-    let found = match found {
-        None => "no such label".to_owned(),
-        Some(label) => format!("{:?}", label.chars().take(63).collect::<String>()),
-    };
-    GrantError::Provider { found }
-}
-
-fn wrong(path: &str, found: &str, allowed: &str) -> GrantError {
-    GrantError::File(FileError {
-        path: path.to_owned(),
-        found: found.to_owned(),
-        allowed: allowed.to_owned(),
-    })
-}
-
-fn missing(key: &'static str, flow: Flow) -> GrantError {
-    GrantError::Key { key, problem: format!("missing; flow {} cannot do without it", flow.as_str()) }
-}
-
-fn needless(key: &'static str, why: &str) -> GrantError {
-    GrantError::Key { key, problem: format!("found one, but {why}; remove the key or correct grant.yaml") }
-}
-
 fn utf8(key: &'static str, bytes: &[u8]) -> Result<String, GrantError> {
-    let problem = "not UTF-8 text; write the value as it is, base64-encoded once".to_owned();
-    String::from_utf8(bytes.to_vec()).map_err(|_| GrantError::Key { key, problem })
+    let problem = "not UTF-8 text; write the value as it is, base64-encoded once";
+    String::from_utf8(bytes.to_vec()).map_err(|_| GrantError::key(key, problem))
 }
 
 /// One credential, trimmed: people pipe files with a newline at the end into `kubectl create secret`.
@@ -185,7 +149,7 @@ fn credential(data: &BTreeMap<String, Vec<u8>>, key: &'static str) -> Result<Opt
     } else {
         return Ok(Some(value.to_owned()));
     };
-    Err(GrantError::Key { key, problem })
+    Err(GrantError::key(key, problem))
 }
 
 fn choice<'a>(
@@ -197,12 +161,14 @@ fn choice<'a>(
     match (found, choice) {
         (None, choice) => Ok(choice.map(|choice| choice.default.as_str())),
         (Some(_), None) => {
-            Err(wrong(path, "a value", &format!("nothing: provider {provider} has no {path}")))
+            Err(GrantError::field(path, "a value", format!("nothing: provider {provider} has no {path}")))
         }
         (Some(found), Some(choice)) => {
             let known = choice.allowed.iter().find(|allowed| *allowed == found);
             let one_of = || format!("one of {}", choice.allowed.join(", "));
-            known.map(|known| Some(known.as_str())).ok_or_else(|| wrong(path, "another value", &one_of()))
+            known
+                .map(|known| Some(known.as_str()))
+                .ok_or_else(|| GrantError::field(path, "another value", one_of()))
         }
     }
 }
@@ -219,12 +185,12 @@ fn account<'a>(
     if !rules.requires.iter().any(|key| key == "account") {
         let nothing =
             format!("nothing: flow {} of provider {} has no account", file.flow.as_str(), provider.name);
-        return Err(wrong("account", "a value", &nothing));
+        return Err(GrantError::field("account", "a value", &nothing));
     }
     if account.len() <= 63 && account.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Ok(Some(account));
     }
-    Err(wrong("account", "a value", "the account's subdomain: letters, digits and '-'"))
+    Err(GrantError::field("account", "a value", "the account's subdomain: letters, digits and '-'"))
 }
 
 fn required(file: &GrantFile, rules: &FlowRules) -> Result<(), GrantError> {
@@ -236,7 +202,7 @@ fn required(file: &GrantFile, rules: &FlowRules) -> Result<(), GrantError> {
         };
         if !there {
             let needed = format!("it: flow {} cannot do without", file.flow.as_str());
-            return Err(wrong(key, "nothing", &needed));
+            return Err(GrantError::field(key, "nothing", &needed));
         }
     }
     Ok(())

@@ -11,3 +11,4 @@ pub mod provider;
 pub mod sidecar_args;
 pub mod spelling;
 pub mod words;
+pub mod yaml;

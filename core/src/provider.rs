@@ -106,9 +106,11 @@ pub enum Unavailable {
 }
 
 /// The flow of a grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Flow {
     /// RFC 6749 §6.
+    #[default]
     RefreshToken,
     /// RFC 6749 §4.4.
     ClientCredentials,

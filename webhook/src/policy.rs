@@ -8,6 +8,8 @@ mod error;
 mod file;
 pub mod tolerate;
 
+pub use error::PolicyError;
+
 use agent_creds_core::annotations::Selection;
 use agent_creds_core::names::ObjectName;
 use base64::Engine as _;
@@ -17,15 +19,12 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use directory::Directory;
-pub use error::PolicyError;
 use file::{Capability, IdentityFile, Mode, PolicyFile, SealFile, SidecarFile};
 use tolerate::Tolerated;
 
 /// Largest bundle of certificates, in bytes. A bundle is one base64 argument, and the seal contains all arguments: with
 /// two bundles of this size it stays below the 256 KiB of annotations that a pod may have.
 pub const MAX_PEM: usize = 48 * 1024;
-/// Largest policy file.
-const MAX_FILE: usize = 256 * 1024;
 const API_CA: &str = "the API server's CA";
 const PLACEHOLDER_CA: &str = "placeholder: the CA of the cluster\n";
 const PLACEHOLDER_IMAGE: &str = concat!("agent-creds-sidecar:", env!("CARGO_PKG_VERSION"));
@@ -98,9 +97,6 @@ impl Identity {
 impl Policy {
     /// Reads the file; `api_ca` is the PEM bundle of the API server.
     pub fn parse(text: &str, api_ca: &[u8]) -> Result<Self, PolicyError> {
-        if text.len() > MAX_FILE {
-            return Err(PolicyError::new("the policy file", "larger than 256 KiB"));
-        }
         Self::checked(PolicyFile::parse(text)?, bundle(API_CA, api_ca)?)
     }
 

@@ -2,8 +2,8 @@
 
 use url::Url;
 
+use super::error::GrantError;
 use super::file::{GrantFile, Sharing};
-use super::{GrantError, wrong};
 use crate::provider::{ClientAuth, FlowRules, Provider};
 
 /// The token endpoint, and how the client authenticates there: fixed by the provider, or the grant's own.
@@ -17,21 +17,21 @@ pub(super) fn token_endpoint(
     };
     let fixed = format!("nothing: provider {} fixes it", provider.name);
     if file.token_url.is_some() {
-        return Err(wrong("token_url", "a value", &fixed));
+        return Err(GrantError::field("token_url", "a value", &fixed));
     }
     if file.client_auth.is_some() {
-        return Err(wrong("client_auth", "a value", &fixed));
+        return Err(GrantError::field("client_auth", "a value", &fixed));
     }
     if file.allow_private {
-        return Err(wrong("allow_private", "true", &fixed));
+        return Err(GrantError::field("allow_private", "true", &fixed));
     }
     if file.revocation_url.is_some() {
         let nothing = format!("nothing: provider {} documents no exact way to revoke a token", provider.name);
-        return Err(wrong("revocation_url", "a value", &nothing));
+        return Err(GrantError::field("revocation_url", "a value", &nothing));
     }
     let place = place.unwrap_or_default();
     let url = template.replace("{site}", place).replace("{region}", place);
-    let url = Url::parse(&url).map_err(|_| wrong("site", "a value", "a site of the provider"))?;
+    let url = Url::parse(&url).map_err(|_| GrantError::field("site", "a value", "a site of the provider"))?;
     Ok((url, client_auth))
 }
 
@@ -42,7 +42,7 @@ pub(super) fn per_pod(file: &GrantFile, rules: &FlowRules, provider: &Provider) 
         let all = format!(
             "all: in flow {flow} of {provider} a refresh token is good for one use, so all pods share it"
         );
-        return Err(wrong("sharing", "pod", &all));
+        return Err(GrantError::field("sharing", "pod", &all));
     }
     Ok(file.sharing == Sharing::Pod)
 }
@@ -55,16 +55,16 @@ pub(super) fn revocation(
 ) -> Result<Option<Url>, GrantError> {
     let Some(text) = &file.revocation_url else { return Ok(None) };
     if !per_pod {
-        return Err(wrong(
+        return Err(GrantError::field(
             "revocation_url",
             "a value",
             "nothing, or sharing: pod: tokens that pods share are not revoked",
         ));
     }
     let allowed = "the https URL of the revocation endpoint, at the host and port of token_url, without user, query and fragment";
-    let url = plain_https(text).map_err(|found| wrong("revocation_url", found, allowed))?;
+    let url = plain_https(text).map_err(|found| GrantError::field("revocation_url", found, allowed))?;
     if url.origin() != token_url.origin() {
-        return Err(wrong("revocation_url", "a URL at another host", allowed));
+        return Err(GrantError::field("revocation_url", "a URL at another host", allowed));
     }
     Ok(Some(url))
 }
@@ -81,8 +81,8 @@ fn plain_https(text: &str) -> Result<Url, &'static str> {
 fn own_endpoint(file: &GrantFile) -> Result<(Url, ClientAuth), GrantError> {
     let allowed = "the https URL of the token endpoint, without user, query and fragment";
     let Some(text) = &file.token_url else {
-        return Err(wrong("token_url", "nothing", allowed));
+        return Err(GrantError::field("token_url", "nothing", allowed));
     };
-    let url = plain_https(text).map_err(|found| wrong("token_url", found, allowed))?;
+    let url = plain_https(text).map_err(|found| GrantError::field("token_url", found, allowed))?;
     Ok((url, file.client_auth.unwrap_or(ClientAuth::Basic)))
 }

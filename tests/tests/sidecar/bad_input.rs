@@ -136,7 +136,7 @@ async fn a_mistake_in_grant_yaml_is_reported_with_its_key() {
             (
                 "unknown-key",
                 |w, n| yaml(w, n, "scope: read"),
-                &["key grant.yaml", "\"scope\"", "no such key"],
+                &["key grant.yaml", "scope: found no such key", "did you mean scopes?"],
             ),
             ("not-built", |w, n| yaml(w, n, "allow: [read]"), &["key grant.yaml", "allow", "not built"]),
             ("exposed", |w, n| yaml(w, n, "expose: [proxy]"), &["key grant.yaml", "expose[0]", "not built"]),

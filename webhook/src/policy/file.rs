@@ -1,9 +1,12 @@
 //! The policy file as it is written: its shape and its defaults. Rules over several keys are in the parent module.
 
+use agent_creds_core::yaml::{self, Format, Place};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::PolicyError;
+
+const FORMAT: Format = Format { max_bytes: 256 * 1024, max_nodes: 5_000, max_depth: 16, not_built: &[] };
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -124,23 +127,14 @@ impl Default for Resources {
 impl PolicyFile {
     /// Reads the YAML. An empty file gives the defaults.
     pub(super) fn parse(text: &str) -> Result<Self, PolicyError> {
-        let options = serde_yaml::options! {
-            budget: serde_yaml::budget! { max_nodes: 5_000, max_depth: 16, max_documents: 1, max_aliases: 0, max_anchors: 0 },
-        };
-        let value = serde_yaml::from_str_with_options::<Option<Value>>(text, options).map_err(|broken| {
-            let path = broken.location().map_or_else(
-                || "the policy file".to_owned(),
-                |at| format!("the policy file, line {}, column {}", at.line(), at.column()),
-            );
-            PolicyError::new(path, "not valid YAML; each key may occur only once")
+        let file = yaml::parse(text, FORMAT).map_err(|error| {
+            let path = match error.place {
+                Place::File => "the policy file".to_owned(),
+                Place::Line(line, column) => format!("the policy file, line {line}, column {column}"),
+                Place::Key(path) => path,
+            };
+            PolicyError::new(path, format!("{}; {}", error.problem, error.remedy))
         })?;
-        match value {
-            None | Some(Value::Null) => Ok(Self::default()),
-            Some(value) => serde_path_to_error::deserialize(value).map_err(|error| {
-                let path = error.path().to_string();
-                let path = if path == "." { "the policy file".to_owned() } else { path };
-                PolicyError::new(path, error.into_inner().to_string())
-            }),
-        }
+        Ok(file.unwrap_or_default())
     }
 }

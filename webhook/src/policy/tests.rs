@@ -53,15 +53,35 @@ fn a_preview_needs_neither_file() {
 
 #[test]
 fn unknown_keys_are_refused_with_their_path() {
-    assert!(refused("sidcar: {}").contains("unknown field `sidcar`"), "{}", refused("sidcar: {}"));
-    let nested = "identity: {mode: pod, audience: x}";
-    assert!(refused(nested).starts_with("identity"), "{}", refused(nested));
-    let image = "sidecar: {image: a, imagePullpolicy: Always}";
-    let message = Policy::parse(image, &ca()).expect_err("refused").to_string();
-    assert!(message.starts_with("sidecar.imagePullpolicy: unknown field"), "{message}");
-    assert!(refused("allowCapabilities: [SYS_ADMIN]").starts_with("allowCapabilities[0]: unknown variant"));
-    assert!(refused("defaultGrants: [a]\ndefaultGrants: [b]").contains("line 4"));
-    assert!(refused("defaultGrants: [").contains("not valid YAML"));
+    assert_eq!(refused("sidcar: {}"), "sidcar: found no such key; did you mean sidecar?");
+    assert_eq!(
+        refused("identity: {mode: pod, audience: x}"),
+        "identity.audience: found no such key; write one of mode, server, caConfigMap"
+    );
+    let message = |text: &str| Policy::parse(text, &ca()).expect_err("refused").to_string();
+    assert_eq!(
+        message("sidecar: {image: a, imagePullpolicy: Always}"),
+        "sidecar.imagePullpolicy: found no such key; did you mean imagePullPolicy?"
+    );
+    assert_eq!(
+        refused("allowCapabilities: [SYS_ADMIN]"),
+        "allowCapabilities[0]: found a text of 9 characters; write NET_ADMIN or NET_RAW"
+    );
+    assert_eq!(
+        message("sidecar: {image: a, uid: x}"),
+        "sidecar.uid: expected a whole number, found \"x\"; write a whole number from 0 to 4294967295"
+    );
+}
+
+#[test]
+fn yaml_that_cannot_be_read_is_refused_with_its_line() {
+    assert_eq!(
+        refused("defaultGrants: [a]\ndefaultGrants: [b]"),
+        "the policy file, line 4, column 1: found a key that stands there twice; write each key once"
+    );
+    assert!(refused("defaultGrants: [").contains("not YAML"));
+    assert!(refused("defaultGrants: &a [b]").contains("found an anchor or alias"));
+    assert!(refused(&"#".repeat(256 * 1024)).starts_with("the policy file: found 2622"));
 }
 
 #[test]
