@@ -18,6 +18,10 @@ demo: ## Runs the main job without a cluster: a real OAuth server, the real side
 test: ## Runs all tests; with root on Linux also those on a real cluster, which it starts and removes
 	@tests/run
 
+.PHONY: unit
+unit: ## Runs the unit tests; for after each change, a minute at most if the dependencies are built
+	@cargo test --quiet --locked --workspace --exclude agent-creds-tests --exclude agent-creds-model --lib --bins --tests -- --skip flood::
+
 .PHONY: cluster
 cluster: ## Starts a real cluster with the chart and the example agent, and opens a shell in it
 	@tests/cluster/shell

@@ -3,29 +3,18 @@
 //! the wrong key.
 
 mod error;
+mod format;
 mod mismatch;
 mod node;
 mod syntax;
 mod text;
 
 pub use error::{FieldError, Place};
+pub use format::Format;
 pub use text::text;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-/// The limits of a file.
-#[derive(Clone, Copy, Debug)]
-pub struct Format {
-    /// Most bytes.
-    pub max_bytes: usize,
-    /// Most values, keys included.
-    pub max_nodes: usize,
-    /// Deepest nesting.
-    pub max_depth: usize,
-    /// Keys of the whole file that are known and not built in this version.
-    pub not_built: &'static [&'static str],
-}
 
 /// Reads a file of one mapping. Returns `None` for an empty one. Each key may stand once, and there are no anchors and aliases.
 ///

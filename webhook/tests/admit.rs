@@ -1,8 +1,6 @@
 //! The role `admit` over real TLS: what an API server sees, and what any other client sees.
 
-#[path = "admit/client.rs"]
 mod client;
-#[path = "admit/flood.rs"]
 mod flood;
 
 use std::fs;

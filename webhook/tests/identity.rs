@@ -1,7 +1,6 @@
 //! The role `identity` over real TLS, before an API server that does as it is told: floods, silence and nonsense. What it makes
 //! of a real API server is in `tests/tests/identity.rs`.
 
-#[path = "identity/stage.rs"]
 mod stage;
 
 use std::time::Duration;

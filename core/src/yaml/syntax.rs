@@ -4,8 +4,8 @@ use serde_json::Value;
 use serde_yaml::Error;
 use serde_yaml::budget::BudgetBreach;
 
-use super::Format;
 use super::error::{FieldError, Place};
+use super::format::Format;
 
 const ALIAS: (&str, &str) = ("found an anchor or alias", "write the value itself at each place");
 const SECOND: (&str, &str) = ("found a second document", "write one document, without ---");

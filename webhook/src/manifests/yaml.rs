@@ -2,33 +2,19 @@
 //! aliases are followed as far as kubectl follows them (`go.yaml.in/yaml/v2`, `decode.go`).
 
 mod decode;
+mod finding;
 mod nodes;
 mod strict;
 
 use serde_json::Value;
 
-/// What is wrong, and where in the document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    /// The line of the document, counted from 1.
-    pub(super) line: usize,
-    pub(super) field: String,
-    pub(super) sentence: &'static str,
-}
+pub(super) use finding::{Problem, Remark};
 
 /// One document.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Read {
     pub(super) value: Value,
     pub(super) remarks: Vec<Remark>,
-}
-
-/// What kubectl reads otherwise than it looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remark {
-    /// The line of the document, counted from 1.
-    pub(super) line: usize,
-    pub(super) sentence: String,
 }
 
 /// Reads the first document of `text`; kubectl does not look at what follows it.

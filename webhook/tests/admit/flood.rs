@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-use crate::client::{Authority, Process, Stream, review};
+use crate::admit::client::{Authority, Process, Stream, review};
 
 /// Bytes in KiB that the process has at most, besides its program, of which a debug build has more than the shipped one. With that it
 /// is 64 MiB, as charts/agent-creds/values.yaml says.

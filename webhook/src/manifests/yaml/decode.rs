@@ -7,8 +7,8 @@ use serde_json::{Map, Number, Value};
 use super::super::path::{Path, Step};
 use super::super::problems;
 use super::super::scalars::{Scalar, float_key, resolve};
+use super::finding::{Problem, Remark};
 use super::nodes::{Content, Node};
-use super::{Problem, Remark};
 
 /// Most levels of a document after its aliases are followed. The API server reads more, and no manifest has them.
 const MAX_DEPTH: usize = 512;

@@ -6,7 +6,7 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, Tag};
 
 use super::super::path::{Path, Step};
 use super::super::problems::{self, syntax};
-use super::Problem;
+use super::finding::Problem;
 use super::strict::Strict;
 
 /// A node of the document. Children, anchors and aliases are indices.
