@@ -1,11 +1,14 @@
 //! A grant, read from its Secret: provider, flow and credentials, complete and consistent, or one sentence that
 //! says which key is wrong and what to write instead.
 
+mod credential;
 mod endpoints;
 mod error;
 pub mod file;
+mod keys;
 
 pub use error::GrantError;
+pub use keys::FILE_KEY;
 
 use std::collections::BTreeMap;
 
@@ -13,14 +16,12 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::provider::{Choice, ClientAuth, Flow, FlowRules, Provider};
+use credential::{credential, utf8};
 use endpoints::{per_pod, revocation, token_endpoint};
 use file::GrantFile;
 
 /// Longest credential in a grant Secret, and longest token in an answer, in bytes.
 pub const MAX_TOKEN: usize = 32 * 1024;
-
-/// Keys of the Secret that belong to providers of other versions.
-const NOT_BUILT: [&str; 4] = ["api_key", "app_key", "private_key", "access_token"];
 
 /// A grant that can be redeemed.
 #[derive(Clone, Debug)]
@@ -54,18 +55,18 @@ pub struct Grant {
     pub per_pod: bool,
     /// Where a pod's own access token is revoked when the pod ends (RFC 7009).
     pub revocation_url: Option<Url>,
+    /// Sentences about keys of the Secret that are unknown.
+    pub warnings: Vec<String>,
 }
 
 impl Grant {
     /// Reads a grant Secret: the value of its label `agent-creds/provider` and its data.
     pub fn read(provider: Option<&str>, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, GrantError> {
         let provider = provider.and_then(Provider::named).ok_or_else(|| GrantError::provider(provider))?;
-        if let Some(key) = NOT_BUILT.into_iter().find(|key| data.contains_key(*key)) {
-            return Err(GrantError::key(key, "not built in this version of agent-creds; remove the key"));
-        }
-        let file = match data.get("grant.yaml") {
+        keys::check(data)?;
+        let file = match data.get(FILE_KEY) {
             None => GrantFile::default(),
-            Some(bytes) => GrantFile::parse(&utf8("grant.yaml", bytes)?)?,
+            Some(bytes) => GrantFile::parse(utf8(FILE_KEY, bytes)?)?,
         };
         let flow = file.flow;
         let rules = provider.flow(flow).ok_or_else(|| {
@@ -83,19 +84,19 @@ impl Grant {
         let (token_url, client_auth) = token_endpoint(provider, &file, site.or(region))?;
         let per_pod = per_pod(&file, rules, provider)?;
         let revocation_url = revocation(&file, &token_url, per_pod)?;
-        let client_id =
-            credential(data, "client_id")?.ok_or_else(|| GrantError::missing("client_id", flow))?;
+        let missing = |key| GrantError::missing(key, flow, keys::misspelt(data, key));
+        let client_id = credential(data, "client_id")?.ok_or_else(|| missing("client_id"))?;
         let client_secret = match (client_auth, credential(data, "client_secret")?) {
             (ClientAuth::None, Some(_)) => {
                 return Err(GrantError::needless("client_secret", "this client is public"));
             }
             (ClientAuth::Post | ClientAuth::Basic, None) => {
-                return Err(GrantError::missing("client_secret", flow));
+                return Err(missing("client_secret"));
             }
             (_, secret) => secret.map(SecretString::from),
         };
         let refresh_token = match (flow, credential(data, "refresh_token")?) {
-            (Flow::RefreshToken, None) => return Err(GrantError::missing("refresh_token", flow)),
+            (Flow::RefreshToken, None) => return Err(missing("refresh_token")),
             (Flow::ClientCredentials, Some(_)) => {
                 return Err(GrantError::needless("refresh_token", "flow client_credentials has none"));
             }
@@ -123,33 +124,9 @@ impl Grant {
             allow_private: provider.token_url.is_some() || file.allow_private,
             per_pod,
             revocation_url,
+            warnings: keys::warnings(data),
         })
     }
-}
-
-fn utf8(key: &'static str, bytes: &[u8]) -> Result<String, GrantError> {
-    let problem = "not UTF-8 text; write the value as it is, base64-encoded once";
-    String::from_utf8(bytes.to_vec()).map_err(|_| GrantError::key(key, problem))
-}
-
-/// One credential, trimmed: people pipe files with a newline at the end into `kubectl create secret`.
-fn credential(data: &BTreeMap<String, Vec<u8>>, key: &'static str) -> Result<Option<String>, GrantError> {
-    let Some(bytes) = data.get(key) else {
-        return Ok(None);
-    };
-    let value = utf8(key, bytes)?;
-    let value = value.trim();
-    let problem = if value.is_empty() {
-        "empty; write the credential or remove the key".to_owned()
-    } else if value.len() > MAX_TOKEN {
-        format!("{} bytes; a credential has at most {MAX_TOKEN}", value.len())
-    } else if !value.chars().all(|c| c.is_ascii_graphic()) {
-        // RFC 6749 appendix A: credentials are printable ASCII; space is allowed there, but is always a mistake.
-        "contains spaces, control or non-ASCII characters; write the bare credential".to_owned()
-    } else {
-        return Ok(Some(value.to_owned()));
-    };
-    Err(GrantError::key(key, problem))
 }
 
 fn choice<'a>(

@@ -108,7 +108,8 @@ impl Status {
             }
             _ => {
                 let default = if valid { Outlook::Ok } else { Outlook::Starting };
-                inner.unwrap_or_else(|| own(default))
+                let (reason, message) = inner.unwrap_or_else(|| own(default));
+                (reason, with_warnings(&message, login))
             }
         };
         let state = match reason.severity {
@@ -163,6 +164,13 @@ fn within(document: &Document, login: Option<&Login>) -> Option<(Reason, String)
         return Some((reason.into(), message(reason.sentence(), seen.http.as_ref())));
     }
     is_stale(document, login).then(|| own(Outlook::StaleSeed))
+}
+
+/// Adds the warnings about the grant Secret to a message.
+fn with_warnings(message: &str, login: Option<&Login>) -> String {
+    let warnings = login.map(|login| login.grant.warnings.as_slice()).unwrap_or_default();
+    let parts = std::iter::once(message).chain(warnings.iter().map(String::as_str));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// A reason with its own sentence as the message.

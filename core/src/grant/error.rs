@@ -54,8 +54,14 @@ impl GrantError {
         Self::key(key, format!("found one, but {why}; remove the key or correct grant.yaml"))
     }
 
-    /// Creates the error for a credential that the flow requires.
-    pub(super) fn missing(key: &str, flow: Flow) -> Self {
-        Self::key(key, format!("missing; flow {} requires it", flow.as_str()))
+    /// Creates the error for a credential that the flow requires. `found` is a key that was probably meant to be it.
+    pub(super) fn missing(key: &str, flow: Flow, found: Option<&str>) -> Self {
+        Self::key(
+            key,
+            match found {
+                Some(found) => format!("missing; found `{found}`: did you mean {key}?"),
+                None => format!("missing; flow {} requires it", flow.as_str()),
+            },
+        )
     }
 }

@@ -136,7 +136,7 @@ fn the_label_names_the_provider() {
 
 #[test]
 fn keys_of_other_versions_are_refused_by_name() {
-    for key in NOT_BUILT {
+    for key in keys::NOT_BUILT {
         let pairs = [PAGERDUTY.as_slice(), &[(key, "x")]].concat();
         assert_eq!(
             refused("pagerduty", &pairs),
@@ -194,4 +194,73 @@ fn pods_have_tokens_of_their_own_where_nothing_rotates() {
     let pagerduty =
         read("pagerduty", &[("client_id", "id"), ("client_secret", "hush"), ("grant.yaml", fixed)]);
     assert!(pagerduty.expect_err("refused").to_string().contains("documents no exact way"));
+}
+
+#[test]
+fn a_missing_credential_names_the_key_that_was_probably_meant_to_be_it() {
+    for (key, found) in [
+        ("client_id", "client-id"),
+        ("client_id", "clientId"),
+        ("client_id", "PAGERDUTY_CLIENT_ID"),
+        ("client_id", "username"),
+        ("client_secret", "client-secret"),
+        ("client_secret", "CLIENT_SECRET"),
+        ("client_secret", "secret"),
+        ("refresh_token", "refresh-token"),
+        ("refresh_token", "refreshToken"),
+        ("refresh_token", "refresh_tokn"),
+        ("refresh_token", "token"),
+    ] {
+        let rename = |(name, value)| if name == key { (found, value) } else { (name, value) };
+        let message = refused("pagerduty", &PAGERDUTY.map(rename));
+        assert_eq!(message, format!("key {key}: missing; found `{found}`: did you mean {key}?"));
+    }
+    let other = [("client_secret", "hush"), ("refresh_token", "r"), ("note", "x")];
+    assert_eq!(refused("pagerduty", &other), "key client_id: missing; flow refresh_token requires it");
+}
+
+#[test]
+fn a_misspelt_grant_yaml_is_refused_because_the_defaults_would_hold() {
+    for found in [
+        "grant.yml",
+        "GRANT_YAML",
+        "grant-yaml",
+        "grant.yaml.txt",
+        "grantyaml",
+        "Grant.yaml",
+        "grnat.yaml",
+        "grant",
+        "grant.json",
+    ] {
+        let pairs = [PAGERDUTY.as_slice(), &[(found, "region: eu")]].concat();
+        let message = refused("pagerduty", &pairs);
+        assert!(
+            message.starts_with(&format!("key {found}: no such key; did you mean grant.yaml?")),
+            "{message}"
+        );
+        let both = [pairs.as_slice(), &[("grant.yaml", "region: eu")]].concat();
+        let warning = format!("key {found}: no such key; did you mean grant.yaml?");
+        assert_eq!(read("pagerduty", &both).unwrap().warnings, [warning]);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_a_warning_that_shows_no_credential() {
+    let with = |found: &'static str| {
+        read("pagerduty", &[PAGERDUTY.as_slice(), &[(found, "x")]].concat()).expect(found).warnings
+    };
+    assert!(pagerduty("region: eu").unwrap().warnings.is_empty());
+    assert_eq!(with("client-id"), ["key client-id: no such key; did you mean client_id?"]);
+    assert_eq!(
+        with("refresh_token_old"),
+        ["key refresh_token_old: no such key; did you mean refresh_token?"]
+    );
+    assert_eq!(with("note"), ["key note: no such key; remove it"]);
+    for secret in ["y_NbAkKc66ryYTWUXYEu", "0123456789abcdef0123456789abcdef", "pdus.0XYZ"] {
+        assert_eq!(with(secret), ["a key that is not one of a grant Secret; remove it"]);
+    }
+    let names: Vec<_> = ('a'..='z').map(|c| c.to_string()).collect();
+    let mut many = PAGERDUTY.to_vec();
+    many.extend(names.iter().map(|name| (name.as_str(), "x")));
+    assert_eq!(read("pagerduty", &many).unwrap().warnings.len(), 8);
 }

@@ -157,3 +157,20 @@ fn every_reason_has_a_sentence_and_a_word_of_another_version_a_state() {
     document.retry = retry("a_word_of_tomorrow");
     assert_eq!(state(&document, None, 0), (State::Degraded, "oauth_error"));
 }
+
+#[test]
+fn an_unknown_key_of_the_grant_secret_is_in_the_message_and_changes_no_state() {
+    let mut login = login("r1");
+    let message = |login: &Login, document: &Document| {
+        let status = Status::of(document, Some(login), None, at(0));
+        (status.state, status.message)
+    };
+    let mut document = living(&login, "r4");
+    assert_eq!(message(&login, &document), (State::Ready, String::new()));
+    let warning = "key client-id: no such key; did you mean client_id?";
+    std::sync::Arc::make_mut(&mut login.grant).warnings.push(warning.to_owned());
+    assert_eq!(message(&login, &document), (State::Ready, warning.to_owned()));
+    document.retry = retry("rate_limited");
+    let sentence = Refused::RateLimited.sentence();
+    assert_eq!(message(&login, &document), (State::Degraded, format!("{sentence}; {warning}")));
+}

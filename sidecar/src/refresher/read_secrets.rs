@@ -153,7 +153,7 @@ impl<S: Store> Refresher<S> {
 
     /// Logs warnings about the settings, once for each version of them.
     fn warn(&mut self, login: &Login, document: &Document) {
-        let settings = format!("{} {}", login.token_fp, login.config_fp);
+        let settings = format!("{} {} {}", login.token_fp, login.config_fp, login.grant.warnings.join("; "));
         if self.warned == settings {
             return;
         }
@@ -165,6 +165,9 @@ impl<S: Store> Refresher<S> {
         if !login.grant.unknown_scopes.is_empty() {
             let scopes = login.grant.unknown_scopes.join(" ");
             tracing::warn!(grant = %secret, scopes, "unknown scopes; check their spelling");
+        }
+        for warning in &login.grant.warnings {
+            tracing::warn!(grant = %secret, detail = warning, "unknown key in the grant Secret");
         }
     }
 }

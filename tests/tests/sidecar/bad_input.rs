@@ -22,6 +22,15 @@ fn undecodable(world: &World, name: &str, key: &str) {
     world.secrets.edit(name, |manifest| manifest["data"][key] = json!("not: base64!"));
 }
 
+/// Moves the value of a key to another key.
+fn renamed(world: &World, name: &str, key: &str, found: &str) {
+    world.secrets.edit(name, |manifest| {
+        let texts = manifest["stringData"].as_object_mut().expect("a mapping");
+        let value = texts.remove(key).expect("the key");
+        texts.insert(found.to_owned(), value);
+    });
+}
+
 fn yaml(world: &World, name: &str, more: &str) {
     let text = format!("{}{more}\n", grant_yaml(&world.token_url()));
     world.secrets.set(name, "grant.yaml", &text);
@@ -108,6 +117,63 @@ async fn a_missing_or_malformed_credential_is_reported_with_its_key() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_misspelt_key_and_a_value_that_no_credential_has_are_reported() {
+    told_and_mended(
+        "grant_invalid",
+        &[
+            (
+                "hyphen",
+                |w, n| renamed(w, n, "client_id", "client-id"),
+                &["key client_id: missing; found `client-id`: did you mean client_id?"],
+            ),
+            (
+                "misspelt",
+                |w, n| renamed(w, n, "refresh_token", "refresh_tokn"),
+                &["key refresh_token: missing; found `refresh_tokn`"],
+            ),
+            (
+                "yml",
+                |w, n| renamed(w, n, "grant.yaml", "grant.yml"),
+                &["key grant.yml: no such key; did you mean grant.yaml?"],
+            ),
+            (
+                "quoted",
+                |w, n| w.secrets.set(n, "refresh_token", "\"rt-good\""),
+                &["key refresh_token: surrounded by quotes"],
+            ),
+            (
+                "template",
+                |w, n| w.secrets.set(n, "client_secret", "<path:secret/data/agent#hush>"),
+                &["key client_secret: a placeholder"],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_a_warning_in_the_log_and_in_the_message() {
+    let world = World::with(&["one"]).await;
+    world.secrets.set("one", "client-id", "id-old");
+    let sidecar = world.sidecar(&["one"]).start().await;
+    let listed = sidecar.becomes("one", "ready", "ok").await;
+    let warning = "key client-id: no such key; did you mean client_id?";
+    assert_eq!(listed["message"], format!("Secret one: {warning}"));
+    let lines =
+        || sidecar.log().lines().filter(|line| line.contains("unknown key in the grant Secret")).count();
+    assert_eq!(lines(), 1);
+    world.secrets.set("one", "client-id", "id-older");
+    world.secrets.set("one", "note", "x");
+    eventually("the changed warning is in the message", async || {
+        let listed = sidecar.grant("one").await;
+        let message = listed["message"].as_str().unwrap_or_default();
+        if message.ends_with("key note: no such key; remove it") { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    assert_eq!(lines(), 3, "once for each change");
 }
 
 #[tokio::test]
