@@ -86,8 +86,8 @@ impl Selection {
         };
         let mut grants = None;
         for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
-            let known =
-                Annotation::from_key(key).ok_or_else(|| AnnotationError::Unknown { found: shorten(key) })?;
+            let known = Annotation::from_key(key)
+                .ok_or_else(|| AnnotationError::Unknown { found: shorten(key), meant: misspelt(key) })?;
             match known {
                 // Status and seal are compared with the pod, not read.
                 Annotation::Inject | Annotation::Status | Annotation::Seal => {}

@@ -1,5 +1,5 @@
-//! A grant, read from its Secret: provider, flow and credentials, complete and consistent, or one sentence that
-//! says which key is wrong and what to write instead.
+//! A grant, parsed from its Secret: provider, flow and credentials, complete and consistent. An error is one sentence that names
+//! the key, what was found and what to write instead.
 
 mod credential;
 mod endpoints;
@@ -23,20 +23,20 @@ use file::GrantFile;
 /// Longest credential in a grant Secret, and longest token in an answer, in bytes.
 pub const MAX_TOKEN: usize = 32 * 1024;
 
-/// A grant that can be redeemed.
+/// A parsed grant Secret.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The provider's definition.
     pub provider: &'static Provider,
-    /// What one redemption is.
+    /// The flow.
     pub flow: Flow,
     /// The provider's rules for that flow.
     pub rules: &'static FlowRules,
     /// Token endpoint.
     pub token_url: Url,
-    /// How the client authenticates there.
+    /// Client authentication at the token endpoint.
     pub client_auth: ClientAuth,
-    /// OAuth client.
+    /// The OAuth client's identifier.
     pub client_id: String,
     /// The client's secret, unless it is a public client.
     pub client_secret: Option<SecretString>,
@@ -48,19 +48,19 @@ pub struct Grant {
     pub scope_parameter: Option<String>,
     /// Scopes that this version does not know: a warning.
     pub unknown_scopes: Vec<String>,
-    /// Whether the token endpoint may have a private, loopback or link-local address. Built-in providers'
-    /// hosts are fixed, so theirs may; a grant's own `token_url` may not unless it says so.
+    /// Whether the token endpoint may have a private, loopback or link-local address: those of built-in providers, whose
+    /// hosts are fixed, and a `token_url` with `allow_private: true`.
     pub allow_private: bool,
     /// Whether every pod has access tokens of its own.
     pub per_pod: bool,
-    /// Where a pod's own access token is revoked when the pod ends (RFC 7009).
+    /// Endpoint where a pod's own access token is revoked when the pod ends (RFC 7009).
     pub revocation_url: Option<Url>,
     /// Sentences about keys of the Secret that are unknown.
     pub warnings: Vec<String>,
 }
 
 impl Grant {
-    /// Reads a grant Secret: the value of its label `agent-creds/provider` and its data.
+    /// Parses a grant Secret: the value of its label `agent-creds/provider` and its data.
     pub fn read(provider: Option<&str>, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, GrantError> {
         let provider = provider.and_then(Provider::named).ok_or_else(|| GrantError::provider(provider))?;
         keys::check(data)?;
@@ -150,7 +150,7 @@ fn choice<'a>(
     }
 }
 
-/// The account goes into a scope, so it may hold nothing that would end that scope or start another.
+/// Checks the account. It becomes part of a scope, so it may have no character that ends a scope.
 fn account<'a>(
     file: &'a GrantFile,
     rules: &FlowRules,

@@ -1,6 +1,5 @@
-//! The words that all binaries of agent-creds share: names in a pod, annotations, grants and provider
-//! definitions. Nothing here does I/O or reads a clock, so that every rule can be tested to the corner and
-//! the webhook, the sidecar and the command line cannot disagree about one.
+//! The definitions that all binaries of agent-creds share: names in a pod, annotations, grants and provider definitions.
+//! Nothing here does I/O or reads a clock, so every rule can be tested, and webhook and sidecar apply the same one.
 
 pub mod annotations;
 pub mod exchange_api;

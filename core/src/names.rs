@@ -1,4 +1,4 @@
-//! Names of grants: what an agent calls a grant, and the Secret behind it.
+//! Names: the local name of a grant, its two Secrets, and accounts.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ pub const MAX_CONTAINERS: usize = 256;
 pub const MAX_SECRET_NAME: usize = 57;
 /// Suffix of a state Secret's name. A grant Secret's name may not end in it.
 pub const STATE_SUFFIX: &str = "-state";
-/// Label of a grant Secret: which provider definition it is for.
+/// Label of a grant Secret: the name of its provider definition.
 pub const PROVIDER_LABEL: &str = "agent-creds/provider";
-/// Label of a state Secret: the grant Secret that it belongs to. Nothing without it is ever written.
+/// Label of a state Secret: the grant Secret that it belongs to. A Secret without this label is never written.
 pub const STATE_LABEL: &str = "agent-creds/state-of";
-/// Annotation of a grant Secret: when a person logged in (RFC 3339). From then the provider's hard limit counts.
+/// Annotation of a grant Secret: the time of the login (RFC 3339), from which the provider's hard limit counts.
 pub const ISSUED_AT_ANNOTATION: &str = "agent-creds/issued-at";
 
-/// What the agent calls a grant: `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?` (an RFC 1123 label).
+/// The local name of a grant, which the agent uses: `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?` (an RFC 1123 label).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalName(String);
 
@@ -30,7 +30,7 @@ pub struct SecretName(String);
 /// A ServiceAccount, `[namespace/]name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountName {
-    /// Its namespace, where one is named.
+    /// Its namespace, if one is named.
     pub namespace: Option<String>,
     /// Its name: an RFC 1123 subdomain.
     pub name: String,
@@ -46,7 +46,7 @@ pub struct ObjectName {
     pub name: String,
 }
 
-/// Why a name is refused. The text says what a name must look like, not what was found: the caller knows both.
+/// Why a name is refused. The text is the rule that the name breaks; the caller adds the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Not an RFC 1123 label.
@@ -60,7 +60,7 @@ pub enum NameError {
     /// Too long to derive the state Secret's name from.
     #[error("a grant Secret's name has at most {MAX_SECRET_NAME} characters")]
     SecretNameTooLong,
-    /// The suffix is reserved for what we write ourselves.
+    /// The suffix is reserved for state Secrets.
     #[error("names that end in '{STATE_SUFFIX}' are reserved for state Secrets; name the grant Secret")]
     StateSecret,
 }
@@ -71,7 +71,7 @@ impl LocalName {
         if is_label(name) { Ok(Self(name.to_owned())) } else { Err(NameError::LocalName) }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -92,19 +92,19 @@ impl SecretName {
         Ok(Self(name.to_owned()))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Name of the state Secret: `<name>-state`.
+    /// Returns the name of the state Secret: `<name>-state`.
     pub fn state(&self) -> String {
         format!("{}{STATE_SUFFIX}", self.0)
     }
 }
 
 impl AccountName {
-    /// Reads `[namespace/]name`; `None` where either is no such name.
+    /// Parses `[namespace/]name`; `None` where either part is not a valid name.
     pub fn parse(text: &str) -> Option<Self> {
         let (namespace, name) = match text.split_once('/') {
             Some((namespace, name)) => (Some(namespace), name),
@@ -151,12 +151,12 @@ impl fmt::Display for SecretName {
     }
 }
 
-/// Whether `name` is an RFC 1123 subdomain, as names of most objects are.
+/// Returns whether `name` is an RFC 1123 subdomain, like the names of most objects.
 pub fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Whether `name` is an RFC 1123 label, as names of namespaces and containers are.
+/// Returns whether `name` is an RFC 1123 label, like the names of namespaces and containers.
 pub fn is_label(name: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     name.len() <= 63

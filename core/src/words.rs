@@ -1,5 +1,5 @@
-//! Closed sets of words: label values of metrics, fields of log lines, reasons in Events and in the local API. A word that
-//! is in no set cannot become a label, so nothing that a peer sends does.
+//! Closed sets of words: label values of metrics, fields of log lines, reasons in Events and in the local API. Only
+//! a word of a set can become a label value, so text from a peer never does.
 
 use strum::{EnumMessage, VariantArray};
 
@@ -8,17 +8,17 @@ use strum::{EnumMessage, VariantArray};
 /// Every enum that derives `strum`'s `IntoStaticStr`, `VariantArray` and `EnumMessage` has it. The words are set by
 /// `#[strum(serialize_all = "snake_case")]` or `#[strum(serialize = "…")]`, the sentences by `#[strum(message = "…")]`.
 pub trait Word: Copy + Into<&'static str> + VariantArray + EnumMessage + 'static {
-    /// The word.
+    /// Returns the word.
     fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The sentence for a person; empty where the set has none.
+    /// Returns the sentence for a person; empty if the set has none.
     fn sentence(self) -> &'static str {
         self.get_message().unwrap_or_default()
     }
 
-    /// What the word means, for tables: the variant's doc comment.
+    /// Returns the meaning of the word for tables: the variant's doc comment.
     fn meaning(self) -> &'static str {
         self.get_documentation().unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! Why the annotations of a pod are refused.
 
 use super::annotation::Annotation;
-use crate::names::NameError;
+use crate::names::{ISSUED_AT_ANNOTATION, NameError};
 
 /// An error in a pod's annotations: one sentence that names the annotation, what was found and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,12 +65,22 @@ pub enum AnnotationError {
         key: &'static str,
     },
     /// There is no such annotation.
-    #[error(
-        "annotation {found:?}: no such annotation of agent-creds; the known ones are {}",
-        Annotation::settings().map(Annotation::key).collect::<Vec<_>>().join(", ")
-    )]
+    #[error("annotation {found:?}: no such annotation of agent-creds; {}", remedy(.found, *.meant))]
     Unknown {
         /// The annotation, shortened.
         found: String,
+        /// The annotation that it was probably meant to be.
+        meant: Option<&'static str>,
     },
+}
+
+fn remedy(found: &str, meant: Option<&str>) -> String {
+    if let Some(meant) = meant {
+        return format!("did you mean {meant}?");
+    }
+    if found == ISSUED_AT_ANNOTATION {
+        return "write it on the grant Secret".to_owned();
+    }
+    let known: Vec<_> = Annotation::settings().map(Annotation::key).collect();
+    format!("the known ones are {}", known.join(", "))
 }

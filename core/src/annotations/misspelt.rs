@@ -1,5 +1,5 @@
-//! Finds the annotation that a misspelt key was meant to be. An unknown key under [`PREFIX`] is refused at the admission of
-//! a pod; a key whose prefix is wrong never gets there.
+//! Finds the annotation that a misspelt key was meant to be. Admission refuses an unknown key under [`PREFIX`]; it does
+//! not see a key with another prefix.
 
 use super::annotation::{Annotation, PREFIX};
 use crate::spelling::{distance, letters, nearest};

@@ -66,8 +66,16 @@ fn a_refusal_of_a_malformed_grant_names_the_annotation() {
 #[test]
 fn refuses_annotations_that_are_unknown_or_not_built() {
     assert!(refused(&[(GRANTS, "a"), (FORWARD_PROXY, "x")]).contains("not built in this version"));
-    let message = refused(&[(GRANTS, "a"), ("agent-creds/grant", "b")]);
-    assert!(message.contains("agent-creds/grant\"") && message.contains("strict-start"), "{message}");
+    for (found, remedy) in [
+        ("agent-creds/grant", "did you mean agent-creds/grants?"),
+        ("agent-creds/metricsPort", "did you mean agent-creds/metrics-port?"),
+        ("agent-creds/issued-at", "write it on the grant Secret"),
+    ] {
+        let message = format!("annotation \"{found}\": no such annotation of agent-creds; {remedy}");
+        assert_eq!(refused(&[(GRANTS, "a"), (found, "b")]), message);
+    }
+    let message = refused(&[(GRANTS, "a"), ("agent-creds/enabled", "b")]);
+    assert!(message.contains("the known ones are agent-creds/inject, agent-creds/grants"), "{message}");
     assert!(parse(&[(GRANTS, "a"), ("example.com/x", "y"), (STATUS, "{}"), (SEAL, "x")]).is_ok());
 }
 

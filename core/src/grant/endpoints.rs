@@ -1,4 +1,4 @@
-//! Where a grant's credentials go, and for whom its tokens are.
+//! The endpoints that a grant's credentials are sent to, and the sharing of its access tokens.
 
 use url::Url;
 
@@ -6,7 +6,7 @@ use super::error::GrantError;
 use super::file::{GrantFile, Sharing};
 use crate::provider::{ClientAuth, FlowRules, Provider};
 
-/// The token endpoint, and how the client authenticates there: fixed by the provider, or the grant's own.
+/// Returns the token endpoint and its client authentication: fixed by the provider, or the grant's own.
 pub(super) fn token_endpoint(
     provider: &Provider,
     file: &GrantFile,
@@ -35,7 +35,8 @@ pub(super) fn token_endpoint(
     Ok((url, client_auth))
 }
 
-/// Pods that each redeem a refresh token which is replaced with every use would end each other's login.
+/// Returns whether each pod obtains its own tokens. Refused where the refresh token rotates: two pods would end each other's
+/// login.
 pub(super) fn per_pod(file: &GrantFile, rules: &FlowRules, provider: &Provider) -> Result<bool, GrantError> {
     if file.sharing == Sharing::Pod && rules.rotates() {
         let (flow, provider) = (file.flow.as_str(), &provider.name);
@@ -47,7 +48,8 @@ pub(super) fn per_pod(file: &GrantFile, rules: &FlowRules, provider: &Provider) 
     Ok(file.sharing == Sharing::Pod)
 }
 
-/// Only for tokens that no other pod uses; and at the token endpoint's own host, since the client's secret goes there.
+/// Returns the revocation endpoint. Only for tokens that no other pod uses, and only at the host and port of the token endpoint,
+/// because the client secret is sent there.
 pub(super) fn revocation(
     file: &GrantFile,
     token_url: &Url,
@@ -69,7 +71,7 @@ pub(super) fn revocation(
     Ok(Some(url))
 }
 
-/// An https URL without user, query and fragment; else what was found instead.
+/// Parses an https URL without user, query and fragment. `Err` says what was found instead.
 fn plain_https(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "a text that is no URL")?;
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
@@ -77,7 +79,7 @@ fn plain_https(text: &str) -> Result<Url, &'static str> {
     good.then_some(url).ok_or("a URL of another kind")
 }
 
-/// Provider `oauth2`. RFC 6749 §2.3.1 obliges every server to take Basic, so that is the default.
+/// Returns the endpoint of provider `oauth2`. The default is Basic, which every server has to accept (RFC 6749 §2.3.1).
 fn own_endpoint(file: &GrantFile) -> Result<(Url, ClientAuth), GrantError> {
     let allowed = "the https URL of the token endpoint, without user, query and fragment";
     let Some(text) = &file.token_url else {

@@ -1,4 +1,4 @@
-//! Why a Secret is no grant.
+//! Why a grant Secret is refused.
 
 use std::fmt;
 

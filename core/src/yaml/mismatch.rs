@@ -17,7 +17,7 @@ pub(super) enum Mismatch {
     Missing(&'static str),
 }
 
-/// Stands between what is expected and what to write, in the `expecting` of a visitor.
+/// Separates the expected type from the remedy in the `expecting` of a visitor.
 pub(super) const WRITE: &str = "; write ";
 
 impl Mismatch {

@@ -1,4 +1,4 @@
-//! From text to a value, within limits. What the library cannot read is told in words of our own.
+//! Parses text to a value, within limits, and words the errors of the YAML library for people.
 
 use serde_json::Value;
 use serde_yaml::Error;
