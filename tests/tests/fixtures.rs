@@ -192,11 +192,18 @@ fn every_case_meets_its_expectations() {
 #[test]
 fn every_reason_has_a_case() {
     // These reasons are decided from the request alone, or for the final pod.
-    let about_requests =
-        [Reason::NotCreate, Reason::NotPod, Reason::KeysMissing, Reason::Verified, Reason::GracePeriod];
+    let about_requests = [
+        Reason::NotCreate,
+        Reason::NotPod,
+        Reason::KeysMissing,
+        Reason::PodTooLarge,
+        Reason::Verified,
+        Reason::GracePeriod,
+    ];
+    let without_a_pod = [Outcome::Invalid, Outcome::Unavailable];
     let expected: BTreeSet<_> = Reason::VARIANTS
         .iter()
-        .filter(|reason| reason.outcome() != Outcome::Invalid && !about_requests.contains(reason))
+        .filter(|reason| !without_a_pod.contains(&reason.outcome()) && !about_requests.contains(reason))
         .map(|reason| reason.as_str().to_owned())
         .collect();
     let found: BTreeSet<_> = cases().into_values().map(|case| case.expect.reason).collect();
