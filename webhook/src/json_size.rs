@@ -1,5 +1,5 @@
 //! An upper bound of the memory that a JSON text takes as a [`serde_json::Value`], computed from its bytes before anything is
-//! built. A `Value` can be a hundred times as large as its text: each object that is not empty takes 640 bytes, so
+//! built. A `Value` can be a hundred times as large as its text: an object that is not empty takes a node of a B-tree, so
 //! `{"":0}` is the worst.
 
 /// Bytes of an object that is not empty: one node of a B-tree.
