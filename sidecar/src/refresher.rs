@@ -94,6 +94,8 @@ pub struct Refresher<S: Store> {
     read_both: bool,
     /// Whether the last read was of both Secrets.
     has_read_both: bool,
+    /// Whether the last read of both Secrets succeeded.
+    readable: watch::Sender<bool>,
     /// uid of the grant Secret, where the store has uids.
     grant_uid: Option<String>,
     location: Location,
@@ -143,6 +145,7 @@ impl<S: Store> Refresher<S> {
             login: None,
             read_both: true,
             has_read_both: false,
+            readable: watch::Sender::new(false),
             grant_uid: None,
             location: Location::default(),
             holder,
@@ -159,7 +162,9 @@ impl<S: Store> Refresher<S> {
         let (state_seen, mut state_changes) = watch::channel(None);
         let Tools { store, timing, metrics, .. } = self.tools.clone();
         let (grant_name, state_name) = (self.cache.secret.clone(), self.state_name.clone());
-        let follow = |name, seen| follow(&store, &grant_name, name, seen, &timing, &metrics);
+        let readable = self.readable.subscribe();
+        let follow =
+            |name, seen| follow(&store, &grant_name, name, seen, readable.clone(), &timing, &metrics);
         let follow = async {
             tokio::join!(follow(&grant_name, grant_seen), follow(&state_name, state_seen));
         };

@@ -152,7 +152,15 @@ async fn the_commands_in_each_refusal_fix_it() {
     sidecar.becomes("one", "ready", "ok").await;
     assert_eq!(environment.presented(), 1);
 
-    // A revoked right is reported while the identity token is valid, and the access token is still served.
+    // A revoked right is reported while the identity token is valid, and the access token is still served. The API server does
+    // not end an open watch for it.
+    eventually("the state is watched", async || {
+        let log = sidecar.log();
+        let restored =
+            |line: &Value| line["message"] == "watch restored" && line["secret"] == "mends/one-state";
+        if log.iter().any(restored) { Ok(()) } else { Err(log) }
+    })
+    .await;
     let state = "agent-creds-writes-one-state";
     kubectl(&["delete", "role", state, "-n", environment.namespace]).expect("revoking the right");
     eventually("the state cannot be written", async || {

@@ -55,11 +55,13 @@ impl Pauses<'_> {
 }
 
 /// Follows the Secret `name` of `grant` for ever and reports its versions. It counts failures, and logs the first of a series.
+/// A pause ends when the Secrets become `readable`: then a missing right was granted, or the API server answers again.
 pub(super) async fn follow<S: Store>(
     store: &S,
     grant: &ObjectName,
     name: &ObjectName,
     seen: watch::Sender<Option<S::Version>>,
+    mut readable: watch::Receiver<bool>,
     timing: &Timing,
     metrics: &Metrics,
 ) {
@@ -93,8 +95,21 @@ pub(super) async fn follow<S: Store>(
                 pause
             }
         };
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = became(&mut readable) => {}
+        }
     }
+}
+
+/// Waits until the value becomes true.
+async fn became(readable: &mut watch::Receiver<bool>) {
+    while readable.changed().await.is_ok() {
+        if *readable.borrow_and_update() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Passes the versions on until the watch ends. Returns whether there was one.

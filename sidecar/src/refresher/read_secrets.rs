@@ -36,6 +36,8 @@ impl<S: Store> Refresher<S> {
         self.has_read_both = self.read_both;
         // The grant Secret is left out only after a change of the state Secret alone.
         self.read_both = true;
+        let readable = login.is_ok() && state.is_ok();
+        self.readable.send_if_modified(|before| std::mem::replace(before, readable) != readable);
         if let (Ok(login), Ok(Found { document: Ok(document), .. })) = (&login, &state) {
             self.warn(login, document);
         }

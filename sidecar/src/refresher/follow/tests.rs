@@ -52,7 +52,8 @@ async fn in_an_hour(does: Watch, reason: &str) -> (u32, u32) {
     let store = Fake { does, opened: Arc::clone(&opened) };
     let name = ObjectName { namespace: "ops".to_owned(), name: "grant".to_owned() };
     let (metrics, (seen, _versions)) = (Metrics::default(), watch::channel(None));
-    let following = follow(&store, &name, &name, seen, &Timing::PRODUCTION, &metrics);
+    let (_, readable) = watch::channel(false);
+    let following = follow(&store, &name, &name, seen, readable, &Timing::PRODUCTION, &metrics);
     let _ = tokio::time::timeout(Duration::from_secs(3600), following).await;
     let clock = crate::clock::Clock::system();
     let page = agent_creds_runtime::metrics::render(&metrics.registry(&[], &clock, None)).expect("a page");
@@ -94,4 +95,26 @@ async fn a_watch_that_worked_is_opened_again_within_a_second() {
 async fn a_watch_of_a_secret_that_does_not_exist_is_no_failure() {
     let (opened, failed) = in_an_hour(Watch::Lasts, "ended").await;
     assert_eq!((opened, failed), (13, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_becomes_readable_is_watched_at_once() {
+    let opened = Arc::default();
+    let store = Fake { does: Watch::Denied, opened: Arc::clone(&opened) };
+    let name = ObjectName { namespace: "ops".to_owned(), name: "grant".to_owned() };
+    let (metrics, (seen, _versions)) = (Metrics::default(), watch::channel(None));
+    let (sender, readable) = watch::channel(false);
+    let following = follow(&store, &name, &name, seen, readable, &Timing::PRODUCTION, &metrics);
+    let granted = async {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let before = opened.load(Ordering::Relaxed);
+        sender.send_replace(true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        opened.load(Ordering::Relaxed) - before
+    };
+    tokio::select! {
+        () = following => unreachable!("it does not end"),
+        // The pause itself may end in the same second.
+        more = granted => assert!(more >= 1, "{more} watches"),
+    }
 }
