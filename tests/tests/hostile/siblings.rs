@@ -80,7 +80,7 @@ attempts! {
     /// memory
     volume_of_the_sidecars_name {
         let named = |name: &'static str| move |pod: &mut Value| pod["spec"]["volumes"] = json!([{"name": name, "persistentVolumeClaim": {"claimName": "mine"}}]);
-        changed(named("mine"), named("agent-creds-spool"), "there is none; apply the original manifest")
+        changed(named("mine"), named("agent-creds-spool"), "the pod has no seal; apply the original manifest")
     }
     /// The agent's container mounts a volume over the sidecar's directories
     mount_over_our_directories {
@@ -109,7 +109,12 @@ attempts! {
             pod["spec"]["volumes"] = json!([{"name": "own", "hostPath": {"path": path}}]);
             mount(pod, "own");
         };
-        all(["/var/lib/kubelet/pods", "/proc", "/"].map(|directory| forbidden(path(directory), "is a directory of the node")).into())
+        let attempts = [
+            ("/var/lib/kubelet/pods", "a container reaches /var/lib/kubelet"),
+            ("/proc", "a container reaches /proc"),
+            ("/", "a container reaches /etc/cni"),
+        ];
+        all(attempts.map(|(directory, words)| forbidden(path(directory), words)).into())
     }
     /// A container is privileged, or has more capabilities or an unconfined profile
     rights_over_the_node {

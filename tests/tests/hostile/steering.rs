@@ -127,7 +127,7 @@ attempts! {
     client_secret_to_another_server {
         let person = begin();
         let attacker = Attacker::listens();
-        let mine = json!({"grant.yaml": attacker.grant_yaml(), "refresh_token": "of-the-attacker"});
+        let mine = json!({"grant.yaml": attacker.grant_yaml(), "refresh_token": "first-of-the-attacker"});
         rewrite(&person, "oauth2", &mine);
         attacker.waits_in_vain("secret_bound");
         // With another client_id, which is another login where there is no refresh token.
