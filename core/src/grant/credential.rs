@@ -52,7 +52,7 @@ fn problem(key: &str, value: &str) -> Option<String> {
     } else if !value.chars().all(|c| c.is_ascii_graphic()) {
         // RFC 6749 appendix A: credentials are printable ASCII; space is allowed there, but is always a mistake.
         "contains spaces, control or non-ASCII characters; write the bare credential"
-    } else if is_encoded_twice(value) {
+    } else if is_encoded_twice(key, value) {
         "base64-encoded twice; write the bare credential under stringData, or encode it once under data"
     } else {
         return None;
@@ -83,9 +83,9 @@ fn is_line(key: &str, value: &str) -> bool {
 }
 
 /// Returns whether a value is certainly base64 of a credential: what it decodes to ends in a newline, or has no characters but
-/// those of tokens, and more than letters and digits. Base64 of letters and digits alone, or of text with a colon, is what
-/// some servers issue.
-fn is_encoded_twice(value: &str) -> bool {
+/// those of tokens, and more than letters and digits. Base64 of letters and digits alone, of text with a colon, or of a UUID
+/// is what some servers issue; the latter not as client identifier.
+fn is_encoded_twice(key: &str, value: &str) -> bool {
     let decoded = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(decoded) = decoded.filter(|_| value.ends_with('=') || value.len() >= 16) else {
         return false;
@@ -94,10 +94,10 @@ fn is_encoded_twice(value: &str) -> bool {
     // RFC 6750 §2.1, b64token.
     let is_token =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | '+' | '/' | '=');
+    let is_uuid = text.len() == 36 && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    let is_issued = text.chars().all(|c| c.is_ascii_alphanumeric()) || (is_uuid && key != "client_id");
     let is_text = text.len() >= 4 && text.chars().all(|c| c.is_ascii_graphic());
-    is_text
-        && (text.len() < decoded.len()
-            || (text.chars().all(is_token) && !text.chars().all(|c| c.is_ascii_alphanumeric())))
+    is_text && (text.len() < decoded.len() || (text.chars().all(is_token) && !is_issued))
 }
 
 #[cfg(test)]
@@ -132,6 +132,8 @@ mod tests {
             "MTQ0NjJkZmQ5OTM2NDE1ZTZjNGZmZjI3",
             // Base64 of text with colons, as X issues client identifiers.
             "YWJjZGVmZ2hpamtsbW5vcDoxOmNp",
+            // Base64 of a UUID.
+            "NmYxZTlmNGMtOTNkMS00YjU1LTlhMGMtMGE4YTJiN2MxZDEx",
             // Random bytes in base64.
             "3q2+796tvu/erb7v3q2+7w==",
             "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln",
@@ -184,11 +186,15 @@ mod tests {
                 assert!(!message.to_lowercase().contains("hush"), "{message}");
             }
         }
-        for text in
-            ["rt-good", "pdus+_0XYZ_9f3c", "6f1e9f4c-93d1-4b55-9a0c-0a8a2b7c1d11", "rt.good\n", "rtgood\n"]
-        {
-            let message = read("refresh_token", &encoded(text)).expect_err(text);
-            assert!(message.starts_with("key refresh_token: base64-encoded twice"), "{message}");
+        for (key, text) in [
+            ("refresh_token", "rt-good"),
+            ("refresh_token", "pdus+_0XYZ_9f3c"),
+            ("refresh_token", "rt.good\n"),
+            ("refresh_token", "rtgood\n"),
+            ("client_id", "6f1e9f4c-93d1-4b55-9a0c-0a8a2b7c1d11"),
+        ] {
+            let message = read(key, &encoded(text)).expect_err(text);
+            assert!(message.starts_with(&format!("key {key}: base64-encoded twice")), "{message}");
         }
     }
 }
